@@ -1,0 +1,116 @@
+# The front door. `make` lists the targets and the variables; variables, their defaults and the commands
+# that take them are in pipelines/variables.py. Works with GNU make 3.81, which macOS still has.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup extract train-head predict info test test-slow lint format lock clean
+
+# Lines that begin with "## " are what `make help` prints.
+## Targets (set-up comes by itself; several at once work: make extract train-head)
+##   help        this list
+##   setup       make .venv, or bring it up to date
+##   extract     run Inception V3 over the images of DATA and store their features
+##   train-head  train and test a head from stored features
+##   predict     label the images of IMAGES with the current head
+##   info        what is in the store: tables, counts, heads and their scores
+##   test        lint, types and all tests but the slow ones
+##   test-slow   the slow tests
+##   lint        check style and types
+##   format      put the code into the house style
+##   lock        bring requirements.lock in line with setup.py; ARGS=--upgrade for the newest versions
+##   clean       remove .venv and the caches, never the store
+##
+## Variables: make extract DATA=~/photos STORE=~/store
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+	@python3 pipelines/variables.py
+
+# $(call quoted,text): text as one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+
+# $(call flags,command): the flag of each variable that is set and that the command takes. Defaults stay with
+# the command. $(value …) because a `$` in a path is nothing that make should expand.
+flags = $(foreach pair,$(call takes,$(1)),$(call flag,$(firstword $(subst =, ,$(pair))),$(lastword $(subst =, ,$(pair)))))
+flag = $(if $(value $(1)),$(2)=$(call quoted,$(value $(1))))
+takes = $(or $(shell $(some_python) pipelines/variables.py $(1)),$(error pipelines/variables.py could not be run))
+some_python = $$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
+
+extract train-head predict info: setup
+	@.venv/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
+
+# Set-up: skipped while the stamp is newer than what it was made from. The stamp holds the folder it was made
+# in, because the scripts in .venv do too: a clone that was moved is set up again.
+stamp := .venv/set-up
+ifneq "$(shell [ -x .venv/bin/python ] && cat $(stamp) 2>/dev/null)" "$(CURDIR)"
+.PHONY: $(stamp)
+endif
+
+# Sets $$python, in a recipe: the one that PYTHON names, or the first on the PATH that will do.
+define find_python
+set -- $(if $(PYTHON),$(call quoted,$(patsubst ~/%,$(HOME)/%,$(PYTHON))),python3 python3.13 python3.12 python3.11); \
+	for python in "$$@" ''; do \
+	    [ -z "$$python" ] || "$$python" -c \
+	        'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && break; \
+	done; \
+	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with its venv module under the name $$*:" \
+	    "install one (on Debian and Ubuntu python3-venv too), or name one: make setup PYTHON=/path/to/python" >&2; exit 1; }
+endef
+
+pip_install := .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps
+
+setup: $(stamp)
+
+# Without a stamp, .venv was left half made, and pip cannot tell which packages are whole: start it again.
+# So the stamp goes first and comes last.
+$(stamp): requirements.lock setup.py
+	@if [ -x .venv/bin/python ] && [ -f $@ ]; then rm $@; else \
+	    $(find_python); \
+	    rm -rf .venv; mkdir .venv; \
+	fi; \
+	echo "Setting up .venv: a minute or two; what pip says is in .venv/set-up.log" >&2; \
+	{ { [ -x .venv/bin/python ] || "$$python" -m venv .venv; } \
+	    && $(pip_install) -r requirements.lock \
+	    && $(pip_install) --no-build-isolation --editable .; \
+	} >.venv/set-up.log 2>&1 || { \
+	    tail -n 20 .venv/set-up.log >&2; \
+	    echo "Set-up failed: the whole log is in .venv/set-up.log" >&2; \
+	    exit 1; \
+	}; \
+	printf '%s\n' $(call quoted,$(CURDIR)) >$@
+
+test: lint
+	@.venv/bin/python -m pytest -q -m "not slow" $(ARGS)
+
+test-slow: setup
+	@.venv/bin/python -m pytest -q -m slow $(ARGS)
+
+lint: setup
+	@.venv/bin/python -m ruff check --quiet
+	@.venv/bin/python -m ruff format --check --quiet
+	@.venv/bin/python -m mypy
+
+format: setup
+	@.venv/bin/python -m ruff check --fix
+	@.venv/bin/python -m ruff format
+
+# uv resolves for every platform and Python at once, which pip cannot. What is locked already stays as it is.
+# The second file holds only what the bench extra adds.
+lock:
+	@$(find_python); \
+	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT INT TERM; \
+	resolve() { \
+	    "$$tools/bin/uv" pip compile --quiet --python "$$tools/bin/python" --universal --python-version 3.11 \
+	        --no-annotate --custom-compile-command 'make lock' "$$@" setup.py $(ARGS); \
+	}; \
+	echo "Resolving the versions" >&2; \
+	"$$python" -m venv "$$tools" \
+	    && "$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv \
+	    && resolve --extra dev --output-file requirements.lock >/dev/null \
+	    && { cp requirements-bench.lock "$$tools/bench" 2>/dev/null || true; } \
+	    && resolve --extra bench --constraint requirements.lock --output-file "$$tools/bench" >/dev/null \
+	    && { grep -vxFf requirements.lock "$$tools/bench" >requirements-bench.lock; }
+
+clean:
+	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@find features heads pipelines tests -name __pycache__ -exec rm -rf {} +

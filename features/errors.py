@@ -1,0 +1,5 @@
+"""The one exception that users meet."""
+
+
+class BottleneckError(Exception):
+    """A fault that the user can mend: what was found, what was expected and what to do, in one sentence."""

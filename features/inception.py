@@ -1,0 +1,198 @@
+"""Inception V3 as a feature extractor: encoded images in, rows of features out.
+
+Use it from a notebook, from the pipeline, or to predict:
+
+    extractor = InceptionV3("imagenet", layers="mixed8,avg_pool")
+    extractor.features(["rose.jpg", "tulip.jpg"])["avg_pool"]  # float32 (2, 2048)
+
+Don't use it to fill a table from thousands of images: the pipeline does that, in commits that survive a stop.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from features.engines import choose_engine, load_engine
+from features.errors import BottleneckError
+from features.graphs import find_graph
+from features.images import ImageError, decode, read_image, resize
+from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
+from features.weights import find_weights
+
+#: Threads beyond those that wait for the engine: they read, decode and resize ahead of it.
+_DECODERS = 2
+
+
+class Extracted(NamedTuple):
+    """What became of one image.
+
+    Attributes:
+        image_id: sha256 of the encoded bytes, hex.
+        width, height: of the decoded image, in pixels.
+        format: as its content says: `jpeg`, `png`, …
+        features: for each of the extractor's layers, float32 of shape (width of the layer,).
+    """
+
+    image_id: str
+    width: int
+    height: int
+    format: str
+    features: tuple[np.ndarray, ...]
+
+
+class InceptionV3:
+    """Keras's Inception V3 without its top, run by an engine made for inference.
+
+    Args:
+        weights: `auto`, `imagenet`, `random` or a file, as in `features.weights.find_weights`.
+        layers: names from `features.recipe.LAYER_WIDTHS`, as a list or with commas between them.
+        precision: `float32` or `bfloat16`; a processor without bfloat16 computes in float32.
+        engine: `auto`, `openvino` or `tensorflow`.
+        exif_orientation: turn photos as their EXIF data say.
+
+    Attributes:
+        layers: the layers that are computed, in the order of the network.
+        recipe: how the features are made.
+        engine: the engine that makes them; its `precision` is the one really used.
+        seconds: thread seconds spent by stage (`read`, `decode`, `infer`, `wait`), and since when.
+
+    Raises:
+        BottleneckError: for an unknown layer, or weights that can't be had.
+    """
+
+    def __init__(
+        self,
+        weights: str = "auto",
+        *,
+        layers: str | Iterable[str] = "avg_pool",
+        precision: str = "float32",
+        engine: str = "auto",
+        exif_orientation: bool = False,
+    ) -> None:
+        self.layers = parse_layers(layers)
+        source = find_weights(weights)
+        engine = choose_engine(engine)
+        graph = find_graph(source, engine)
+        self.engine = load_engine(engine, graph.path, self.layers, precision)
+        self.recipe = FeatureRecipe(
+            weights=source.name,
+            weights_sha256=graph.weights_sha256,
+            precision=precision,
+            exif_orientation=exif_orientation,
+        )
+        self.seconds: collections.Counter[str] = collections.Counter()
+        self._free = threading.BoundedSemaphore(self.engine.streams)
+        self._threads = threading.local()
+        self._counting = threading.Lock()
+
+    def features(self, images: Iterable[str | Path | bytes]) -> dict[str, np.ndarray]:
+        """Features of images that are all expected to be good.
+
+        Args:
+            images: paths, or encoded images as bytes.
+
+        Returns:
+            For each layer, float32 of shape (n_images, width).
+
+        Raises:
+            BottleneckError: for an image that can't be read or decoded.
+        """
+        images = list(images)
+        rows = []
+        for image, outcome in zip(images, self.extract(images), strict=True):
+            if isinstance(outcome, ImageError):
+                name = "an image given as bytes" if isinstance(image, bytes) else image
+                raise BottleneckError(f"{name}: {outcome.reason} ({outcome.detail})")
+            rows.append(outcome.features)
+        return {
+            layer: np.array([row[number] for row in rows], np.float32).reshape(-1, LAYER_WIDTHS[layer])
+            for number, layer in enumerate(self.layers)
+        }
+
+    def extract(self, images: Iterable[str | Path | bytes]) -> Iterator[Extracted | ImageError]:
+        """Features of each image, or why it has none, in the order given.
+
+        Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded.
+        """
+        workers = self.engine.streams + _DECODERS
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="extract")
+        flying: collections.deque[Future[list[Extracted | ImageError]]] = collections.deque()
+        try:
+            for batch in _batched(images, self.engine.batch_size):
+                flying.append(pool.submit(self._extract_batch, batch))
+                if len(flying) > 2 * workers:
+                    yield from flying.popleft().result()
+            while flying:
+                yield from flying.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _extract_batch(self, images: Sequence[str | Path | bytes]) -> list[Extracted | ImageError]:
+        """One engine batch through all its stages, on one thread."""
+        pixels = self._pixels()
+        found: list[Extracted | ImageError] = []
+        for image in images:
+            good = sum(isinstance(outcome, Extracted) for outcome in found)
+            try:
+                found.append(self._prepare(image, pixels[good]))
+            except ImageError as error:
+                found.append(error)
+        if not any(isinstance(outcome, Extracted) for outcome in found):
+            return found
+        started = time.perf_counter()
+        with self._free:
+            entered = time.perf_counter()
+            layers = self.engine.infer(pixels)
+        self._count(wait=entered - started, infer=time.perf_counter() - entered)
+        rows = zip(*layers, strict=True)
+        return [
+            _with_features(outcome, next(rows)) if isinstance(outcome, Extracted) else outcome
+            for outcome in found
+        ]
+
+    def _prepare(self, image: str | Path | bytes, out: np.ndarray) -> Extracted:
+        """Read, hash, decode and resize one image into `out`, float32 (299, 299, 3)."""
+        started = time.perf_counter()
+        data = image if isinstance(image, bytes) else read_image(str(image))
+        image_id = hashlib.sha256(data).hexdigest()
+        read = time.perf_counter()
+        decoded = decode(data, exif_orientation=self.recipe.exif_orientation)
+        resize(decoded.pixels, out)
+        self._count(read=read - started, decode=time.perf_counter() - read)
+        height, width = decoded.pixels.shape[:2]
+        return Extracted(image_id, width, height, decoded.format, ())
+
+    def _pixels(self) -> np.ndarray:
+        """This thread's batch of pixels, used again and again."""
+        pixels = getattr(self._threads, "pixels", None)
+        if pixels is None:
+            size = self.recipe.input_size
+            pixels = np.zeros((self.engine.batch_size, size, size, 3), np.float32)
+            self._threads.pixels = pixels
+        return pixels
+
+    def _count(self, **seconds: float) -> None:
+        with self._counting:
+            self.seconds.update(seconds)
+
+
+def _with_features(image: Extracted, rows: tuple[np.ndarray, ...]) -> Extracted | ImageError:
+    if all(np.isfinite(row).all() for row in rows):
+        return image._replace(features=rows)
+    return ImageError("not_finite", "the network gave NaN or infinite features")
+
+
+def _batched(images: Iterable[str | Path | bytes], size: int) -> Iterator[list[str | Path | bytes]]:
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

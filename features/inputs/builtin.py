@@ -1,0 +1,142 @@
+"""Built-in data sets, kept in Keras's cache: `flowers`, downloaded, and `digits`, from scikit-learn."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from features.downloads import DownloadError, cache_dir, fetch
+from features.errors import BottleneckError
+from features.inputs.folder import list_folder
+from features.inputs.reference import Listing
+
+#: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
+FLOWERS_URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
+FLOWERS_SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
+FLOWERS_IMAGES = 3670
+
+#: https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html
+DIGITS_IMAGES = 1797
+
+#: Where the flowers are, below Keras's `datasets` folder: here, or where `keras.utils.get_file` unpacks
+#: them with `extract=True` and its several ways to name a file.
+_FLOWERS_PLACES = (
+    "flower_photos/flower_photos",  # before its parent, which would look like a single class
+    "flower_photos",
+    "flower_photos.tgz/flower_photos",
+    "flower_photos_extracted/flower_photos",
+)
+
+
+def list_auto(flowers: Callable[[], Listing] | None = None) -> Listing:
+    """The flowers, or the digits with a notice where the flowers can't be had.
+
+    Args:
+        flowers: for tests: what lists the flowers.
+    """
+    try:
+        return (flowers or list_flowers)()
+    except DownloadError as error:
+        listing = list_digits()
+        notice = (
+            "The flowers are not to be had, so the built-in handwritten digits are taken instead "
+            f"({len(listing.images):,} images of 8 × 8 pixels, good for trying things out): {error}"
+        )
+        return listing._replace(notices=[notice, *listing.notices])
+
+
+def list_flowers(
+    url: str = FLOWERS_URL, sha256: str = FLOWERS_SHA256, images: int = FLOWERS_IMAGES
+) -> Listing:
+    """TensorFlow's flower photos, downloaded and unpacked the first time.
+
+    Args:
+        url, sha256, images: of the archive and its number of images; others are for tests.
+
+    Raises:
+        DownloadError: when they are in no cache and can't be downloaded.
+    """
+    datasets = cache_dir() / "datasets"
+    for place in _FLOWERS_PLACES:
+        if (listing := _complete(datasets / place, images)) is not None:
+            return listing._replace(source="flowers")
+    # The name is the one that Keras gives the archive, so that it need not download it again either.
+    archive = fetch(url, known_hash=f"sha256:{sha256}", path=datasets / "flower_photos.tgz_archive")
+
+    def unpack(folder: Path) -> Path:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+        return folder / "flower_photos"
+
+    return _make(datasets / "flower_photos", images, unpack)._replace(source="flowers")
+
+
+def list_digits() -> Listing:
+    """Scikit-learn's 1,797 handwritten digits (8 × 8 pixels, gray), written as PNG files the first time."""
+    place = cache_dir() / "datasets" / "digits"
+    listing = _complete(place, DIGITS_IMAGES) or _make(place, DIGITS_IMAGES, _write_digits)
+    return listing._replace(source="digits")
+
+
+def _write_digits(folder: Path) -> Path:
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
+        path = folder / "digits" / str(label) / f"digit_{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not compressed, so that the bytes, and with them the splits, don't depend on zlib's version.
+        Image.fromarray(image).save(path, compress_level=0)
+    return folder / "digits"
+
+
+def _complete(place: Path, images: int) -> Listing | None:
+    """The listing of a folder that holds as many images as it should."""
+    if not place.is_dir():
+        return None
+    try:
+        listing = list_folder(str(place))
+    except BottleneckError:  # no images, or not where they should be: another layout, or a leftover
+        return None
+    return listing if len(listing.images) >= images else None
+
+
+def _make(place: Path, images: int, fill: Callable[[Path], Path]) -> Listing:
+    """Fill a folder beside `place` and rename it, so that `place` is complete whenever it exists.
+
+    Args:
+        fill: writes into the folder it is given and returns the one within that is to become `place`.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as folder:
+            made = fill(Path(folder))
+            if not place.exists():
+                _rename(made, place)
+    except OSError as error:
+        raise BottleneckError(
+            f"{place} can't be written ({error.strerror or error}): "
+            "make room, or set KERAS_HOME to another place"
+        ) from error
+    listing = _complete(place, images)
+    if listing is None:
+        raise BottleneckError(
+            f"{place} does not hold the {images:,} images that it should: remove it, run again"
+        )
+    return listing
+
+
+def _rename(made: Path, place: Path) -> None:
+    try:
+        os.rename(made, place)
+    except OSError:
+        if not place.is_dir():  # else another run was faster
+            raise
+        shutil.rmtree(made)

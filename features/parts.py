@@ -1,0 +1,85 @@
+"""Parquet part files of a feature table, written by Beam workers before anything is committed.
+
+A part belongs to the table only once a commit names it; a part of a step that failed or was retried
+stays an unnamed file, which Delta's `vacuum` removes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from features.recipe import LAYER_WIDTHS
+
+#: 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle and stream, large enough to read fast.
+ROW_GROUP_ROWS = 1024
+
+
+class Part(NamedTuple):
+    """A written part file: its name within the table's folder, bytes and rows."""
+
+    name: str
+    size: int
+    rows: int
+
+    def add_action(self) -> AddAction:
+        """The Delta action that makes this part belong to the table."""
+        modified_at = int(time.time() * 1000)
+        return AddAction(self.name, self.size, {}, modified_at, True, json.dumps({"numRecords": self.rows}))
+
+
+def write_part(directory: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Part:
+    """Write record batches as one part file of the table in `directory`.
+
+    Floats are split by byte and compressed by zstd: their exponents repeat, their mantissas do not,
+    so a dictionary would only cost. Everything else is short and repetitive: dictionaries.
+
+    Args:
+        directory: the table's folder.
+        batches: rows in `schema`; the batches become row groups of `ROW_GROUP_ROWS` rows.
+        schema: `features.schema.feature_schema`.
+
+    Raises:
+        ValueError: for a feature column of another width than its layer's, or one with NaN or infinity.
+    """
+    layers = [name for name in schema.names if name in LAYER_WIDTHS]
+    table = pa.Table.from_batches(batches, schema)
+    for layer in layers:
+        for chunk in table.column(layer).chunks:
+            values = list_values(chunk, LAYER_WIDTHS[layer])
+            if not np.isfinite(values).all():
+                raise ValueError(f"column {layer} has NaN or infinite features")
+    name = f"part-{uuid.uuid4()}.zstd.parquet"
+    path = directory / name
+    pq.write_table(
+        table,
+        path,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["labels.list.element", "split", "format", "run_id"],
+        column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
+        write_statistics=[column for column in schema.names if column not in layers],
+    )
+    return Part(name, path.stat().st_size, table.num_rows)
+
+
+def list_values(column: pa.ListArray, width: int) -> np.ndarray:
+    """A list column's floats as a view of shape (rows, width), without a copy.
+
+    Raises:
+        ValueError: where a row is null or not `width` long.
+    """
+    offsets = column.offsets.to_numpy()
+    if column.null_count or (np.diff(offsets) != width).any():
+        raise ValueError(f"expected rows of {width} features each, found others")
+    return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)

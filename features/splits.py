@@ -1,0 +1,81 @@
+"""Which split an image belongs to: the one it came with, or one cut by a hash of its bytes.
+
+The cut depends on the image alone. So it never changes as data is added, it is the same on every
+machine, and exact duplicates always land on the same side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from features.errors import BottleneckError
+
+SPLITS = ("train", "validation", "test")
+
+#: What data that come with a training and a test part, but no validation part, are given as.
+TRAIN_AND_VALIDATION = "train+validation"
+
+_NAMES = {
+    "train": "train",
+    "test": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+
+#: Of every ten images, by hash: eight, one and one of the whole; nine and one of a given training part.
+_CUT = ("train",) * 8 + ("validation", "test")
+_CUT_TRAINING = ("train",) * 9 + ("validation",)
+
+
+def assign_split(image_id: str, given: str | None) -> str:
+    """The split of an image: `train`, `validation` or `test`.
+
+    Args:
+        image_id: the sha256 of the file's bytes, in hex.
+        given: the split that the data came with; None cuts 80/10/10, and `train+validation` 90/10
+            between the two.
+
+    Raises:
+        BottleneckError: for a given split of another name.
+    """
+    if given in SPLITS:
+        return given
+    if given is None:
+        cut = _CUT
+    elif given == TRAIN_AND_VALIDATION:
+        cut = _CUT_TRAINING
+    else:
+        raise BottleneckError(
+            f"unknown split {given!r}: expected one of {', '.join([*SPLITS, TRAIN_AND_VALIDATION])}, or none"
+        )
+    # Hashed once more, so that the cut is independent of any other use of the id's leading digits.
+    digest = hashlib.sha256(b"split:" + image_id.encode()).digest()
+    return cut[int.from_bytes(digest[:8], "big") % 10]
+
+
+def given_splits(found: Collection[str]) -> tuple[dict[str, str | None], list[str]]:
+    """What the parts that data came in count as: from each found split to what it is given as; notices.
+
+    A head needs all three splits. So what is missing is cut from the training part, and a validation
+    part serves as the test part where there is none.
+    """
+    given: dict[str, str | None] = {split: split for split in found}
+    if given.keys() == {"train"}:
+        return {"train": None}, []
+    if given.keys() == {"train", "test"}:
+        notice = "the data have no validation part: it is cut from the training part by hash"
+        return {"train": TRAIN_AND_VALIDATION, "test": "test"}, [notice]
+    if given.keys() == {"train", "validation"}:
+        notice = (
+            "the data have no test part: their validation part serves as the test split, and validation is "
+            "cut from the training part by hash"
+        )
+        return {"train": TRAIN_AND_VALIDATION, "validation": "test"}, [notice]
+    return given, []
+
+
+def parse_split(name: str) -> str | None:
+    """The split that people mean by `name` (`Train`, `val`, `valid`, …), or None where it is none."""
+    return _NAMES.get(name.lower())

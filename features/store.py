@@ -1,0 +1,84 @@
+"""Where feature tables live: `STORE/features/<name>/`, and `STORE/rejected/<name>/` beside it.
+
+Both are Delta Lake tables. Readers use `open`; pipelines create a table with `create`, and commit
+to it through `features.commit`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+from features.errors import BottleneckError
+from features.schema import REJECTED_SCHEMA, TableFacts
+from features.table import FACTS_KEY, FeatureTable
+
+
+def features_path(store: Path, name: str) -> Path:
+    return store / "features" / name
+
+
+def rejected_path(store: Path, name: str) -> Path:
+    return store / "rejected" / name
+
+
+def table_names(store: str | Path) -> list[str]:
+    """Names of the feature tables in a store, sorted."""
+    folder = Path(store).expanduser() / "features"
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if DeltaTable.is_deltatable(str(path)))
+
+
+def open(
+    store: str | Path = "store", features: str = "inception_v3", *, version: int | None = None
+) -> FeatureTable:
+    """Open a feature table for reading.
+
+    Args:
+        store: folder of the store.
+        features: name of the table.
+        version: an older version of it; the newest by default.
+
+    Raises:
+        BottleneckError: where there is no such table or version.
+    """
+    store = Path(store).expanduser().absolute()
+    path = features_path(store, features)
+    if not DeltaTable.is_deltatable(str(path)):
+        others = table_names(store)
+        hint = f"it has {', '.join(others)} (FEATURES=NAME)" if others else "run `make extract` first"
+        raise BottleneckError(f"there are no features named {features!r} in {store}: {hint}")
+    newest = DeltaTable(path)
+    if version is None or version == newest.version():
+        return FeatureTable(store, features, newest)
+    if not 0 <= version <= newest.version():
+        raise BottleneckError(
+            f"table {features!r} has versions 0 to {newest.version()}, and {version} was asked for"
+        )
+    return FeatureTable(store, features, DeltaTable(path, version=version))
+
+
+def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
+    """Create an empty feature table and the table of rejected images beside it.
+
+    Raises:
+        BottleneckError: for a name that is not a plain folder name.
+    """
+    store = Path(store).expanduser().absolute()
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", features):
+        raise BottleneckError(
+            f"{features!r} can't name a table: use letters, digits, '_', '-' and '.', a letter or digit first"
+        )
+    # Rejections first: whoever finds the features finds both.
+    DeltaTable.create(rejected_path(store, features), REJECTED_SCHEMA, mode="ignore")
+    delta = DeltaTable.create(
+        features_path(store, features),
+        facts.schema,
+        mode="ignore",
+        configuration={FACTS_KEY: facts.to_json()},
+        raise_if_key_not_exists=False,
+    )
+    return FeatureTable(store, features, delta)

@@ -1,0 +1,300 @@
+"""Reading a feature table: its facts, its rows, and its features as a matrix or as a stream.
+
+Use `matrix` where the features fit in memory and `batches` or `dataset` where they do not. The table
+is also plain Delta Lake: pandas, pyarrow, DuckDB, Polars and Spark read it without this project.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from features.errors import BottleneckError
+from features.parts import list_values
+from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, parse_layers
+from features.schema import IMAGE_COLUMNS, TableFacts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+#: Key of the facts in the Delta table's configuration.
+FACTS_KEY = "bottlenecks.facts"
+#: Delta application ids: of the commits that move the table on, and of the rejections they go with.
+TABLE_APPLICATION = "bottlenecks/table"
+REJECTED_APPLICATION = "bottlenecks/rejected-version"
+
+#: Row groups that are shuffled together while streaming: 8 of 8 MiB, from all over the table.
+_SHUFFLE_GROUPS = 8
+_READERS = 2
+
+
+class _RowGroup(NamedTuple):
+    path: str
+    number: int
+    rows: np.ndarray  # wanted row numbers within the group, ascending
+    labels: np.ndarray  # of these rows
+
+
+class FeatureTable:
+    """One version of a stored feature table.
+
+    Attributes:
+        store: folder of the store.
+        name: name of the table.
+        version: the Delta version that is read; the same version always gives the same rows.
+        facts: what the table was created with: source, weights, layers, recipe.
+    """
+
+    def __init__(self, store: Path, name: str, delta: DeltaTable) -> None:
+        self.store = store
+        self.name = name
+        self.delta = delta
+        self.version = delta.version()
+        self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.facts.layers
+
+    @property
+    def recipe(self) -> FeatureRecipe:
+        return self.facts.recipe
+
+    @property
+    def source(self) -> str:
+        return self.facts.source
+
+    @property
+    def rejected_version(self) -> int:
+        """Version of the rejected table that goes with this version of the features."""
+        return self.delta.transaction_version(REJECTED_APPLICATION) or 0
+
+    def column(self, layer: str | None = None) -> Column:
+        """The feature column of `layer`; without a name, the one deepest in the network."""
+        if layer is None:
+            return Column(self.recipe, self.layers[-1])
+        (name,) = parse_layers([layer])
+        if name not in self.layers:
+            raise BottleneckError(
+                f"table {self.name!r} has no layer {layer!r}: it has {', '.join(self.layers)}; "
+                f"extract others into a table of their own with FEATURES=NAME"
+            )
+        return Column(self.recipe, name)
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The Parquet files that make up this version, in an order that depends on nothing else."""
+        return sorted(self.delta.file_uris())
+
+    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Everything stored of the images but their features, one row an image and view.
+
+        Args:
+            columns: some of `features.schema.IMAGE_COLUMNS`; all of them by default.
+        """
+        return self._read(self.paths, list(columns or IMAGE_COLUMNS))
+
+    def _read(self, paths: list[str], columns: list[str]) -> pa.Table:
+        schema = pa.schema([self.facts.schema.field(column) for column in columns])
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = pool.map(lambda path: pq.read_table(path, columns=columns, partitioning=None), paths)
+            return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
+
+    def matrix(
+        self,
+        split: str | Sequence[str] | None = None,
+        *,
+        layer: str | None = None,
+        labelled: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels, in memory.
+
+        Args:
+            split: `train`, `validation`, `test`, several of them (their rows follow in that order),
+                or None for every row.
+            layer: the feature column; by default the one deepest in the network.
+            labelled: leave out the images without a label.
+
+        Returns:
+            X : float32 ndarray of shape (n, width); labels : object ndarray of shape (n,), a str each, or
+            None for an image without a label.
+
+        Raises:
+            BottleneckError: for rows that have several labels, or an unknown layer.
+        """
+        column = self.column(layer).layer
+        width = LAYER_WIDTHS[column]
+        splits = [split] if split is None or isinstance(split, str) else list(split)
+        groups = [group for one in splits for group in self._row_groups(one, labelled)]
+        starts = np.cumsum([0, *(len(group.rows) for group in groups)])
+        X = np.empty((starts[-1], width), np.float32)
+
+        def fill(start: int, group: _RowGroup) -> None:
+            values = _read_group(group, column, width)
+            whole = len(group.rows) == len(values)
+            np.copyto(X[start : start + len(group.rows)], values if whole else values[group.rows])
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            collections.deque(pool.map(fill, starts[:-1].tolist(), groups), maxlen=0)
+        labels = np.concatenate([np.empty(0, object), *(group.labels for group in groups)])
+        return X, labels
+
+    def batches(
+        self,
+        split: str | None = None,
+        *,
+        layer: str | None = None,
+        labelled: bool = False,
+        batch_size: int = 1024,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Features and labels as a stream of batches, for tables larger than memory.
+
+        Shuffling takes row groups from all over the table and mixes the rows of eight at a time.
+
+        Args:
+            split: `train`, `validation`, `test`, or None for every row.
+            labelled: leave out the images without a label.
+            batch_size: rows in each batch; the last may have fewer.
+
+        Yields:
+            X : float32 ndarray of shape (batch_size, width); labels : object ndarray of shape (batch_size,).
+        """
+        column = self.column(layer).layer
+        width = LAYER_WIDTHS[column]
+        random = np.random.default_rng(seed)
+        groups = self._row_groups(split, labelled)
+        if shuffle:
+            random.shuffle(groups)
+        together = _SHUFFLE_GROUPS if shuffle else 1
+        pools = [groups[start : start + together] for start in range(0, len(groups), together)]
+
+        def read(pool: list[_RowGroup]) -> tuple[np.ndarray, np.ndarray]:
+            X = np.concatenate([_read_group(group, column, width)[group.rows] for group in pool])
+            return X, np.concatenate([group.labels for group in pool])
+
+        left_X, left_labels = np.empty((0, width), np.float32), np.empty(0, object)
+        for X, labels in _read_ahead(read, pools):
+            order = random.permutation(len(X)) if shuffle else np.arange(len(X))
+            first = 0
+            if len(left_X):
+                first = min(batch_size - len(left_X), len(X))
+                left_X = np.concatenate([left_X, X[order[:first]]])
+                left_labels = np.concatenate([left_labels, labels[order[:first]]])
+                if len(left_X) < batch_size:
+                    continue
+                yield left_X, left_labels
+            last = first + (len(X) - first) // batch_size * batch_size
+            for start in range(first, last, batch_size):
+                rows = order[start : start + batch_size]
+                yield X[rows], labels[rows]
+            left_X, left_labels = X[order[last:]], labels[order[last:]]
+        if len(left_X):
+            yield left_X, left_labels
+
+    def dataset(
+        self,
+        split: str | None = None,
+        *,
+        labels: Sequence[str],
+        layer: str | None = None,
+        batch_size: int = 256,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
+        """The labelled images as a stream for `keras.Model.fit`; with `shuffle`, another order at each epoch.
+
+        Args:
+            labels: the classes; y is the index into it.
+
+        Returns:
+            Dataset of X : float32 (batch, width) and y : int32 (batch,).
+        """
+        import tensorflow as tf
+
+        width = LAYER_WIDTHS[self.column(layer).layer]
+        index = {label: number for number, label in enumerate(labels)}
+        epochs = iter(range(seed, 2**62))
+
+        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            batches = self.batches(
+                split, layer=layer, labelled=True, batch_size=batch_size, shuffle=shuffle, seed=next(epochs)
+            )
+            for X, names in batches:
+                yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
+
+        signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
+        data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+        # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return data.with_options(options)
+
+    def _row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
+        """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
+        groups = []
+        for path in self.paths:
+            table = self._read([path], ["labels", "split"])
+            labels = _single_labels(table.column("labels"), self.name)
+            wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
+            if labelled:
+                wanted &= labels != None  # noqa: E711  (element by element)
+            file = pq.ParquetFile(path)
+            start = 0
+            for number in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(number).num_rows
+                rows = np.flatnonzero(wanted[start:stop])
+                if len(rows):
+                    groups.append(_RowGroup(path, number, rows, labels[start:stop][rows]))
+                start = stop
+        return groups
+
+
+def _equals(column: pa.ChunkedArray, value: str) -> np.ndarray:
+    return pc.equal(column, value).to_numpy()
+
+
+def _single_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """The label of each row or None, as an object ndarray of shape (n,)."""
+    counts = pc.list_value_length(column).to_numpy()
+    if (counts > 1).any():
+        raise BottleneckError(
+            f"table {name!r} has images with several labels, and a matrix takes one label an image: "
+            f"read their features with pyarrow or pandas"
+        )
+    labels = np.full(len(counts), None, object)
+    labels[counts == 1] = pc.list_flatten(column).to_numpy()
+    return labels
+
+
+def _read_group(group: _RowGroup, column: str, width: int) -> np.ndarray:
+    """One row group's features, shape (rows of the group, width)."""
+    file = pq.ParquetFile(group.path, memory_map=True)
+    (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
+    try:
+        return list_values(chunk, width)
+    except ValueError as error:
+        raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
+
+
+def _read_ahead(read, pools):  # type: ignore[no-untyped-def]
+    """`map(read, pools)` with the next one always being read, and never more."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for item in pools:
+            waiting, ahead = ahead, pool.submit(read, item)
+            if waiting is not None:
+                yield waiting.result()
+        if ahead is not None:
+            yield ahead.result()

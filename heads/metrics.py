@@ -1,0 +1,155 @@
+"""How good a head is: figures from its probabilities and the true labels, and a table of them to read.
+
+Plain NumPy, so that the dense head's evaluation needs no scikit-learn; the definitions are scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+#: Up to this many classes the whole confusion matrix is shown; above, the pairs confused most often.
+_SHOWN_CLASSES = 20
+_SHOWN_PAIRS = 10
+_SHOWN_LABEL = 24
+
+
+def evaluate(
+    true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, majority_class: str
+) -> dict[str, Any]:
+    """Measure predictions against true labels.
+
+    Args:
+        true: of shape (n,), numbers of the true classes in `classes`.
+        probabilities: of shape (n, n_classes).
+        classes: the labels.
+        majority_class: the most frequent label of `train`; always answering it is the baseline.
+
+    Returns:
+        `count`, `accuracy`, `accuracy_interval` (95 %), `majority_class`, `majority_accuracy`,
+        `macro_f1`, `log_loss` (natural logarithm), `per_class` (label to `precision`, `recall`,
+        `f1`, `support`) and `confusion_matrix` (rows: true class, columns: predicted), all of
+        which JSON can hold. A ratio with nothing below the line is 0, and the macro F1 is over the
+        classes that are true or predicted anywhere, as in scikit-learn.
+
+    Raises:
+        ValueError: for no rows, or arrays whose shapes do not agree.
+    """
+    if len(true) == 0 or probabilities.shape != (len(true), len(classes)):
+        raise ValueError(
+            f"expected probabilities of shape (n, n_classes) = ({len(true)}, {len(classes)}) with n > 0, "
+            f"got {probabilities.shape}"
+        )
+    confusion = confusion_matrix(true, probabilities.argmax(axis=1), len(classes))
+    right, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = _ratio(right, predicted), _ratio(right, support)
+    f1 = _ratio(2 * right, support + predicted)
+    correct = int(right.sum())
+    return {
+        "count": len(true),
+        "accuracy": correct / len(true),
+        "accuracy_interval": list(wilson_interval(correct, len(true))),
+        "majority_class": majority_class,
+        "majority_accuracy": float(support[list(classes).index(majority_class)] / len(true)),
+        "macro_f1": float(f1[support + predicted > 0].mean()),
+        "log_loss": log_loss(true, probabilities),
+        "per_class": {
+            label: {
+                "precision": float(precision[number]),
+                "recall": float(recall[number]),
+                "f1": float(f1[number]),
+                "support": int(support[number]),
+            }
+            for number, label in enumerate(classes)
+        },
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a proportion, which stays within 0 and 1 where the usual one does not.
+
+    E. B. Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    z = 1.959963984540054  # 97.5 % of a normal distribution lie below
+    share, spread = correct / count, z * z / count
+    center = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def log_loss(true: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean of −ln p(true class); p is kept above float32's epsilon, so that one sure error stays finite."""
+    likelihood = probabilities[np.arange(len(true)), true].astype(np.float64)
+    return float(-np.log(np.clip(likelihood, np.finfo(np.float32).eps, 1)).mean())
+
+
+def confusion_matrix(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts of shape (classes, classes): row of the true class, column of the predicted one."""
+    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
+
+
+def format_metrics(metrics: dict[str, Any]) -> str:
+    """Metrics as a text table: the figures, then each class with its row of the confusion matrix."""
+    low, high = metrics["accuracy_interval"]
+    lines = [
+        f"accuracy        {metrics['accuracy']:6.1%}   95 % interval {low:.1%} to {high:.1%}, "
+        f"{metrics['count']:,} images",
+        f"majority class  {metrics['majority_accuracy']:6.1%}   "
+        f"always answering {metrics['majority_class']!r}",
+        f"macro F1        {metrics['macro_f1']:6.3f}",
+        f"log loss        {metrics['log_loss']:6.3f}",
+        "",
+    ]
+    many = len(metrics["per_class"]) > _SHOWN_CLASSES
+    return "\n".join(lines + (_confused_pairs(metrics) if many else _class_table(metrics)))
+
+
+def _class_table(metrics: dict[str, Any]) -> list[str]:
+    """One line a class; the columns of the confusion matrix are numbered, to stay narrow."""
+    labels = [_short(label) for label in metrics["per_class"]]
+    width = max(len("true class"), *map(len, labels))
+    cell = max(len(str(max(map(max, metrics["confusion_matrix"])))), len(str(len(labels)))) + 2
+    numbers = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
+    lines = [f"    {'true class':<{width}}  precision  recall  images   predicted as{numbers[1:]}"]
+    for number, (label, scores, row) in enumerate(
+        zip(labels, metrics["per_class"].values(), metrics["confusion_matrix"], strict=True), start=1
+    ):
+        counts = "".join(f"{count or '·':>{cell}}" for count in row)
+        lines.append(
+            f"{number:>3} {label:<{width}}  {scores['precision']:>9.2f}  {scores['recall']:>6.2f}  "
+            f"{scores['support']:>6,}              {counts}"
+        )
+    return lines
+
+
+def _confused_pairs(metrics: dict[str, Any]) -> list[str]:
+    labels = [_short(label) for label in metrics["per_class"]]
+    confusion = np.array(metrics["confusion_matrix"])
+    support = confusion.sum(axis=1)
+    np.fill_diagonal(confusion, 0)
+    worst = np.argsort(-confusion, axis=None, kind="stable")[:_SHOWN_PAIRS]
+    pairs = [(int(index // len(labels)), int(index % len(labels))) for index in worst]
+    pairs = [(true, predicted) for true, predicted in pairs if confusion[true, predicted]]
+    if not pairs:
+        return [f"{len(labels)} classes, none taken for another"]
+    width = max(len("true class"), *(len(labels[true]) for true, _ in pairs))
+    lines = [
+        f"{len(labels)} classes; those most often taken for another:",
+        f"    {'true class':<{width}}  images  predicted as",
+    ]
+    for true, predicted in pairs:
+        share = f"{confusion[true, predicted]:,} of {support[true]:,}"
+        lines.append(f"    {labels[true]:<{width}}  {share:>6}  {labels[predicted]}")
+    return lines
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _SHOWN_LABEL else label[: _SHOWN_LABEL - 1] + "…"

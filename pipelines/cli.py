@@ -1,0 +1,177 @@
+"""The command `bottlenecks`: its sub-commands, their flags, and how their faults are told."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from features.errors import BottleneckError
+from pipelines.screen import Screen
+from pipelines.variables import add_arguments
+
+#: What a shell reports of a process that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one sub-command; the exit code.
+
+    Faults that the user can mend are told in one sentence; `--debug` shows where they were raised.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except BottleneckError as error:
+        if arguments.debug:
+            raise
+        print(f"bottlenecks {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"bottlenecks {arguments.command}: stopped; what was committed stays", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bottlenecks",
+        description="Run Inception V3 once over images, keep its bottleneck features, train heads from them.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = functools.partial(_add_command, commands)
+
+    extract = add("extract", "extract the features of new and changed images", _extract)
+    extract.add_argument(
+        "--exif-orientation",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="turn photos as their EXIF data say (default: as the table was made, or not)",
+    )
+    extract.add_argument(
+        "--max-rejected",
+        type=_share,
+        default=0.1,
+        metavar="SHARE",
+        help="fail, at the end, when more of the tried images are bad (default: 0.1)",
+    )
+    extract.add_argument("--retry-rejected", action="store_true", help="try rejected images again")
+    extract.add_argument(
+        "--chunk-size",
+        type=_positive,
+        default=4096,
+        metavar="N",
+        help="images in one commit: what a stop can lose (default: 4096)",
+    )
+
+    train = add("train-head", "train and test a head from stored features", _train_head)
+    train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+    predict = add("predict", "label images with the current head", _predict)
+    predict.add_argument("--head-id", default=None, metavar="ID", help="another head than the current one")
+    predict.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="a .csv or .parquet file (default: CSV on the standard output)",
+    )
+
+    add("info", "show tables, recipes, counts and heads", _info)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    add_arguments(command, name)
+    command.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
+    command.set_defaults(run=run)
+    return command
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
+    return share
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _log_file(arguments: argparse.Namespace, run_id: str) -> Path:
+    return Path(arguments.store).absolute() / "logs" / f"{run_id}-{arguments.command}.log"
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from pipelines.extract import ExtractOptions, extract, new_run_id
+    from pipelines.report import summary_text
+
+    if arguments.views:
+        raise BottleneckError(
+            f"VIEWS={arguments.views}: augmented views can't be extracted yet, leave VIEWS at 0"
+        )
+    wanted = {name: getattr(arguments, name) for name in ExtractOptions._fields}
+    options = ExtractOptions(**wanted | {"beam_args": tuple(arguments.beam_args)})
+    run_id = new_run_id()
+    with _screen(arguments, run_id) as screen:
+        summary = extract(options, screen, run_id)
+    print(summary_text(summary, options), flush=True)
+    if summary.rejected_share() > options.max_rejected:
+        raise BottleneckError(
+            f"{summary.rejected_share():.0%} of the images tried were rejected, more than "
+            f"--max-rejected {options.max_rejected:g} allows; the others are stored"
+        )
+    return 0
+
+
+def _screen(arguments: argparse.Namespace, run_id: str) -> Screen:
+    return Screen(_log_file(arguments, run_id), debug=arguments.debug)
+
+
+def _train_head(arguments: argparse.Namespace) -> int:
+    from pipelines.extract import new_run_id
+    from pipelines.train import train
+
+    with _screen(arguments, new_run_id()) as screen:
+        text = train(
+            arguments.store, arguments.features, arguments.head, arguments.layers, arguments.seed, screen
+        )
+    print(text)
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from pipelines.extract import new_run_id
+    from pipelines.predict import PredictOptions, predict
+
+    options = PredictOptions(**{name: getattr(arguments, name) for name in PredictOptions._fields})
+    with _screen(arguments, new_run_id()) as screen:
+        predict(options, screen)
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from pipelines.report import info_text
+
+    print(info_text(arguments.store))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

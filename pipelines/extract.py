@@ -1,0 +1,233 @@
+"""The driver of an extraction: listing, planning, one pipeline a chunk, and the summary.
+
+Listing and planning import neither Beam nor TensorFlow, so a run that finds nothing to do ends at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import itertools
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import store as feature_store
+from features.commit import Chunk, rejected_rows
+from features.engines import choose_engine
+from features.errors import BottleneckError
+from features.graphs import find_graph, weights_sha256
+from features.inputs import Listing, list_images
+from features.inputs.reference import ImageRef
+from features.recipe import FeatureRecipe, parse_layers
+from features.schema import TableFacts
+from features.table import FeatureTable
+from features.weights import UNTRAINED, find_weights
+from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
+from pipelines.screen import Screen
+
+
+class ExtractOptions(NamedTuple):
+    """What a run is asked for: the variables and flags of `make extract`.
+
+    `auto` means what the table was created with, and where there is no table yet, the best that can be had.
+    """
+
+    data: str = "auto"
+    store: str = "store"
+    features: str = "inception_v3"
+    weights: str = "auto"
+    layers: str = "avg_pool"
+    engine: str = "auto"
+    precision: str = "auto"
+    exif_orientation: bool | None = None
+    runner: str = "local"
+    beam_args: tuple[str, ...] = ()
+    max_rejected: float = 0.1
+    retry_rejected: bool = False
+    chunk_size: int = 4096
+
+
+class Summary(NamedTuple):
+    """What a run found and did, counted from committed rows.
+
+    Attributes:
+        seen: images of the input: `stored + rejected + unsettled`.
+        stored, rejected: of these, in the feature table and in the rejected table.
+        unsettled: images that changed while the run went on.
+        new, new_rejected: rows that this run wrote.
+        reasons: of the rejected images of the input, reason to count.
+        gone: stored images that the input no longer has.
+        seconds: from the first image's start to the last commit.
+    """
+
+    table: FeatureTable
+    run_id: str
+    seen: int
+    stored: int
+    rejected: int
+    unsettled: int
+    new: int
+    new_rejected: int
+    reasons: dict[str, int]
+    gone: int
+    conflicts: Conflicts
+    seconds: float
+
+    def rejected_share(self) -> float:
+        """Share of the images this run tried that gave no features."""
+        tried = self.new + self.new_rejected
+        return self.new_rejected / tried if tried else 0.0
+
+
+def new_run_id() -> str:
+    """Sorts by time, and is unique: `20261124T031500-1a2b3c`."""
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
+    """Extract the features of every listed image that is new or changed, and commit them chunk by chunk.
+
+    Raises:
+        BottleneckError: for input that can't be used, or a table that was made otherwise.
+    """
+    store = Path(options.store).expanduser().absolute()
+    table = _existing(store, options.features)
+    listing = list_images(table.source if table and options.data == "auto" else options.data)
+    for notice in listing.notices:
+        screen.say(notice)
+    if table is None:
+        table = _create(store, options, listing, screen)
+    else:
+        _check_same(table, options, listing.source)
+        if table.recipe.weights == "random":
+            screen.say(UNTRAINED)
+    plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
+    ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
+    changed = f", {len(plan.replaced):,} of them changed or tried again" if plan.replaced else ""
+    screen.say(f"{len(listing.images):,} images{ignored}; {len(plan.todo):,} to extract{changed}")
+    seconds = _extract_chunks(plan, listing.images, table, options, screen, run_id) if plan.todo else 0.0
+    return _summarize(listing.images, feature_store.open(store, options.features), run_id, seconds)
+
+
+def _existing(store: Path, name: str) -> FeatureTable | None:
+    return feature_store.open(store, name) if name in feature_store.table_names(store) else None
+
+
+def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Screen) -> FeatureTable:
+    """Create the table; what was left to `auto` is decided here, once."""
+    layers = parse_layers(options.layers)
+    from features.precision import choose_precision
+
+    source = find_weights(options.weights)
+    for notice in source.notices:
+        screen.say(notice)
+    engine = choose_engine(options.engine)
+    screen.say(f"Preparing Inception V3 for {engine} …")
+    recipe = FeatureRecipe(
+        weights=source.name,
+        weights_sha256=find_graph(source, engine).weights_sha256,
+        exif_orientation=bool(options.exif_orientation),
+    )
+    precision = options.precision
+    if precision == "auto":
+        uris = (image.uri for image in listing.images)
+        precision, why = choose_precision(
+            source.spec, layers, engine, uris, exif_orientation=recipe.exif_orientation
+        )
+        screen.say(f"precision: {precision} ({why})")
+    recipe = dataclasses.replace(recipe, precision=precision)
+    return feature_store.create(
+        store, options.features, TableFacts(listing.source, source.spec, layers, recipe)
+    )
+
+
+def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
+    """Refuse a run that would put other features into the table than it holds."""
+    differences: dict[str, tuple[object, object]] = {}
+    if source != table.source:
+        differences["DATA"] = (table.source, source)
+    if not set(parse_layers(options.layers)) <= set(table.layers):
+        differences["LAYERS"] = (",".join(table.layers), options.layers)
+    if options.precision not in ("auto", table.recipe.precision):
+        differences["PRECISION"] = (table.recipe.precision, options.precision)
+    if options.exif_orientation not in (None, table.recipe.exif_orientation):
+        differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
+    if options.weights not in ("auto", table.facts.weights):
+        found = find_weights(options.weights)
+        sha256 = weights_sha256(found)
+        if sha256 != table.recipe.weights_sha256:
+            differences["WEIGHTS"] = (
+                f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
+                f"{found.name} (sha256 {sha256[:12]}…)",
+            )
+    if differences:
+        told = "; ".join(f"{name} was {was} and is now {now}" for name, (was, now) in differences.items())
+        raise BottleneckError(
+            f"table {table.name!r} was made another way: {told}. "
+            f"Name a new table with FEATURES=NAME to keep both"
+        )
+
+
+def _extract_chunks(
+    plan: Plan,
+    images: list[ImageRef],
+    table: FeatureTable,
+    options: ExtractOptions,
+    screen: Screen,
+    run_id: str,
+) -> float:
+    """Run one pipeline a chunk until nothing is left to do; the seconds it took."""
+    from pipelines.extraction import ExtractorSettings, run_chunk
+
+    weights = table.facts.weights if options.weights == "auto" else find_weights(options.weights).spec
+    settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
+    with screen.progress(len(plan.todo)) as progress:
+        for number in itertools.count(1):
+            batch = plan.todo[: options.chunk_size]
+            replaced = plan.replaced.intersection(image.uri for image in batch)
+            chunk = Chunk(run_id, number, plan.version, replaced)
+            run_chunk(batch, table, settings, chunk, options.runner, list(options.beam_args))
+            table = feature_store.open(table.store, table.name)
+            committed = (table.delta.transaction_version(run_id) or 0) >= number
+            if committed and table.version == plan.version + 1:
+                plan = plan._replace(todo=plan.todo[len(batch) :], version=table.version)
+            else:
+                screen.say("Another run has written to the table meanwhile: planning again …")
+                plan = make_plan(images, table, retry_rejected=options.retry_rejected)
+                progress.expect(len(plan.todo))
+            if not plan.todo:
+                break
+        return progress.seconds
+
+
+def _summarize(images: list[ImageRef], table: FeatureTable, run_id: str, seconds: float) -> Summary:
+    """Count from the committed tables alone."""
+    plan = make_plan(images, table)
+    rejected = rejected_rows(table)
+    listed = rejected.filter(
+        pc.is_in(rejected.column("uri"), pa.array([image.uri for image in images], pa.string()))
+    )
+    return Summary(
+        table=table,
+        run_id=run_id,
+        seen=len(images),
+        stored=plan.stored,
+        rejected=plan.rejected,
+        unsettled=len(plan.todo),
+        new=_rows_of_run(table.metadata(["run_id"]), run_id),
+        new_rejected=_rows_of_run(rejected, run_id),
+        reasons=dict(collections.Counter(listed.column("reason").to_pylist()).most_common()),
+        gone=plan.gone,
+        conflicts=find_conflicts(table),
+        seconds=seconds,
+    )
+
+
+def _rows_of_run(rows: pa.Table, run_id: str) -> int:
+    return pc.sum(pc.equal(rows.column("run_id"), run_id)).as_py() or 0

@@ -1,0 +1,159 @@
+"""Labels and probabilities for new images, from the backbone of the table and a head trained on it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features import store as feature_store
+from features.errors import BottleneckError
+from features.images import ImageError
+from features.inception import InceptionV3
+from features.inputs import list_images
+from features.recipe import Column
+from features.weights import UNTRAINED
+from heads import SavedHead, load_head
+from pipelines.screen import Screen, progress
+
+#: Images whose features are in memory together.
+_BLOCK = 1024
+
+
+class PredictOptions(NamedTuple):
+    """What `make predict` is asked for."""
+
+    images: str
+    store: str = "store"
+    features: str = "inception_v3"
+    weights: str = "auto"
+    engine: str = "auto"
+    head_id: str | None = None
+    output: Path | None = None
+
+
+def predict(options: PredictOptions, screen: Screen) -> None:
+    """Write one row an image: `uri`, `label`, `probability`, `rejected`, and `probability_<label>` each.
+
+    An image that can't be read has its reason in `rejected`, and neither label nor probabilities.
+
+    Raises:
+        BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
+    """
+    uris = _list(options.images)
+    saved = load_head(options.store, options.features, options.head_id)
+    extractor = _extractor(saved, options)
+    notice = saved.check(Column(extractor.recipe, extractor.layers[0]))
+    if notice:
+        screen.say(notice)
+    if extractor.recipe.weights == "random":
+        screen.say(UNTRAINED)
+    rejected = 0
+    with _writer(options.output) as write, screen.progress(len(uris)):
+        for block in _blocks(uris, extractor):
+            table = _label(block, saved)
+            rejected += len(table) - table.column("rejected").null_count
+            write(table)
+    where = f", written to {options.output}" if options.output else ""
+    screen.say(
+        f"{len(uris) - rejected:,} images labelled by head {saved.facts['id']}, {rejected:,} rejected{where}"
+    )
+
+
+def _list(images: str) -> list[str]:
+    path = Path(images).expanduser().absolute()
+    if path.is_file() and path.suffix.lower() != ".csv":
+        return [str(path)]
+    if not path.exists():
+        raise BottleneckError(f"IMAGES={images}: there is no such file or folder")
+    return [image.uri for image in list_images(str(path)).images]
+
+
+def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:
+    """The backbone that the head's features came from."""
+    column = saved.column
+    weights = options.weights
+    if weights == "auto":
+        stored = options.features in feature_store.table_names(options.store)
+        table = feature_store.open(options.store, options.features) if stored else None
+        weights = table.facts.weights if table else column.recipe.weights
+    return InceptionV3(
+        weights,
+        layers=column.layer,
+        precision=column.recipe.precision,
+        engine=options.engine,
+        exif_orientation=column.recipe.exif_orientation,
+    )
+
+
+class _Block(NamedTuple):
+    uris: list[str]
+    features: np.ndarray  # (good images, width)
+    rejected: list[str | None]  # reason, for each uri
+
+
+def _blocks(uris: list[str], extractor: InceptionV3) -> Iterator[_Block]:
+    outcomes = zip(uris, extractor.extract(uris), strict=True)
+    while found := list(itertools.islice(outcomes, _BLOCK)):
+        rows, rejected = [], []
+        for _, outcome in found:
+            bad = isinstance(outcome, ImageError)
+            rejected.append(outcome.reason if isinstance(outcome, ImageError) else None)
+            progress.info("image", extra={"rejected": bad})
+            if not isinstance(outcome, ImageError):
+                rows.append(outcome.features[0])
+        yield _Block([uri for uri, _ in found], np.array(rows, np.float32), rejected)
+
+
+def _label(block: _Block, saved: SavedHead) -> pa.Table:
+    labels = list(saved.facts["labels"])
+    good = np.array([reason is None for reason in block.rejected])
+    probabilities = np.full((len(good), len(labels)), np.nan)
+    if good.any():
+        probabilities[good] = saved.head.predict_proba(block.features)
+    best = np.where(good, np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1), 0)
+    columns = {
+        "uri": pa.array(block.uris),
+        "label": pa.array([labels[number] for number in best], pa.string(), mask=~good),
+        "probability": pa.array(probabilities[np.arange(len(good)), best], mask=~good),
+        "rejected": pa.array(block.rejected, pa.string()),
+    }
+    for number, label in enumerate(labels):
+        columns[f"probability_{label}"] = pa.array(probabilities[:, number], mask=~good)
+    return pa.table(columns)
+
+
+@contextlib.contextmanager
+def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes tables: to standard output, or to a file that appears whole or not at all."""
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise BottleneckError(f"--output {output}: expected a name that ends in .csv or .parquet")
+    half = output.with_name(f".{output.name}.{os.getpid()}") if output else None
+    writer: pyarrow.csv.CSVWriter | pq.ParquetWriter | None = None
+
+    def write(table: pa.Table) -> None:
+        nonlocal writer
+        if writer is None:
+            parquet = output is not None and output.suffix == ".parquet"
+            kind = pq.ParquetWriter if parquet else pyarrow.csv.CSVWriter
+            writer = kind(half or sys.stdout.buffer, table.schema)
+        writer.write_table(table)
+
+    try:
+        yield write
+        if writer is not None:
+            writer.close()
+        if output is not None and half is not None:
+            half.replace(output)
+    finally:
+        if half is not None:
+            half.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""What is printed of a run and of a store, as plain text. Reads tables and `head.json` only."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from pathlib import Path
+
+from features import store as feature_store
+from features.commit import rejected_rows
+from features.images import REASONS
+from features.splits import SPLITS
+from features.table import FeatureTable
+from features.weights import UNTRAINED
+from heads import current_head, list_heads
+from pipelines.extract import ExtractOptions, Summary
+
+#: Examples shown of a long list.
+_SHOWN = 3
+
+
+def summary_text(summary: Summary, options: ExtractOptions) -> str:
+    """What an extraction did, and what to run next."""
+    table = summary.table
+    lines = [f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected"]
+    for reason, count in summary.reasons.items():
+        lines.append(f"  {count:,} {reason}: {REASONS[reason]}")
+    if summary.unsettled:
+        lines.append(f"{summary.unsettled:,} images changed while the run went on: run it again for them")
+    if summary.gone:
+        lines.append(f"{summary.gone:,} stored images are no longer in the input; their features stay")
+    lines += _conflict_lines("labels", summary.conflicts.labels)
+    lines += _conflict_lines("splits", summary.conflicts.splits)
+    tried = summary.new + summary.new_rejected
+    if tried:
+        rate = tried / summary.seconds
+        lines.append(f"{tried:,} extracted by this run in {summary.seconds:.1f} s, {rate:.1f} images/s")
+    else:
+        lines.append("nothing new to extract")
+    lines.append(
+        f"features: {feature_store.features_path(table.store, table.name)} (version {table.version})"
+    )
+    if summary.rejected:
+        lines.append(f"rejected: {feature_store.rejected_path(table.store, table.name)}")
+    default = ExtractOptions()
+    variables = f" STORE={options.store}" if options.store != default.store else ""
+    variables += f" FEATURES={options.features}" if options.features != default.features else ""
+    lines.append(f"next:     make train-head{variables}")
+    if table.recipe.weights == "random":
+        lines.append(UNTRAINED)
+    return "\n".join(lines)
+
+
+def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
+    if not cases:
+        return []
+    lines = [f"{len(cases):,} images are there several times, the same bytes under different {what}:"]
+    lines += [f"  {' = '.join(uris)}" for uris in cases[:_SHOWN]]
+    return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
+
+
+def info_text(store: str | Path) -> str:
+    """Every table of a store with its recipe, counts and heads."""
+    store = Path(store).expanduser().absolute()
+    names = feature_store.table_names(store)
+    if not names:
+        return f"there are no features in {store}: run `make extract` first"
+    return "\n\n".join("\n".join(_table_lines(feature_store.open(store, name))) for name in names)
+
+
+def _table_lines(table: FeatureTable) -> Iterable[str]:
+    recipe = table.recipe
+    rows = table.metadata(["labels", "split", "run_id"])
+    rejected = len(rejected_rows(table))
+    yield f"{table.name}  (version {table.version}, {len(rows):,} rows, {rejected:,} rejected images)"
+    yield f"  data      {table.source}"
+    sha256 = f"sha256 {recipe.weights_sha256[:12]}…"
+    yield f"  recipe    {recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
+    if recipe.exif_orientation:
+        yield "            photos turned as their EXIF data say"
+    for layer in table.layers:
+        yield f"  layer     {layer}, fingerprint {table.column(layer).fingerprint}"
+    if recipe.weights == "random":
+        yield f"  {UNTRAINED}"
+    yield from _count_lines(rows)
+    heads = list_heads(table.store, table.name)
+    current = current_head(table.store, table.name)
+    for head in heads:
+        accuracy = f"test accuracy {head['metrics']['test']['accuracy']:.3f}"
+        mark = " (current)" if head["id"] == current else ""
+        yield f"  head      {head['id']}{mark}: {accuracy}, from version {head['table_version']}"
+    if not heads:
+        yield "  no head yet: run `make train-head`"
+
+
+def _count_lines(rows) -> Iterable[str]:  # type: ignore[no-untyped-def]
+    """Images by class and split."""
+    splits = rows.column("split").to_pylist()
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    for labels, split in zip(rows.column("labels").to_pylist(), splits, strict=True):
+        for label in labels or ["(no label)"]:
+            counts[label, split] += 1
+    classes = sorted({label for label, _ in counts})
+    width = max([len("class"), *map(len, classes)])
+    yield f"  {'class':<{width}}" + "".join(f"{split:>12}" for split in SPLITS) + f"{'all':>12}"
+    for label in classes:
+        numbers = [counts[label, split] for split in SPLITS]
+        yield f"  {label:<{width}}" + "".join(f"{number:>12,}" for number in [*numbers, sum(numbers)])

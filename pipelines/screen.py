@@ -1,0 +1,128 @@
+"""What a person sees while a command works: plain lines, a progress bar, a summary.
+
+TensorFlow and Beam, and the C++ below them, write to the standard error stream as they please. While a
+`Screen` is open that goes to the run's log file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from tqdm import tqdm
+
+#: Records of images done come through this logger (`pipelines.handler` sends them): it reaches across the
+#: threads of a runner in this process, and costs nothing where nobody listens.
+progress = logging.getLogger("bottlenecks.progress")
+
+#: Seconds between two progress lines where there is no terminal.
+_LINE_EVERY = 10.0
+
+
+class Screen:
+    """Keeps the terminal for what is meant for people, while open; a context manager.
+
+    Python's own standard error stream stays the terminal's, so that a progress bar shows from wherever it
+    is made; what is logged, warned, or written by C++ goes to the log file.
+
+    Args:
+        log: the log file; its folder is made.
+        debug: show everything, and write no log file.
+    """
+
+    def __init__(self, log: Path, *, debug: bool = False) -> None:
+        self.log = log
+        self._debug = debug
+
+    def __enter__(self) -> Screen:
+        sys.stderr.flush()
+        self._stderr = sys.stderr
+        self._descriptor = os.dup(2)
+        if not self._debug:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(log, 2)
+            os.close(log)
+        self._chatter = os.fdopen(os.dup(2), "w", buffering=1)
+        self._handler = logging.StreamHandler(self._chatter)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(self._handler)
+        logging.captureWarnings(True)
+        self._terminal: TextIO = os.fdopen(os.dup(self._descriptor), "w", buffering=1)
+        sys.stderr = self._terminal
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(self._handler)
+        sys.stderr = self._stderr
+        os.dup2(self._descriptor, 2)
+        os.close(self._descriptor)
+        self._terminal.close()
+        self._chatter.close()
+
+    def say(self, text: str = "") -> None:
+        """Show a line."""
+        tqdm.write(text, file=self._terminal)
+
+    def progress(self, total: int) -> ImageProgress:
+        """A progress display for `total` images, fed by the handler's progress records."""
+        return ImageProgress(total, self._terminal)
+
+
+class ImageProgress(logging.Handler):
+    """Images done, images/s and time left: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, total: int, out: TextIO) -> None:
+        super().__init__()
+        self.done = 0
+        self.rejected = 0
+        self._total = total
+        self._out = out
+        self._bar = tqdm(total=total, unit=" images", file=out, disable=not out.isatty(), smoothing=0.1)
+        self._started = self._said = time.monotonic()
+
+    def __enter__(self) -> ImageProgress:
+        progress.addHandler(self)
+        progress.setLevel(logging.INFO)
+        progress.propagate = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        progress.removeHandler(self)
+        self._bar.close()
+
+    @property
+    def seconds(self) -> float:
+        """Since the display was made."""
+        return time.monotonic() - self._started
+
+    def expect(self, more: int) -> None:
+        """Say that `more` images are to come: the plan changed."""
+        self._bar.total = self._total = self.done + more
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.done += 1
+        self.rejected += record.rejected  # type: ignore[attr-defined]
+        if not self._bar.disable:
+            self._bar.update()
+            if record.rejected:  # type: ignore[attr-defined]
+                self._bar.set_postfix(rejected=self.rejected, refresh=False)
+        elif time.monotonic() - self._said > _LINE_EVERY:
+            self._said = time.monotonic()
+            rate = self.done / self.seconds
+            left = (self._total - self.done) / rate
+            print(
+                f"{self.done:,} of {self._total:,} images, {rate:.1f} images/s, {left:.0f} s left",
+                file=self._out,
+                flush=True,
+            )

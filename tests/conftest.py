@@ -1,0 +1,46 @@
+"""What every test may use: a cache folder of the session's own, and generated photos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Before anything imports TensorFlow.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keras's cache, and this project's in it, for this session: the user's own stays as it is."""
+    folder = tmp_path_factory.mktemp("keras")
+    os.environ["KERAS_HOME"] = str(folder)
+    return folder
+
+
+def photo(seed: int, width: int = 80, height: int = 60) -> Image.Image:
+    """A smooth random picture, as different from another seed's as two photos are."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (5, 6, 3), np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of ten photos: color JPEG, gray JPEG and PNG. Treat as read-only."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(20):
+        image = photo(number, 60 + 13 * number, 50 + 7 * number)
+        target = folder / ("daisy" if number % 2 else "rose")
+        target.mkdir(exist_ok=True)
+        if number % 5 == 3:
+            image.convert("L").save(target / f"{number:02}.jpg", quality=90)
+        elif number % 5 == 4:
+            image.save(target / f"{number:02}.png")
+        else:
+            image.save(target / f"{number:02}.jpg", quality=90)
+    return folder

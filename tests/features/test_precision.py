@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from features.precision import choose_precision
+from features.processor import processor_has_bfloat16
+
+
+def test_bfloat16_is_read_off_the_processor_flags(tmp_path: Path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n")
+    assert processor_has_bfloat16(cpuinfo)
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n")
+    assert not processor_has_bfloat16(cpuinfo)
+    assert not processor_has_bfloat16(tmp_path / "missing")
+
+
+def test_auto_takes_bfloat16_where_it_is_there_and_close_enough(photos: Path):
+    paths = [str(path) for path in sorted(photos.rglob("*.jpg"))]
+    precision, why = choose_precision("random", ["mixed3", "avg_pool"], "openvino", paths)
+    if processor_has_bfloat16():
+        assert precision == "bfloat16" and "cosine with float32 at least" in why
+    else:
+        assert precision == "float32" and "no bfloat16" in why
+
+
+def test_auto_stays_with_float32_where_no_image_can_be_tried(tmp_path: Path):
+    precision, _ = choose_precision("random", ["avg_pool"], "openvino", [str(tmp_path / "missing.jpg")])
+    assert precision == "float32"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from pipelines.screen import Screen, progress
+
+
+def run(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=True)
+
+
+def test_chatter_goes_to_the_log_and_what_is_said_to_the_terminal(tmp_path: Path):
+    done = run(
+        """
+        import logging, os, sys, warnings
+        from pathlib import Path
+        from pipelines.screen import Screen
+        with Screen(Path("logs/run.log")) as screen:
+            os.write(2, b"from C++\\n")
+            logging.getLogger("beam").warning("from Beam")
+            warnings.warn("from a library")
+            screen.say("from us")
+            print("a bar", file=sys.stderr)
+        os.write(2, b"afterwards\\n")
+        """,
+        tmp_path,
+    )
+    assert done.stderr == "from us\na bar\nafterwards\n"
+    log = (tmp_path / "logs" / "run.log").read_text()
+    assert "from C++" in log and "WARNING beam: from Beam" in log and "from a library" in log
+
+
+def test_debug_shows_everything_and_writes_no_log(tmp_path: Path):
+    done = run(
+        """
+        import os
+        from pathlib import Path
+        from pipelines.screen import Screen
+        with Screen(Path("run.log"), debug=True) as screen:
+            os.write(2, b"from C++\\n")
+            screen.say("from us")
+        """,
+        tmp_path,
+    )
+    assert done.stderr == "from C++\nfrom us\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_counts_what_the_handler_tells(tmp_path: Path):
+    with Screen(tmp_path / "run.log") as screen, screen.progress(3) as shown:
+        progress.info("image", extra={"rejected": False})
+        progress.info("image", extra={"rejected": True})
+        assert (shown.done, shown.rejected) == (2, 1)
+    progress.info("image", extra={"rejected": False})
+    assert shown.done == 2
+    assert logging.getLogger().handlers == [
+        handler for handler in logging.getLogger().handlers if handler is not shown
+    ]

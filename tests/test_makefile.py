@@ -1,0 +1,214 @@
+"""The front door: what `make` runs, what `make help` says, and what set-up installs.
+
+The Makefile is tried in a folder of its own, where nothing is set up. `make -n` says what would be run.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pipelines.variables import VARIABLES
+
+ROOT = Path(__file__).parents[1]
+(TARGETS,) = re.findall(r"^\.PHONY: (help .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone as far as make needs one, with a space and a quote in its path, and no `.venv`."""
+    folder = tmp_path / "the user's clone"
+    (folder / "pipelines").mkdir(parents=True)
+    for name in ("Makefile", "pipelines/variables.py", "requirements.lock", "setup.py"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def make(clone: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a shell of its own: none of the variables, and none of make's own, are inherited."""
+    ours = {variable.name for variable in VARIABLES} | {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    return subprocess.run(
+        ["make", *arguments], cwd=clone, env=inherited | environment, capture_output=True, text=True
+    )
+
+
+def commands(clone: Path, *arguments: str) -> list[list[str]]:
+    """The command lines of `bottlenecks` that make would run, in words as the shell takes them."""
+    result = make(clone, "-n", *arguments)
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith(".venv/bin/bottlenecks")]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+def pretend_set_up(clone: Path, python: str) -> None:
+    """Leave what a finished set-up leaves, with `python` as the shell script of its interpreter."""
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{python}\n")
+    (clone / ".venv" / "bin" / "python").chmod(0o755)
+    (clone / ".venv" / "set-up").write_text(f"{clone}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",)])
+def test_help_lists_targets_variables_and_defaults_before_any_set_up(
+    clone: Path, arguments: tuple[str, ...]
+) -> None:
+    result = make(clone, *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    for target in TARGETS.split():
+        assert sum(line.startswith(f"  {target} ") for line in lines) == 1, target
+    for variable in VARIABLES:
+        (line,) = (line for line in lines if line.startswith(f"  {variable.name} "))
+        assert variable.default is None or variable.default in line
+    assert not (clone / ".venv").exists()
+
+
+def test_what_is_not_set_is_left_to_the_command(clone: Path) -> None:
+    assert commands(clone, "extract") == [["extract"]]
+    assert commands(clone, "extract", "STORE=", "VIEWS=0") == [["extract", "--views=0"]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "~/my photos",
+        "it's here",
+        "two  spaces",
+        "a#b",
+        "a$b",
+        "$(HOME)",
+        "mixed8,avg_pool",
+        "a;b|c&d",
+        '"x" `y`',
+        "(",
+        "-x",
+    ],
+)
+def test_a_value_reaches_the_command_as_it_is(clone: Path, value: str) -> None:
+    assert commands(clone, "extract", f"DATA={value}") == [["extract", f"--data={value}"]]
+
+
+def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:
+    (words,) = commands(
+        clone, "extract", "BEAM_ARGS=--project=mine --region=here", "ARGS=--debug --max-rejected 0.5"
+    )
+    assert words == [
+        "extract",
+        "--beam-args=--project=mine --region=here",
+        "--debug",
+        "--max-rejected",
+        "0.5",
+    ]
+
+
+def test_each_target_takes_its_own_of_the_variables(clone: Path) -> None:
+    settings = [f"{variable.name}=x" for variable in VARIABLES if variable.commands]
+    found = commands(clone, "extract", "train-head", "predict", "info", *settings)
+    assert found == [
+        [command, *(f"{variable.flag}=x" for variable in VARIABLES if command in variable.commands)]
+        for command in ("extract", "train-head", "predict", "info")
+    ]
+    assert "--data=x" not in found[1]
+    assert "--head=x" not in found[0]
+
+
+def test_variables_may_come_from_the_environment(clone: Path) -> None:
+    result = make(clone, "-n", "info", STORE="elsewhere")
+    assert shlex.split(result.stdout.splitlines()[-1]) == [
+        ".venv/bin/bottlenecks",
+        "info",
+        "--store=elsewhere",
+    ]
+
+
+def test_only_what_the_command_prints_is_printed(clone: Path) -> None:
+    pretend_set_up(clone, 'exec python3 "$@"')
+    (clone / ".venv" / "bin" / "bottlenecks").write_text("#!/bin/sh\necho image,label\n")
+    (clone / ".venv" / "bin" / "bottlenecks").chmod(0o755)
+    result = make(clone, "predict", "IMAGES=photos")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "image,label\n", "")
+
+
+def test_set_up_says_in_one_sentence_that_no_python_will_do(clone: Path) -> None:
+    result = make(clone, "setup", "PYTHON=/nowhere/python3")
+    assert result.returncode != 0
+    assert result.stderr.startswith(
+        "No Python 3.11, 3.12 or 3.13 with its venv module under the name /nowhere/python3"
+    )
+    assert not (clone / ".venv").exists()
+
+
+def test_set_up_is_skipped_until_the_lock_or_the_folder_changes(clone: Path) -> None:
+    pretend_set_up(clone, 'echo "$@"')
+    assert make(clone, "-q", "setup").returncode == 0
+    os.utime(clone / ".venv" / "set-up", (0, 0))
+    assert make(clone, "-q", "setup").returncode == 1
+
+    result = make(clone, "setup")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "-r requirements.lock" in (clone / ".venv" / "set-up.log").read_text()
+
+    assert make(clone, "-q", "setup").returncode == 0
+    moved = clone.rename(clone.with_name("moved"))
+    assert make(moved, "-q", "setup").returncode == 1
+
+
+def test_a_set_up_that_fails_shows_the_log_and_is_tried_again(clone: Path) -> None:
+    pretend_set_up(clone, "echo no such package; exit 3")
+    os.utime(clone / ".venv" / "set-up", (0, 0))
+    result = make(clone, "setup")
+    assert result.returncode != 0
+    assert "no such package\n" in result.stderr
+    assert not (clone / ".venv" / "set-up").exists()
+    assert make(clone, "-q", "setup").returncode == 1
+
+
+def test_clean_leaves_the_store(clone: Path) -> None:
+    pretend_set_up(clone, "exit 1")
+    for folder in ("store/features", "features/__pycache__", "heads", "tests", ".mypy_cache"):
+        (clone / folder).mkdir(parents=True)
+    assert make(clone, "clean").returncode == 0
+    assert (clone / "store" / "features").is_dir()
+    assert (clone / "features").is_dir()
+    for folder in (".venv", "features/__pycache__", ".mypy_cache"):
+        assert not (clone / folder).exists()
+
+
+def locked(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("extra", "locks"),
+    [("dev", ["requirements.lock"]), ("bench", ["requirements.lock", "requirements-bench.lock"])],
+)
+def test_the_locks_hold_a_fitting_version_of_all_that_setup_py_asks_for(
+    extra: str, locks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", described.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    pins = {canonicalize_name(pin.name): pin for name in locks for pin in locked(name)}
+    for text in described["install_requires"] + described["extras_require"][extra]:
+        wanted = Requirement(text)
+        (pin,) = pins[canonicalize_name(wanted.name)].specifier
+        assert wanted.specifier.contains(pin.version), f"{text} but {pin} is locked: run `make lock`"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-bench.lock"])
+def test_the_locks_are_plain_pins(name: str) -> None:
+    for requirement in locked(name):
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement
+        assert requirement.url is None
