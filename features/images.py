@@ -271,7 +271,10 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _orientation(data: bytes) -> int:
-    return _orientation_of(Image.open(io.BytesIO(data)))
+    try:
+        return _orientation_of(Image.open(io.BytesIO(data)))
+    except Exception:  # Pillow is choosier about headers than the decoders of JPEG and PNG used here
+        return 1
 
 
 def _orientation_of(image: Image.Image) -> int:

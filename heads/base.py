@@ -104,6 +104,7 @@ class Head(abc.ABC):
         """
         if not hasattr(self, "classes_"):
             raise BottleneckError("this head is not trained: call fit, or load one with heads.load_head")
+        X = np.asarray(X, np.float32)
         if X.ndim != 2 or X.shape[1] != self.n_features_in_:
             raise BottleneckError(
                 f"this {self.kind} head expects features of shape (n, {self.n_features_in_}), not {X.shape}"
@@ -111,7 +112,7 @@ class Head(abc.ABC):
         probabilities = np.empty((len(X), len(self.classes_)), np.float32)
         for start in range(0, len(X), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            probabilities[rows] = self._probabilities(np.asarray(X[rows], np.float32))
+            probabilities[rows] = self._probabilities(X[rows])
         return probabilities
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -127,7 +128,7 @@ class Head(abc.ABC):
             BottleneckError: for a split without rows, or a label that this head was not taught.
         """
         true, probabilities = [], []
-        for X, labels in table.batches(split, layer=layer):
+        for X, labels in table.batches(split, layer=layer, labelled=True):
             probabilities.append(self.predict_proba(X))
             true.append(self._class_numbers(labels))
         if not true:

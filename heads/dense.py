@@ -158,7 +158,7 @@ def moments(table: FeatureTable, layer: str, width: int) -> tuple[np.ndarray, np
     by a deviation near 0, the slightest difference in a new image would drown everything else.
     """
     count, mean, squares = 0, np.zeros(width), np.zeros(width)
-    for X, _ in table.batches("train", layer=layer):
+    for X, _ in table.batches("train", layer=layer, labelled=True):
         batch_mean = X.mean(axis=0, dtype=np.float64)
         delta = batch_mean - mean
         total = count + len(X)

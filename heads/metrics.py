@@ -118,14 +118,15 @@ def _class_table(metrics: dict[str, Any]) -> list[str]:
     width = max(len("true class"), *map(len, labels))
     cell = max(len(str(max(map(max, metrics["confusion_matrix"])))), len(str(len(labels)))) + 2
     numbers = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
-    lines = [f"    {'true class':<{width}}  precision  recall  images   predicted as{numbers[1:]}"]
+    before = f"    {'true class':<{width}}  precision  recall  images "
+    lines = [f"{'':<{len(before)}}  predicted as", before + numbers]
     for number, (label, scores, row) in enumerate(
         zip(labels, metrics["per_class"].values(), metrics["confusion_matrix"], strict=True), start=1
     ):
         counts = "".join(f"{count or '·':>{cell}}" for count in row)
         lines.append(
             f"{number:>3} {label:<{width}}  {scores['precision']:>9.2f}  {scores['recall']:>6.2f}  "
-            f"{scores['support']:>6,}              {counts}"
+            f"{scores['support']:>6,} {counts}"
         )
     return lines
 
@@ -140,15 +141,17 @@ def _confused_pairs(metrics: dict[str, Any]) -> list[str]:
     pairs = [(true, predicted) for true, predicted in pairs if confusion[true, predicted]]
     if not pairs:
         return [f"{len(labels)} classes, none taken for another"]
+    shares = [f"{confusion[true, predicted]:,} of {support[true]:,}" for true, predicted in pairs]
     width = max(len("true class"), *(len(labels[true]) for true, _ in pairs))
-    lines = [
+    cell = max(len("images"), *map(len, shares))
+    return [
         f"{len(labels)} classes; those most often taken for another:",
-        f"    {'true class':<{width}}  images  predicted as",
+        f"    {'true class':<{width}}  {'images':>{cell}}  predicted as",
+        *(
+            f"    {labels[true]:<{width}}  {share:>{cell}}  {labels[predicted]}"
+            for (true, predicted), share in zip(pairs, shares, strict=True)
+        ),
     ]
-    for true, predicted in pairs:
-        share = f"{confusion[true, predicted]:,} of {support[true]:,}"
-        lines.append(f"    {labels[true]:<{width}}  {share:>6}  {labels[predicted]}")
-    return lines
 
 
 def _short(label: str) -> str:

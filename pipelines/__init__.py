@@ -1,5 +1,5 @@
 """Beam pipelines and the command line: the only room that imports Beam."""
 
-from pipelines.extract import ExtractOptions, Summary, extract
+from pipelines.driver import ExtractOptions, Summary, extract
 
 __all__ = ["ExtractOptions", "Summary", "extract"]

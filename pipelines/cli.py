@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from features.errors import BottleneckError
-from pipelines.screen import Screen
 from pipelines.variables import add_arguments
+
+Options = TypeVar("Options")
 
 #: What a shell reports of a process that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -114,23 +116,21 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _log_file(arguments: argparse.Namespace, run_id: str) -> Path:
-    return Path(arguments.store).absolute() / "logs" / f"{run_id}-{arguments.command}.log"
+def _options(kind: type[Options], arguments: argparse.Namespace) -> Options:
+    """The flags that `kind` has a field for."""
+    return kind(**{name: getattr(arguments, name) for name in kind._fields})  # type: ignore[attr-defined]
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from pipelines.extract import ExtractOptions, extract, new_run_id
+    from pipelines.driver import ExtractOptions, extract
     from pipelines.report import summary_text
 
     if arguments.views:
         raise BottleneckError(
             f"VIEWS={arguments.views}: augmented views can't be extracted yet, leave VIEWS at 0"
         )
-    wanted = {name: getattr(arguments, name) for name in ExtractOptions._fields}
-    options = ExtractOptions(**wanted | {"beam_args": tuple(arguments.beam_args)})
-    run_id = new_run_id()
-    with _screen(arguments, run_id) as screen:
-        summary = extract(options, screen, run_id)
+    options = _options(ExtractOptions, arguments)
+    summary = extract(options, debug=arguments.debug)
     print(summary_text(summary, options), flush=True)
     if summary.rejected_share() > options.max_rejected:
         raise BottleneckError(
@@ -140,29 +140,17 @@ def _extract(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _screen(arguments: argparse.Namespace, run_id: str) -> Screen:
-    return Screen(_log_file(arguments, run_id), debug=arguments.debug)
-
-
 def _train_head(arguments: argparse.Namespace) -> int:
-    from pipelines.extract import new_run_id
-    from pipelines.train import train
+    from pipelines.train import TrainOptions, train
 
-    with _screen(arguments, new_run_id()) as screen:
-        text = train(
-            arguments.store, arguments.features, arguments.head, arguments.layers, arguments.seed, screen
-        )
-    print(text)
+    print(train(_options(TrainOptions, arguments), debug=arguments.debug))
     return 0
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from pipelines.extract import new_run_id
     from pipelines.predict import PredictOptions, predict
 
-    options = PredictOptions(**{name: getattr(arguments, name) for name in PredictOptions._fields})
-    with _screen(arguments, new_run_id()) as screen:
-        predict(options, screen)
+    predict(_options(PredictOptions, arguments), debug=arguments.debug)
     return 0
 
 

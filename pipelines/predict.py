@@ -23,7 +23,7 @@ from features.inputs import list_images
 from features.recipe import Column
 from features.weights import UNTRAINED
 from heads import SavedHead, load_head
-from pipelines.screen import Screen, progress
+from pipelines.screen import Screen, new_run_id, progress
 
 #: Images whose features are in memory together.
 _BLOCK = 1024
@@ -41,7 +41,7 @@ class PredictOptions(NamedTuple):
     output: Path | None = None
 
 
-def predict(options: PredictOptions, screen: Screen) -> None:
+def predict(options: PredictOptions, *, debug: bool = False) -> None:
     """Write one row an image: `uri`, `label`, `probability`, `rejected`, and `probability_<label>` each.
 
     An image that can't be read has its reason in `rejected`, and neither label nor probabilities.
@@ -49,6 +49,11 @@ def predict(options: PredictOptions, screen: Screen) -> None:
     Raises:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
     """
+    with Screen.of_run(options.store, new_run_id(), "predict", debug=debug) as screen:
+        _predict(options, screen)
+
+
+def _predict(options: PredictOptions, screen: Screen) -> None:
     uris = _list(options.images)
     saved = load_head(options.store, options.features, options.head_id)
     extractor = _extractor(saved, options)
@@ -70,12 +75,9 @@ def predict(options: PredictOptions, screen: Screen) -> None:
 
 
 def _list(images: str) -> list[str]:
-    path = Path(images).expanduser().absolute()
-    if path.is_file() and path.suffix.lower() != ".csv":
-        return [str(path)]
-    if not path.exists():
+    if not Path(images).expanduser().exists():
         raise BottleneckError(f"IMAGES={images}: there is no such file or folder")
-    return [image.uri for image in list_images(str(path)).images]
+    return [image.uri for image in list_images(images).images]
 
 
 def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:

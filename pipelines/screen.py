@@ -6,10 +6,12 @@ TensorFlow and Beam, and the C++ below them, write to the standard error stream 
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import sys
 import time
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -22,6 +24,12 @@ progress = logging.getLogger("bottlenecks.progress")
 
 #: Seconds between two progress lines where there is no terminal.
 _LINE_EVERY = 10.0
+
+
+def new_run_id() -> str:
+    """Sorts by time, and is unique: `20261124T031500-1a2b3c`."""
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 class Screen:
@@ -38,6 +46,12 @@ class Screen:
     def __init__(self, log: Path, *, debug: bool = False) -> None:
         self.log = log
         self._debug = debug
+
+    @classmethod
+    def of_run(cls, store: str | Path, run_id: str, command: str, *, debug: bool = False) -> Screen:
+        """The screen of one run of a command, which logs to `STORE/logs/`."""
+        folder = Path(store).expanduser().absolute() / "logs"
+        return cls(folder / f"{run_id}-{command}.log", debug=debug)
 
     def __enter__(self) -> Screen:
         sys.stderr.flush()

@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from features import store as feature_store
 from features.recipe import parse_layers
 from features.weights import UNTRAINED
 from heads import format_metrics, train_head
-from pipelines.screen import Screen
+from pipelines.screen import Screen, new_run_id
 
 
-def train(store: str, features: str, kind: str, layers: str, seed: int, screen: Screen) -> str:
+class TrainOptions(NamedTuple):
+    """What `make train-head` is asked for. Of several layers the deepest is trained from."""
+
+    store: str = "store"
+    features: str = "inception_v3"
+    head: str = "logistic"
+    layers: str = "avg_pool"
+    seed: int = 0
+
+
+def train(options: TrainOptions, *, debug: bool = False) -> str:
     """Train, test and save a head; what to print of it.
-
-    Args:
-        layers: names with commas between them; the head is trained from the deepest.
 
     Raises:
         BottleneckError: where there is nothing to train from or to test on.
     """
-    untrained = feature_store.open(store, features).recipe.weights == "random"
-    if untrained:
-        screen.say(UNTRAINED)
-    screen.say(f"Training a {kind} head …")
+    table = feature_store.open(options.store, options.features)
+    with Screen.of_run(options.store, new_run_id(), "train-head", debug=debug) as screen:
+        untrained = [UNTRAINED] if table.recipe.weights == "random" else []
+        for line in [*untrained, f"Training a {options.head} head …"]:
+            screen.say(line)
 
-    def tell(step: int, steps: int, figures: dict[str, float]) -> None:
-        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        screen.say(f"  {step} of at most {steps}: {told}")
+        def tell(step: int, steps: int, figures: dict[str, float]) -> None:
+            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            screen.say(f"  {step} of at most {steps}: {told}")
 
-    started = time.monotonic()
-    saved = train_head(store, features, kind=kind, layer=parse_layers(layers)[-1], seed=seed, progress=tell)
-    facts = saved.facts
+        started = time.monotonic()
+        layer = parse_layers(options.layers)[-1]
+        saved = train_head(
+            options.store, options.features, kind=options.head, layer=layer, seed=options.seed, progress=tell
+        )
+        seconds = time.monotonic() - started
     lines = [
-        format_metrics(facts["metrics"]["test"]),
+        format_metrics(saved.facts["metrics"]["test"]),
         "",
-        *facts["notices"],
-        f"trained in {time.monotonic() - started:.1f} s from {saved.column.layer} of table {features!r}, "
-        f"version {facts['table_version']}",
+        *saved.facts["notices"],
+        f"trained in {seconds:.1f} s from {layer} of table {table.name!r}, "
+        f"version {saved.facts['table_version']}",
         f"head: {saved.directory}",
         "next: make predict IMAGES=…",
-        *([UNTRAINED] if untrained else []),
+        *untrained,
     ]
     return "\n".join(lines)

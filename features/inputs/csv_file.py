@@ -72,7 +72,7 @@ def _read(path: str) -> Iterator[_Row]:
             for number, cells in enumerate(lines):
                 cells = [cell.strip() for cell in cells]
                 where = f"{path}, line {lines.line_num}"
-                if number == 0 and cells and cells[0].lower() == "uri":
+                if number == 0 and "uri" in (cell.lower() for cell in cells):
                     header = _header(cells, where)
                 elif any(cells):
                     yield _row(cells, header, folder, where, lines.line_num)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import itertools
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +26,7 @@ from features.schema import TableFacts
 from features.table import FeatureTable
 from features.weights import UNTRAINED, find_weights
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
-from pipelines.screen import Screen
+from pipelines.screen import Screen, new_run_id
 
 
 class ExtractOptions(NamedTuple):
@@ -84,18 +82,23 @@ class Summary(NamedTuple):
         return self.new_rejected / tried if tried else 0.0
 
 
-def new_run_id() -> str:
-    """Sorts by time, and is unique: `20261124T031500-1a2b3c`."""
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-
-
-def extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
+def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
     """Extract the features of every listed image that is new or changed, and commit them chunk by chunk.
+
+    Shows its progress on the terminal; what libraries say goes to `STORE/logs/`.
+
+    Args:
+        debug: show what libraries say instead.
 
     Raises:
         BottleneckError: for input that can't be used, or a table that was made otherwise.
     """
+    run_id = new_run_id()
+    with Screen.of_run(options.store, run_id, "extract", debug=debug) as screen:
+        return _extract(options, screen, run_id)
+
+
+def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     store = Path(options.store).expanduser().absolute()
     table = _existing(store, options.features)
     listing = list_images(table.source if table and options.data == "auto" else options.data)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from features.errors import BottleneckError
+from features.inputs import list_images
+
+
+def test_a_folder(photos: Path) -> None:
+    listing = list_images(str(photos))
+    assert listing.source == str(photos)
+    assert len(listing.images) == 20
+    assert {ref.labels for ref in listing.images} == {("daisy",), ("rose",)}
+
+
+def test_a_csv_file(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "some.CSV"
+    path.write_text("".join(f"{ref.uri},{ref.labels[0]}\n" for ref in list_images(str(photos)).images))
+    assert list_images(str(path)).images == list_images(str(photos)).images
+
+
+def test_a_single_image(photos: Path) -> None:
+    path = photos / "rose" / "00.jpg"
+    (ref,) = list_images(str(path)).images
+    assert (ref.uri, ref.labels, ref.split, ref.size) == (str(path), (), None, path.stat().st_size)
+
+
+def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list_images("digits").source == "digits"
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "say ./digits" in list_images("digits").notices[0]
+
+
+def test_relative_paths_and_home(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setenv("HOME", str(photos.parent))
+    expected = list_images(str(photos))
+    assert (
+        list_images(photos.name)
+        == list_images(f"./{photos.name}/")
+        == list_images(f"~/{photos.name}")
+        == expected
+    )
+
+
+def test_the_path_of_a_link_is_kept(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    listing = list_images(str(tmp_path / "link"))
+    assert listing.source == str(tmp_path / "link")
+    assert listing.images[0].uri.startswith(str(tmp_path / "link"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            "no/such/folder",
+            "DATA=no/such/folder does not exist: expected a folder .* CSV .* flowers, digits or auto",
+        ),
+        ("", "does not exist: expected a folder"),
+        (__file__, "file of another kind: expected a folder"),
+        ("gs://bucket/photos", "remote, which is not supported yet"),
+        ("s3://bucket/photos", "remote, which is not supported yet"),
+    ],
+)
+def test_other_names_are_refused_with_what_is_expected(data: str, message: str) -> None:
+    with pytest.raises(BottleneckError, match=message):
+        list_images(data)
+
+
+def test_listing_imports_nothing_heavy(photos: Path) -> None:
+    code = (
+        "import sys; from features.inputs import list_images; list_images(sys.argv[1]); "
+        "heavy = {'tensorflow', 'apache_beam', 'cv2', 'PIL', 'sklearn', 'requests'}; "
+        "sys.exit(','.join(heavy & sys.modules.keys()) or None)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(photos)], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from features.errors import BottleneckError
+from features.table import FeatureTable
+from heads.examples import find_examples
+from tests.heads.conftest import MakeSmallTable
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+def test_rows_are_counted_by_split_and_label(small_table: MakeSmallTable) -> None:
+    table = small_table(["b", "a", "a", "b", "a", []], [TRAIN, TRAIN, TRAIN, VALIDATION, TEST, TRAIN])
+    examples = find_examples(table)
+    assert examples.classes == ("a", "b")
+    assert examples.rows == {
+        TRAIN: {"a": 2, "b": 1},
+        VALIDATION: {"a": 0, "b": 1},
+        TEST: {"a": 1, "b": 0},
+    }
+    assert examples.count(TRAIN) == 3
+    assert examples.unlabelled == 1
+
+
+def test_majority_class_is_that_of_train(small_table: MakeSmallTable) -> None:
+    table = small_table(["b", "b", "a", "a", "a"], [TRAIN, TRAIN, TRAIN, TEST, TEST])
+    assert find_examples(table).majority_class == "b"
+
+
+def test_of_equally_frequent_classes_the_first_by_name_is_the_majority(three_classes: FeatureTable) -> None:
+    assert find_examples(three_classes).majority_class == "daisy"
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits", "message"),
+    [
+        ([], [], "has no rows: run `make extract` first"),
+        ([[], []], [TRAIN, TEST], "none of the 2 images in table 'inception_v3' has a label"),
+        (
+            ["a", ["a", "b"], "b"],
+            [TRAIN, TRAIN, TEST],
+            "training on multi-label data is not there yet: 1 of 3 images in table 'inception_v3'",
+        ),
+        (["a", "a"], [TRAIN, TEST], "all images in table 'inception_v3' are labelled 'a'"),
+        (
+            ["a", "b", "c", "d"],
+            [TRAIN, VALIDATION, TEST, TRAIN],
+            "no image in the train split of table 'inception_v3' is labelled 'b', 'c': ",
+        ),
+    ],
+)
+def test_what_can_not_be_learned_is_said(
+    small_table: MakeSmallTable, labels: list, splits: list[str], message: str
+) -> None:
+    with pytest.raises(BottleneckError, match=re.escape(message)):
+        find_examples(small_table(labels, splits))
+
+
+def test_only_some_of_many_untaught_classes_are_named(small_table: MakeSmallTable) -> None:
+    table = small_table(list("abcdefghi"), [TRAIN, *[TEST] * 8])
+    with pytest.raises(BottleneckError, match=re.escape("'b', 'c', 'd', 'e', 'f' and 3 more: ")):
+        find_examples(table)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features import store as feature_store
+from features.commit import Chunk, commit_chunk
+from features.errors import BottleneckError
+from features.parts import write_part
+from features.table import FeatureTable
+from heads import LogisticHead, SavedHead, load_head, train_head
+from tests.heads.conftest import MakeSmallTable
+from tests.tables import RECIPE, make_rows
+
+
+def test_head_json_says_all_that_is_needed_to_build_it_again(
+    logistic: SavedHead, digits: FeatureTable
+) -> None:
+    facts = load_head(digits.store, id=logistic.id).facts
+    assert facts["kind"] == "logistic"
+    assert facts["labels"] == list("0123456789")
+    assert (facts["table"], facts["table_version"]) == ("inception_v3", digits.version)
+    assert facts["columns"] == [
+        {
+            "layer": "avg_pool",
+            "fingerprint": RECIPE.fingerprint("avg_pool"),
+            "recipe": RECIPE.to_dict(),
+        }
+    ]
+    rows = {split: len(digits.matrix(split)[0]) for split in ("train", "validation", "test")}
+    assert facts["splits"] == {
+        "fitted": ["train", "validation"],
+        "selected": ["validation"],
+        "tested": ["test"],
+        "rows": rows,
+    }
+    assert facts["metrics"]["test"]["accuracy"] > 0.9
+    assert facts["metrics"]["test"]["count"] == rows["test"]
+    assert facts["metrics"]["validation"]["count"] == rows["validation"]
+    assert (facts["seed"], facts["parameters"]) == (0, {"C": None, "seed": 0})
+    assert facts["packages"].keys() == {"python", "numpy", "scikit-learn", "skops"}
+    assert facts["created_at"].endswith("+00:00")
+
+
+def test_the_dense_head_is_fitted_on_train_alone(dense: SavedHead) -> None:
+    assert dense.facts["splits"]["fitted"] == ["train"]
+    assert dense.facts["splits"]["selected"] == ["validation"]
+    assert dense.facts["metrics"]["validation"]["accuracy"] > 0.9
+    assert dense.facts["packages"].keys() == {"python", "numpy", "keras", "tensorflow"}
+
+
+def test_the_test_score_is_that_of_the_saved_head(logistic: SavedHead, digits: FeatureTable) -> None:
+    X, labels = digits.matrix("test")
+    accuracy = (load_head(digits.store, id=logistic.id).head.predict(X) == labels).mean()
+    assert logistic.facts["metrics"]["test"]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_the_same_version_and_seed_give_the_same_head(three_classes: FeatureTable) -> None:
+    first = train_head(three_classes.store, seed=3)
+    _add_images(three_classes)
+    grown = train_head(three_classes.store, seed=3)
+    again = train_head(three_classes.store, seed=3, version=first.facts["table_version"])
+    assert grown.facts["table_version"] > first.facts["table_version"] == again.facts["table_version"]
+    np.testing.assert_array_equal(_coefficients(first), _coefficients(again))
+    assert (_coefficients(first) != _coefficients(grown)).any()
+    assert again.facts["metrics"] == first.facts["metrics"]
+
+
+def _coefficients(saved: SavedHead) -> np.ndarray:
+    assert isinstance(saved.head, LogisticHead)
+    return saved.head.pipeline_[-1].coef_
+
+
+def _add_images(table: FeatureTable) -> None:
+    X, labels = table.matrix("train")
+    rows = make_rows(table.facts, X + 1, labels.tolist(), ["train"] * len(X), prefix="more", run_id="run-2")
+    part = write_part(feature_store.features_path(table.store, table.name), [rows], table.facts.schema)
+    commit_chunk(table.store, table.name, Chunk("run-2", 1, table.version), [part], (), {})
+
+
+def test_without_features(tmp_path: Path) -> None:
+    with pytest.raises(BottleneckError, match="run `make extract` first"):
+        train_head(tmp_path)
+
+
+def test_an_empty_test_split_is_refused(small_table: MakeSmallTable) -> None:
+    table = small_table(["daisy", "rose"] * 4, ["train"] * 6 + ["validation"] * 2)
+    with pytest.raises(BottleneckError, match="the test split of table 'inception_v3' has no labelled image"):
+        train_head(table.store)
+    assert not (table.store / "heads").exists()
+
+
+def test_multi_label_data_is_refused_in_plain_words(small_table: MakeSmallTable) -> None:
+    labels: list = ["daisy", "rose", ["daisy", "rose"]] * 2
+    table = small_table(labels, ["train"] * 3 + ["test"] * 3)
+    with pytest.raises(BottleneckError, match="multi-label data is not there yet: 2 of 6 images"):
+        train_head(table.store)
+
+
+def test_what_is_left_out_is_said(small_table: MakeSmallTable) -> None:
+    labels: list = ["daisy", "rose", []] * 10
+    splits = ["train"] * 24 + ["test", "train", "test"] + ["validation"] * 3
+    saved = train_head(small_table(labels, splits).store, C=0.01)
+    assert saved.facts["notices"] == [
+        "10 images without a label were left out",
+        "1 of 2 classes have no test image: rose",
+    ]
+    assert saved.facts["splits"]["rows"] == {"train": 17, "validation": 2, "test": 1}
+
+
+def test_an_unknown_parameter_lists_the_known_ones(three_classes: FeatureTable) -> None:
+    message = "a logistic head has no parameter 'hidden': it takes C, seed"
+    with pytest.raises(BottleneckError, match=re.escape(message)):
+        train_head(three_classes.store, hidden=3)
+
+
+def test_an_unknown_layer_is_refused(three_classes: FeatureTable) -> None:
+    with pytest.raises(BottleneckError, match="has no layer 'mixed3'"):
+        train_head(three_classes.store, layer="mixed3")
+
+
+def test_training_a_logistic_head_imports_no_tensorflow(three_classes: FeatureTable) -> None:
+    program = (
+        "import sys; from heads import train_head; "
+        "heavy = {'sklearn', 'tensorflow', 'keras'} & sys.modules.keys(); "
+        "assert not heavy, heavy; "
+        f"train_head({str(three_classes.store)!r}); "
+        "heavy = {'tensorflow', 'keras', 'apache_beam', 'openvino'} & sys.modules.keys(); "
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,208 @@
+"""Whole extractions: real images, a real pipeline, real tables; weights random, and the faster engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from features import store as feature_store
+from features.commit import Chunk, commit_chunk, rejected_rows
+from features.errors import BottleneckError
+from features.inception import InceptionV3
+from pipelines import driver
+from pipelines.driver import ExtractOptions, Summary, extract
+from tests.conftest import photo
+
+
+def run(data: Path, store: Path, **options: object) -> Summary:
+    settings = {"weights": "random", "precision": "float32", "engine": "openvino", **options}
+    return extract(ExtractOptions(str(data), str(store), **settings))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three good photos of two classes."""
+    for number, label in enumerate(["daisy", "daisy", "rose"]):
+        folder = tmp_path / "data" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        photo(number).save(folder / f"{number}.jpg")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def messy(data: Path) -> Path:
+    """The same, and one of everything that goes wrong."""
+    daisy = data / "daisy"
+    whole = (daisy / "0.jpg").read_bytes()
+    (daisy / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (daisy / "text.jpg").write_text("no image at all")
+    (daisy / "empty.png").touch()
+    photo(7).save(daisy / "bitmap.jpg", format="BMP")
+    Image.new("RGB", (1, 1), "red").save(daisy / "one_pixel.png")
+    (daisy / "dangling.jpg").symlink_to(data / "nowhere.jpg")
+    (daisy / "folder.jpg").mkdir()
+    (data / "rose" / "same_as_0.jpg").write_bytes(whole)
+    (data / "LICENSE.txt").write_text("a licence")
+    return data
+
+
+def test_every_image_ends_in_exactly_one_table(messy: Path, tmp_path: Path):
+    summary = run(messy, tmp_path / "store", max_rejected=1.0)
+    stored = summary.table.metadata().to_pylist()
+    rejected = {Path(row["uri"]).name: row["reason"] for row in rejected_rows(summary.table).to_pylist()}
+    assert {Path(row["uri"]).name for row in stored} == {
+        "0.jpg", "1.jpg", "2.jpg", "bitmap.jpg", "one_pixel.png", "same_as_0.jpg",
+    }  # fmt: skip
+    assert rejected == {
+        "truncated.jpg": "truncated",
+        "text.jpg": "not_an_image",
+        "empty.png": "empty",
+        "dangling.jpg": "missing",
+        "folder.jpg": "not_a_file",
+    }
+    assert (summary.seen, summary.stored, summary.rejected) == (11, 6, 5)
+    assert summary.reasons == dict.fromkeys(rejected.values(), 1)
+    assert summary.rejected_share() == 5 / 11
+    formats = {Path(row["uri"]).name: (row["format"], row["width"], row["height"]) for row in stored}
+    assert formats["bitmap.jpg"] == ("bmp", 80, 60) and formats["one_pixel.png"] == ("png", 1, 1)
+
+
+def test_the_same_bytes_under_two_labels_are_reported(messy: Path, tmp_path: Path):
+    summary = run(messy, tmp_path / "store", max_rejected=1.0)
+    assert summary.conflicts.labels == [[str(messy / "daisy/0.jpg"), str(messy / "rose/same_as_0.jpg")]]
+    assert summary.conflicts.splits == []
+
+
+def test_stored_features_are_those_of_the_extractor(data: Path, tmp_path: Path):
+    table = run(data, tmp_path / "store", layers="mixed2,avg_pool").table
+    uris = table.metadata(["uri"]).column("uri").to_pylist()
+    expected = InceptionV3("random", layers="mixed2,avg_pool", engine="openvino").features(uris)
+    for layer in ("mixed2", "avg_pool"):
+        np.testing.assert_allclose(table.matrix(layer=layer)[0], expected[layer], rtol=1e-4, atol=1e-5)
+    assert table.column("avg_pool").fingerprint != table.column("mixed2").fingerprint
+
+
+def test_a_second_run_extracts_nothing_and_adds_no_rows(messy: Path, tmp_path: Path):
+    first = run(messy, tmp_path / "store", max_rejected=1.0)
+    again = run(Path("auto"), tmp_path / "store")
+    assert (again.new, again.new_rejected) == (0, 0)
+    assert again.table.version == first.table.version
+    assert (again.stored, again.rejected, again.reasons) == (first.stored, first.rejected, first.reasons)
+
+
+def test_new_changed_mended_and_lost_images(messy: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    run(messy, store, max_rejected=1.0)
+    photo(20).save(messy / "rose" / "new.jpg")
+    photo(21).save(messy / "daisy" / "1.jpg")  # changed
+    photo(22).save(messy / "daisy" / "text.jpg")  # mended
+    (messy / "rose" / "2.jpg").write_bytes(b"broken now")
+    (messy / "daisy" / "bitmap.jpg").unlink()
+    summary = run(messy, store, max_rejected=1.0)
+    assert (summary.new, summary.new_rejected, summary.gone) == (3, 1, 1)
+    assert summary.seen == summary.stored + summary.rejected == 11
+    stored = summary.table.metadata(["uri"]).column("uri").to_pylist()
+    rejected = rejected_rows(summary.table).column("uri").to_pylist()
+    assert len(stored) == len(set(stored)) and not set(stored) & set(rejected)
+    assert str(messy / "rose/2.jpg") in rejected and str(messy / "daisy/text.jpg") in stored
+
+
+def test_chunks_are_commits_of_one_run(data: Path, tmp_path: Path):
+    summary = run(data, tmp_path / "store", chunk_size=2)
+    history = [entry for entry in summary.table.delta.history() if "run_id" in entry]
+    assert [(entry["chunk"], entry["stored"]) for entry in history] == [(2, 1), (1, 2)]
+    assert {entry["run_id"] for entry in history} == {summary.run_id}
+    entry = history[0]
+    assert entry["engine"] == "openvino" and entry["precision_used"] == ["float32"]
+    assert entry["recipe"] == summary.table.recipe.to_dict()
+    assert entry["packages"]["apache-beam"]
+
+
+def test_a_run_that_was_overtaken_plans_again_and_continues(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another writer commits between this run's plan and its commit."""
+    store = tmp_path / "store"
+    make_plan, plans = driver.make_plan, []
+
+    def plan_and_be_overtaken(images, table, **options):
+        plan = make_plan(images, table, **options)
+        plans.append(len(plan.todo))
+        if len(plans) == 1:
+            commit_chunk(store, table.name, Chunk("other-run", 1, table.version), [], [], {})
+        return plan
+
+    monkeypatch.setattr(driver, "make_plan", plan_and_be_overtaken)
+    summary = run(data, store)
+    assert plans == [3, 3, 0]
+    assert (summary.stored, summary.new) == (3, 3)
+    assert len(summary.table.metadata()) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"layers": "mixed3"}, "LAYERS was avg_pool and is now mixed3"),
+        ({"precision": "bfloat16"}, "PRECISION was float32 and is now bfloat16"),
+        ({"exif_orientation": True}, "--exif-orientation was False and is now True"),
+    ],
+)
+def test_a_table_refuses_features_made_another_way(
+    data: Path, tmp_path: Path, options: dict[str, object], told: str
+):
+    store = tmp_path / "store"
+    before = run(data, store).table.version
+    with pytest.raises(BottleneckError, match=f"{told}.*FEATURES=NAME"):
+        run(data, store, **options)
+    assert feature_store.open(store).version == before
+    assert run(data, store, features="another", **options).stored == 3
+
+
+def test_a_table_refuses_another_source(data: Path, tmp_path: Path):
+    run(data, tmp_path / "store")
+    other = shutil.copytree(data, tmp_path / "other")
+    with pytest.raises(BottleneckError, match=f"DATA was {data} and is now {other}"):
+        run(other, tmp_path / "store")
+
+
+def test_a_table_takes_the_same_weights_from_another_file_and_refuses_others(data: Path, tmp_path: Path):
+    from features.backbone import build_backbone
+
+    base = build_backbone(None)
+    base.save_weights(tmp_path / "same.weights.h5")
+    base.set_weights([array + 0.01 for array in base.get_weights()])
+    base.save_weights(tmp_path / "other.weights.h5")
+    run(data, tmp_path / "store")
+    photo(30).save(data / "rose" / "30.jpg")
+    assert run(data, tmp_path / "store", weights=str(tmp_path / "same.weights.h5")).stored == 4
+    with pytest.raises(BottleneckError, match="WEIGHTS was random .* and is now other"):
+        run(data, tmp_path / "store", weights=str(tmp_path / "other.weights.h5"))
+
+
+def test_given_splits_win(tmp_path: Path):
+    for split, number in [("train", 1), ("val", 2), ("test", 3)]:
+        for label in ("a", "b"):
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            photo(number + 10 * ord(label)).save(folder / "photo.png")
+    table = run(tmp_path / "data", tmp_path / "store").table
+    found = {
+        (os.path.relpath(row["uri"], tmp_path / "data"), row["split"], *row["labels"])
+        for row in table.metadata(["uri", "split", "labels"]).to_pylist()
+    }
+    assert found == {
+        (f"{folder}/{label}/photo.png", split, label)
+        for folder, split in [("train", "train"), ("val", "validation"), ("test", "test")]
+        for label in ("a", "b")
+    }
+
+
+def test_images_with_several_labels_can_be_extracted(data: Path, tmp_path: Path):
+    (tmp_path / "list.csv").write_text("uri,labels\ndata/daisy/0.jpg,daisy|yellow\ndata/rose/2.jpg,rose\n")
+    table = run(tmp_path / "list.csv", tmp_path / "store").table
+    assert sorted(table.metadata(["labels"]).column("labels").to_pylist()) == [["daisy", "yellow"], ["rose"]]
