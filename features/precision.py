@@ -13,7 +13,7 @@ from features.processor import processor_has_bfloat16
 
 #: Least cosine with the float32 features, of every layer of every image tried.
 LEAST_COSINE = 0.999
-_TRIED = 8
+_TRIED = 16
 
 
 def choose_precision(
@@ -25,11 +25,11 @@ def choose_precision(
     keep a cosine of at least `LEAST_COSINE` with their float32 ones, layer by layer.
 
     Args:
-        images: paths, of which the first few good ones are tried.
+        images: paths, of which the first few are tried.
     """
     if not processor_has_bfloat16():
         return "float32", "this processor has no bfloat16 arithmetic"
-    images = list(itertools.islice(images, 4 * _TRIED))
+    images = list(itertools.islice(images, _TRIED))
     found = {}
     for precision in ("float32", "bfloat16"):
         extractor = InceptionV3(
@@ -37,8 +37,8 @@ def choose_precision(
         )
         if extractor.engine.precision != precision:
             return "float32", f"{extractor.engine.name} does not compute in bfloat16 here"
-        outcomes = (one for one in extractor.extract(images) if not isinstance(one, ImageError))
-        found[precision] = [one.features for one in itertools.islice(outcomes, _TRIED)]
+        outcomes = extractor.extract(images)
+        found[precision] = [one.features for one in outcomes if not isinstance(one, ImageError)]
     cosines = [
         _cosine(reference, fast)
         for references, fasts in zip(found["float32"], found["bfloat16"], strict=True)

@@ -64,6 +64,8 @@ def open(
 def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     """Create an empty feature table and the table of rejected images beside it.
 
+    A table that has commits stays as it is, facts included; one that no run has committed to is made anew.
+
     Raises:
         BottleneckError: for a name that is not a plain folder name.
     """
@@ -74,10 +76,15 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         )
     # Rejections first: whoever finds the features finds both.
     DeltaTable.create(rejected_path(store, features), REJECTED_SCHEMA, mode="ignore")
+    path = features_path(store, features)
+    if DeltaTable.is_deltatable(str(path)):
+        table = FeatureTable(store, features, DeltaTable(path))
+        if table.has_commits or table.facts == facts:
+            return table
     delta = DeltaTable.create(
-        features_path(store, features),
+        path,
         facts.schema,
-        mode="ignore",
+        mode="overwrite",
         configuration={FACTS_KEY: facts.to_json()},
         raise_if_key_not_exists=False,
     )

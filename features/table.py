@@ -79,6 +79,11 @@ class FeatureTable:
         """Version of the rejected table that goes with this version of the features."""
         return self.delta.transaction_version(REJECTED_APPLICATION) or 0
 
+    @property
+    def has_commits(self) -> bool:
+        """Whether any run has committed to the table since it was created."""
+        return self.delta.transaction_version(TABLE_APPLICATION) is not None
+
     def column(self, layer: str | None = None) -> Column:
         """The feature column of `layer`; without a name, the one deepest in the network."""
         if layer is None:

@@ -91,11 +91,10 @@ class LogisticHead(Head):
         # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
         model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
+        chosen_by = "validation" if validation else f"{FOLDS}-fold cross-validation on train"
         facts = {
             "C": best,
-            "chosen_by": "validation"
-            if selected == ["validation"]
-            else f"{FOLDS}-fold cross-validation on train",
+            "chosen_by": chosen_by if self.C is None else "the caller",
             "log_loss": [{"C": C, "log_loss": loss} for C, loss in tried.items()],
             "iterations": int(model.n_iter_[0]),
         }
@@ -107,7 +106,7 @@ class LogisticHead(Head):
     ) -> tuple[dict[float, float], list[str], dict[str, Any] | None]:
         """Log loss of each C tried, the splits it was measured on, and the best one's validation metrics."""
         candidates = CANDIDATES if self.C is None else (self.C,)
-        if set(y[train:]) == set(y[:train]):
+        if np.array_equal(np.unique(y[train:]), np.unique(y[:train])):
             folds = [_Fold(None, X[train:], slice(None), y[train:])]
             tried, best = _search(X[:train], y[:train], candidates, folds, progress)
             return tried, ["validation"], self._metrics(y[train:], best)

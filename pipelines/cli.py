@@ -32,13 +32,22 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"bottlenecks {arguments.command}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"bottlenecks {arguments.command}: stopped; what was committed stays", file=sys.stderr)
-        return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        if arguments.debug:
+            raise
+        name = type(error).__name__
+        print(
+            f"bottlenecks {arguments.command}: unexpected {name}: {error} (--debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print(f"bottlenecks {arguments.command}: stopped; what was committed stays", file=sys.stderr)
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -100,6 +100,10 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
 
 def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     store = Path(options.store).expanduser().absolute()
+    if options.beam_args or options.runner != "local":
+        from pipelines.runner import make_pipeline
+
+        make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
     table = _existing(store, options.features)
     listing = list_images(table.source if table and options.data == "auto" else options.data)
     for notice in listing.notices:
@@ -119,7 +123,11 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
 
 
 def _existing(store: Path, name: str) -> FeatureTable | None:
-    return feature_store.open(store, name) if name in feature_store.table_names(store) else None
+    """The table, if a run has ever committed to it: one that was only created binds nobody to its facts."""
+    if name not in feature_store.table_names(store):
+        return None
+    table = feature_store.open(store, name)
+    return table if table.has_commits else None
 
 
 def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Screen) -> FeatureTable:
@@ -196,7 +204,9 @@ def _extract_chunks(
             replaced = plan.replaced.intersection(image.uri for image in batch)
             chunk = Chunk(run_id, number, plan.version, replaced)
             run_chunk(batch, table, settings, chunk, options.runner, list(options.beam_args))
-            table = feature_store.open(table.store, table.name)
+            facts, table = table.facts, feature_store.open(table.store, table.name)
+            if table.facts != facts:
+                raise BottleneckError(f"table {table.name!r} was made anew, another way, by another run")
             committed = (table.delta.transaction_version(run_id) or 0) >= number
             if committed and table.version == plan.version + 1:
                 plan = plan._replace(todo=plan.todo[len(batch) :], version=table.version)

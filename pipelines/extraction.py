@@ -171,6 +171,18 @@ def run_chunk(
         | "PlannedImages" >> beam.Create(images, reshuffle=False)
         | "ExtractChunk" >> ExtractChunk(table.store, table.name, table.facts, settings, chunk, history)
     )
-    state = pipeline.run().wait_until_finish()
+    try:
+        state = pipeline.run().wait_until_finish()
+    except RuntimeError as error:
+        raise (_meant_for_people(error) or error) from None
     if state != PipelineState.DONE:
         raise BottleneckError(f"the pipeline on RUNNER={runner} ended as {state}, see the runner's own log")
+
+
+def _meant_for_people(error: BaseException | None) -> BaseException | None:
+    """Ctrl-C, or a fault the user can mend, from within the RuntimeErrors that Beam wraps round it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | BottleneckError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
+from features.commit import Chunk, commit_chunk
 from features.errors import BottleneckError
 from features.schema import TableFacts
 from tests.tables import RECIPE, make_table
@@ -25,7 +26,8 @@ def test_another_name_lists_the_tables_there_are(tmp_path: Path):
 
 
 def test_a_table_keeps_the_facts_it_was_created_with(tmp_path: Path):
-    feature_store.create(tmp_path, "mine", FACTS)
+    table = feature_store.create(tmp_path, "mine", FACTS)
+    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [], {})
     other = TableFacts("/data/other", "random", ("avg_pool",), RECIPE)
     assert feature_store.create(tmp_path, "mine", other).facts == FACTS
     table = feature_store.open(tmp_path, "mine")
@@ -33,6 +35,16 @@ def test_a_table_keeps_the_facts_it_was_created_with(tmp_path: Path):
     metadata = {field.name: field.metadata for field in table.delta.schema().fields}
     assert metadata["mixed8"]["fingerprint"] == RECIPE.fingerprint("mixed8")
     assert metadata["avg_pool"]["width"] == "2048"
+
+
+def test_a_table_that_nobody_committed_to_is_made_anew(tmp_path: Path):
+    feature_store.create(tmp_path, "mine", FACTS)
+    other = TableFacts("/data/other", "random", ("mixed0",), RECIPE)
+    feature_store.create(tmp_path, "mine", other)
+    table = feature_store.open(tmp_path, "mine")
+    assert table.facts == other
+    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [], {})
+    assert feature_store.open(tmp_path, "mine").has_commits
 
 
 def test_both_tables_live_where_promised(tmp_path: Path):

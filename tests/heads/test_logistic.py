@@ -102,6 +102,7 @@ def test_a_given_C_is_taken(three_classes: FeatureTable) -> None:
     head = LogisticHead(C=0.02).fit(three_classes)
     assert head.training_ is not None
     assert head.training_.facts["C"] == head.pipeline_[-1].C == 0.02
+    assert head.training_.facts["chosen_by"] == "the caller"
 
 
 @pytest.mark.parametrize(

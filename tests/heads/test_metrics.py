@@ -88,7 +88,7 @@ def test_table_of_few_classes() -> None:
         "macro F1         0.489",
         "log loss         5.314",
         "",
-        "                                         predicted as",
+        "                                            predicted as",
         "    true class  precision  recall  images   1  2  3  4",
         "  1 daisy            0.67    0.67       3   2  1  ·  ·",
         "  2 rose             0.67    1.00       2   ·  2  ·  ·",

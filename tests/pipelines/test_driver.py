@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from pipelines.driver import ExtractOptions, Summary, extract
 from tests.conftest import photo
 
 
-def run(data: Path, store: Path, **options: object) -> Summary:
-    settings = {"weights": "random", "precision": "float32", "engine": "openvino", **options}
+def run(data: Path, store: Path, **options: Any) -> Summary:
+    settings: dict[str, Any] = {"weights": "random", "precision": "float32", "engine": "openvino", **options}
     return extract(ExtractOptions(str(data), str(store), **settings))
 
 
@@ -153,7 +154,7 @@ def test_a_run_that_was_overtaken_plans_again_and_continues(
     ],
 )
 def test_a_table_refuses_features_made_another_way(
-    data: Path, tmp_path: Path, options: dict[str, object], told: str
+    data: Path, tmp_path: Path, options: dict[str, Any], told: str
 ):
     store = tmp_path / "store"
     before = run(data, store).table.version
