@@ -28,7 +28,7 @@ setup(
         "pillow>=11,<13",
         "pooch>=1.8,<2",
         "pyarrow>=20",
-        "scikit-learn>=1.6,<2",
+        "scikit-learn>=1.9,<2",
         "simplejpeg>=1.8,<2",
         "skops>=0.12,<1",
         # 2.21 is the first TensorFlow without TensorBoard and what comes with it: ask for no older one.

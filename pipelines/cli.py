@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from features.errors import BottleneckError
+from pipelines.options import ExtractOptions, PredictOptions, TrainOptions
 from pipelines.variables import add_arguments
 
 Options = TypeVar("Options")
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = functools.partial(_add_command, commands)
 
+    extract_defaults = ExtractOptions()
     extract = add("extract", "extract the features of new and changed images", _extract)
     extract.add_argument(
         "--exif-orientation",
@@ -69,21 +71,30 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument(
         "--max-rejected",
         type=_share,
-        default=0.1,
+        default=extract_defaults.max_rejected,
         metavar="SHARE",
-        help="fail, at the end, when more of the tried images are bad (default: 0.1)",
+        help="fail, at the end, when more of the tried images are bad (default: %(default)s)",
     )
     extract.add_argument("--retry-rejected", action="store_true", help="try rejected images again")
     extract.add_argument(
         "--chunk-size",
         type=_positive,
-        default=4096,
+        default=extract_defaults.chunk_size,
         metavar="N",
-        help="images in one commit: what a stop can lose (default: 4096)",
+        help="images in one commit: what a stop can lose (default: %(default)s)",
     )
 
     train = add("train-head", "train and test a head from stored features", _train_head)
-    train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    train.add_argument(
+        "--seed", type=int, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
+    )
+    train.add_argument(
+        "--hidden",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="units of a hidden layer, for HEAD=dense (default: none)",
+    )
 
     predict = add("predict", "label images with the current head", _predict)
     predict.add_argument("--head-id", default=None, metavar="ID", help="another head than the current one")
@@ -131,7 +142,7 @@ def _options(kind: type[Options], arguments: argparse.Namespace) -> Options:
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from pipelines.driver import ExtractOptions, extract
+    from pipelines.driver import extract
     from pipelines.report import summary_text
 
     if arguments.views:
@@ -150,14 +161,14 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 
 def _train_head(arguments: argparse.Namespace) -> int:
-    from pipelines.train import TrainOptions, train
+    from pipelines.train import train
 
     print(train(_options(TrainOptions, arguments), debug=arguments.debug))
     return 0
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from pipelines.predict import PredictOptions, predict
+    from pipelines.predict import predict
 
     predict(_options(PredictOptions, arguments), debug=arguments.debug)
     return 0

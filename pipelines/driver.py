@@ -25,29 +25,9 @@ from features.recipe import FeatureRecipe, parse_layers
 from features.schema import TableFacts
 from features.table import FeatureTable
 from features.weights import UNTRAINED, find_weights
+from pipelines.options import ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
 from pipelines.screen import Screen, new_run_id
-
-
-class ExtractOptions(NamedTuple):
-    """What a run is asked for: the variables and flags of `make extract`.
-
-    `auto` means what the table was created with, and where there is no table yet, the best that can be had.
-    """
-
-    data: str = "auto"
-    store: str = "store"
-    features: str = "inception_v3"
-    weights: str = "auto"
-    layers: str = "avg_pool"
-    engine: str = "auto"
-    precision: str = "auto"
-    exif_orientation: bool | None = None
-    runner: str = "local"
-    beam_args: tuple[str, ...] = ()
-    max_rejected: float = 0.1
-    retry_rejected: bool = False
-    chunk_size: int = 4096
 
 
 class Summary(NamedTuple):

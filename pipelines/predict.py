@@ -23,22 +23,11 @@ from features.inputs import list_images
 from features.recipe import Column
 from features.weights import UNTRAINED
 from heads import SavedHead, load_head
+from pipelines.options import PredictOptions
 from pipelines.screen import Screen, new_run_id, progress
 
 #: Images whose features are in memory together.
 _BLOCK = 1024
-
-
-class PredictOptions(NamedTuple):
-    """What `make predict` is asked for."""
-
-    images: str
-    store: str = "store"
-    features: str = "inception_v3"
-    weights: str = "auto"
-    engine: str = "auto"
-    head_id: str | None = None
-    output: Path | None = None
 
 
 def predict(options: PredictOptions, *, debug: bool = False) -> None:

@@ -13,7 +13,8 @@ from features.splits import SPLITS
 from features.table import FeatureTable
 from features.weights import UNTRAINED
 from heads import current_head, list_heads
-from pipelines.driver import ExtractOptions, Summary
+from pipelines.driver import Summary
+from pipelines.options import ExtractOptions
 
 #: Examples shown of a long list.
 _SHOWN = 3

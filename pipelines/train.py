@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from features import store as feature_store
 from features.recipe import parse_layers
 from features.weights import UNTRAINED
 from heads import format_metrics, train_head
+from pipelines.options import TrainOptions
 from pipelines.screen import Screen, new_run_id
-
-
-class TrainOptions(NamedTuple):
-    """What `make train-head` is asked for. Of several layers the deepest is trained from."""
-
-    store: str = "store"
-    features: str = "inception_v3"
-    head: str = "logistic"
-    layers: str = "avg_pool"
-    seed: int = 0
 
 
 def train(options: TrainOptions, *, debug: bool = False) -> str:
@@ -41,7 +31,13 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         started = time.monotonic()
         layer = parse_layers(options.layers)[-1]
         saved = train_head(
-            options.store, options.features, kind=options.head, layer=layer, seed=options.seed, progress=tell
+            options.store,
+            options.features,
+            kind=options.head,
+            layer=layer,
+            seed=options.seed,
+            progress=tell,
+            **({} if options.hidden is None else {"hidden": options.hidden}),
         )
         seconds = time.monotonic() - started
     lines = [

@@ -137,6 +137,12 @@ VARIABLES = (
 )
 
 
+def default_of(name: str) -> str:
+    """The default of a variable that has one."""
+    (default,) = (variable.default for variable in VARIABLES if variable.name == name)
+    return default or ""
+
+
 def variables_of(command: str) -> list[Variable]:
     """The variables that a sub-command of `bottlenecks` takes."""
     return [variable for variable in VARIABLES if command in variable.commands]

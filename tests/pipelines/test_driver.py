@@ -16,7 +16,8 @@ from features.commit import Chunk, commit_chunk, rejected_rows
 from features.errors import BottleneckError
 from features.inception import InceptionV3
 from pipelines import driver
-from pipelines.driver import ExtractOptions, Summary, extract
+from pipelines.driver import Summary, extract
+from pipelines.options import ExtractOptions
 from tests.conftest import photo
 
 
