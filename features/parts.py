@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from features.recipe import LAYER_WIDTHS
+from features.splits import SPLITS
 
-#: 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle and stream, large enough to read fast.
+#: At most; 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle, large enough to read fast.
 ROW_GROUP_ROWS = 1024
 
 
@@ -40,12 +42,13 @@ class Part(NamedTuple):
 def write_part(directory: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Part:
     """Write record batches as one part file of the table in `directory`.
 
-    Floats are split by byte and compressed by zstd: their exponents repeat, their mantissas do not,
-    so a dictionary would only cost. Everything else is short and repetitive: dictionaries.
+    Each split has row groups of its own, so that reading one split reads nothing of another. Floats are split
+    by byte and compressed by zstd: their exponents repeat, their mantissas do not, so a dictionary would
+    only cost.
 
     Args:
         directory: the table's folder.
-        batches: rows in `schema`; the batches become row groups of `ROW_GROUP_ROWS` rows.
+        batches: rows in `schema`, in any order.
         schema: `features.schema.feature_schema`.
 
     Raises:
@@ -60,16 +63,19 @@ def write_part(directory: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sc
                 raise ValueError(f"column {layer} has NaN or infinite features")
     name = f"part-{uuid.uuid4()}.zstd.parquet"
     path = directory / name
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         path,
-        row_group_size=ROW_GROUP_ROWS,
+        schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=["labels.list.element", "split", "format", "run_id"],
         column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
         write_statistics=[column for column in schema.names if column not in layers],
-    )
+    ) as writer:
+        for split in SPLITS:
+            rows = table.filter(pc.equal(table.column("split"), split))
+            if len(rows):
+                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
     return Part(name, path.stat().st_size, table.num_rows)
 
 

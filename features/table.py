@@ -145,9 +145,7 @@ class FeatureTable:
         X = np.empty((starts[-1], width), np.float32)
 
         def fill(start: int, group: _RowGroup) -> None:
-            values = _read_group(group, column, width)
-            whole = len(group.rows) == len(values)
-            np.copyto(X[start : start + len(group.rows)], values if whole else values[group.rows])
+            X[start : start + len(group.rows)] = _rows_of_group(group, column, width)
 
         with ThreadPoolExecutor(_READERS) as pool:
             collections.deque(pool.map(fill, starts[:-1].tolist(), groups), maxlen=0)
@@ -186,27 +184,31 @@ class FeatureTable:
         pools = [groups[start : start + together] for start in range(0, len(groups), together)]
 
         def read(pool: list[_RowGroup]) -> tuple[np.ndarray, np.ndarray]:
-            X = np.concatenate([_read_group(group, column, width)[group.rows] for group in pool])
-            return X, np.concatenate([group.labels for group in pool])
+            if not shuffle:
+                (group,) = pool
+                return _rows_of_group(group, column, width), group.labels
+            starts = np.cumsum([0, *(len(group.rows) for group in pool)])
+            order = random.permutation(starts[-1])
+            X, labels = np.empty((starts[-1], width), np.float32), np.empty(starts[-1], object)
+            for group, start in zip(pool, starts, strict=False):
+                places = order[start : start + len(group.rows)]
+                X[places] = _rows_of_group(group, column, width)
+                labels[places] = group.labels
+            return X, labels
 
-        left_X, left_labels = np.empty((0, width), np.float32), np.empty(0, object)
+        left: list[tuple[np.ndarray, np.ndarray]] = []
         for X, labels in _read_ahead(read, pools):
-            order = random.permutation(len(X)) if shuffle else np.arange(len(X))
-            first = 0
-            if len(left_X):
-                first = min(batch_size - len(left_X), len(X))
-                left_X = np.concatenate([left_X, X[order[:first]]])
-                left_labels = np.concatenate([left_labels, labels[order[:first]]])
-                if len(left_X) < batch_size:
-                    continue
-                yield left_X, left_labels
+            first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
+            left.append((X[:first], labels[:first]))
+            if sum(len(rows) for rows, _ in left) == batch_size:
+                yield _joined(left)
+                left = []
             last = first + (len(X) - first) // batch_size * batch_size
             for start in range(first, last, batch_size):
-                rows = order[start : start + batch_size]
-                yield X[rows], labels[rows]
-            left_X, left_labels = X[order[last:]], labels[order[last:]]
-        if len(left_X):
-            yield left_X, left_labels
+                yield X[start : start + batch_size], labels[start : start + batch_size]
+            left.append((X[last:], labels[last:]))
+        if sum(len(rows) for rows, _ in left):
+            yield _joined(left)
 
     def dataset(
         self,
@@ -240,7 +242,9 @@ class FeatureTable:
                 yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
 
         signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
+        rows = sum(len(group.rows) for group in self._row_groups(split, labelled=True))
         data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+        data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
         # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
         options = tf.data.Options()
         options.autotune.enabled = False
@@ -283,14 +287,20 @@ def _single_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
     return labels
 
 
-def _read_group(group: _RowGroup, column: str, width: int) -> np.ndarray:
-    """One row group's features, shape (rows of the group, width)."""
-    file = pq.ParquetFile(group.path, memory_map=True)
+def _rows_of_group(group: _RowGroup, column: str, width: int) -> np.ndarray:
+    """Features of the wanted rows of a row group, shape (rows, width); a view where these are all."""
+    file = pq.ParquetFile(group.path)
     (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
     try:
-        return list_values(chunk, width)
+        values = list_values(chunk, width)
     except ValueError as error:
         raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
+    return values if len(group.rows) == len(values) else values[group.rows]
+
+
+def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    rows, labels = zip(*pieces, strict=True)
+    return np.concatenate(rows), np.concatenate(labels)
 
 
 def _read_ahead(read, pools):  # type: ignore[no-untyped-def]

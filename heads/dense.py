@@ -8,7 +8,6 @@ epoch is a pass of its own.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +33,10 @@ class DenseHead(Head):
 
     Args:
         hidden: units of a hidden ReLU layer; 0 for none.
-        dropout: share of the inputs of each dense layer that is dropped in training.
+        dropout: share of the inputs of each dense layer that is dropped in training, the same ones for all
+            rows of a step: to draw them for each row would cost more than all the rest.
         learning_rate: of Adam.
-        batch_size: rows in a step.
+        batch_size: rows in a step; None for a hundredth of the train split, from 32 to 1,024.
         epochs: passes over the train split, at most.
         patience: epochs without a lower validation loss until training stops.
         seed: of initial weights, dropout and order of the rows.
@@ -49,13 +49,14 @@ class DenseHead(Head):
     hidden: int = 0
     dropout: float = 0.2
     learning_rate: float = 1e-3
-    batch_size: int = 256
+    batch_size: int | None = None
     epochs: int = 100
     patience: int = 5
     seed: int = 0
 
     def _check_parameters(self) -> None:
-        wrong = [name for name in ("batch_size", "epochs", "patience") if getattr(self, name) < 1]
+        counts = {name: getattr(self, name) for name in ("batch_size", "epochs", "patience")}
+        wrong = [name for name, count in counts.items() if count is not None and count < 1]
         if wrong:
             raise BottleneckError(
                 f"{wrong[0]} is {getattr(self, wrong[0])}, and a dense head expects 1 or more"
@@ -68,20 +69,18 @@ class DenseHead(Head):
 
     def _fit(self, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> Trained:
         import keras
-        import tensorflow as tf
+
+        batch_size = self.batch_size or min(1024, max(32, examples.count("train") // 100))
 
         def stream(split: str, *, shuffle: bool = False) -> tf.data.Dataset:
-            data = table.dataset(
+            return table.dataset(
                 split,
                 labels=examples.classes,
                 layer=layer,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
                 shuffle=shuffle,
                 seed=self.seed,
             )
-            # Keras warns at the end of every epoch of a stream whose length it does not know.
-            batches = math.ceil(examples.count(split) / self.batch_size)
-            return data.apply(tf.data.experimental.assert_cardinality(batches))
 
         def report(epoch: int, logs: dict[str, float]) -> None:
             progress(epoch + 1, self.epochs, dict(logs))
@@ -105,6 +104,7 @@ class DenseHead(Head):
         facts: dict[str, Any] = {
             "epochs": int(np.argmin(losses)) + 1 if validated else len(losses),
             "epochs_run": len(losses),
+            "batch_size": batch_size,
             "chosen_by": "validation" if validated else "no validation images: all epochs",
         }
         validation = self.evaluate(table, "validation", layer=layer) if validated else None
@@ -114,19 +114,20 @@ class DenseHead(Head):
         import keras
         from keras import layers
 
-        def dense(units: int, activation: str, seed: int) -> list[keras.Layer]:
+        def dense(inputs: int, units: int, activation: str, seed: int) -> list[keras.Layer]:
             weights = keras.initializers.GlorotUniform(seed)
             return [
-                layers.Dropout(self.dropout, seed=seed),
+                layers.Dropout(self.dropout, noise_shape=(1, inputs), seed=seed),
                 layers.Dense(units, activation, kernel_initializer=weights),
             ]
 
+        width = self.n_features_in_
         model = keras.Sequential(
             [
-                keras.Input((self.n_features_in_,)),
+                keras.Input((width,)),
                 layers.Normalization(mean=mean, variance=variance),
-                *(dense(self.hidden, "relu", self.seed + 1) if self.hidden else []),
-                *dense(len(self.classes_), "softmax", self.seed),
+                *(dense(width, self.hidden, "relu", self.seed + 1) if self.hidden else []),
+                *dense(self.hidden or width, len(self.classes_), "softmax", self.seed),
             ],
             name="head",
         )
@@ -134,7 +135,7 @@ class DenseHead(Head):
             keras.optimizers.Adam(self.learning_rate),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
-            jit_compile=False,  # on a CPU, XLA is thirty times slower at the random numbers of dropout
+            jit_compile=False,  # on a CPU, XLA takes longer for a layer as small as this
         )
         return model
 
@@ -159,10 +160,10 @@ def moments(table: FeatureTable, layer: str, width: int) -> tuple[np.ndarray, np
     """
     count, mean, squares = 0, np.zeros(width), np.zeros(width)
     for X, _ in table.batches("train", layer=layer, labelled=True):
-        batch_mean = X.mean(axis=0, dtype=np.float64)
+        batch_mean = X.mean(axis=0).astype(np.float64)
         delta = batch_mean - mean
         total = count + len(X)
-        squares += X.var(axis=0, dtype=np.float64) * len(X) + delta**2 * (count * len(X) / total)
+        squares += X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (count * len(X) / total)
         mean += delta * (len(X) / total)
         count = total
     variance = squares / count

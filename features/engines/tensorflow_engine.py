@@ -23,12 +23,12 @@ class TensorFlowEngine:
     # Two calls in flight keep the cores busy through the narrow layers of one of them.
     streams = 2
 
-    def __init__(self, function: tf.types.experimental.ConcreteFunction, precision: str) -> None:
-        self._function = function
+    def __init__(self, session: tf.compat.v1.Session, outputs: list[str], precision: str) -> None:
+        self._run = session.make_callable(outputs, feed_list=["pixels:0"])
         self.precision = precision
 
     def infer(self, pixels: np.ndarray) -> list[np.ndarray]:
-        return [tensor.numpy() for tensor in self._function(tf.constant(pixels))]
+        return self._run(pixels)
 
 
 def convert(model: keras.Model, folder: Path) -> None:
@@ -44,19 +44,25 @@ def convert(model: keras.Model, folder: Path) -> None:
 
 
 def load(folder: Path, layers: tuple[str, ...], precision: str) -> TensorFlowEngine:
-    """Load the part of the frozen graph that leads to `layers`."""
+    """Load the part of the frozen graph that leads to `layers`.
+
+    In a session of its own: how it is rewritten must not change what else the process does in TensorFlow.
+    """
     fast = precision == "bfloat16"
+    config = tf.compat.v1.ConfigProto()
     if tf.config.list_physical_devices("GPU"):
         # TensorFloat-32 keeps more digits than bfloat16 does: it may stand in for it, and counts as float32.
         tf.config.experimental.enable_tensor_float_32_execution(fast)
         used = "float32"
     else:
         # oneDNN's rewriter does nothing on a processor without bfloat16.
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": fast})
+        rewriter = config.graph_options.rewrite_options
+        rewriter.auto_mixed_precision_onednn_bfloat16 = rewriter.ON if fast else rewriter.OFF
         used = "bfloat16" if fast and processor_has_bfloat16() else "float32"
-    graph = tf.compat.v1.GraphDef()
-    graph.ParseFromString((folder / "graph.pb").read_bytes())
+    frozen = tf.compat.v1.GraphDef()
+    frozen.ParseFromString((folder / "graph.pb").read_bytes())
     names = dict(line.split() for line in (folder / "outputs.txt").read_text().splitlines())
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    function = wrapped.prune("pixels:0", [names[layer] for layer in layers])
-    return TensorFlowEngine(function, used)
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(frozen, name="")
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    return TensorFlowEngine(session, [names[layer] for layer in layers], used)

@@ -9,13 +9,16 @@ import pytest
 
 from features.parts import list_values, write_part
 from features.schema import TableFacts
+from features.splits import SPLITS
 from tests.tables import RECIPE, make_rows
 
 FACTS = TableFacts("digits", "random", ("avg_pool",), RECIPE)
 
 
 def rows(X: np.ndarray) -> pa.RecordBatch:
-    return make_rows(FACTS, X, ["a"] * len(X))
+    """Of every ten rows eight for train, one for validation and one for test."""
+    splits = [("validation", "test")[number % 2] if number % 5 == 4 else "train" for number in range(len(X))]
+    return make_rows(FACTS, X, ["a"] * len(X), splits)
 
 
 def test_a_part_holds_what_was_given_compressed_as_floats_are(tmp_path: Path):
@@ -23,7 +26,12 @@ def test_a_part_holds_what_was_given_compressed_as_floats_are(tmp_path: Path):
     part = write_part(tmp_path, [rows(X[:700]), rows(X[700:])], FACTS.schema)
     assert (part.rows, part.size) == (1500, (tmp_path / part.name).stat().st_size)
     file = pq.ParquetFile(tmp_path / part.name)
-    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1024, 476]
+    splits = [
+        file.read_row_group(number, columns=["split"]).column("split").to_pylist()
+        for number in range(file.num_row_groups)
+    ]
+    assert [set(names) for names in splits] == [{"train"}, {"train"}, {"validation"}, {"test"}]
+    assert [len(names) for names in splits] == [1024, 176, 150, 150]
     column = next(
         column
         for column in map(file.metadata.row_group(0).column, range(file.metadata.num_columns))
@@ -32,7 +40,8 @@ def test_a_part_holds_what_was_given_compressed_as_floats_are(tmp_path: Path):
     assert column.compression == "ZSTD" and "BYTE_STREAM_SPLIT" in column.encodings
     assert not column.has_dictionary_page
     stored = np.concatenate([list_values(chunk, 2048) for chunk in file.read().column("avg_pool").chunks])
-    np.testing.assert_array_equal(stored, X)
+    kind = np.array(rows(X[:700]).column("split").to_pylist() + rows(X[700:]).column("split").to_pylist())
+    np.testing.assert_array_equal(stored, np.concatenate([X[kind == split] for split in SPLITS]))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
