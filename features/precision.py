@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -16,15 +16,14 @@ LEAST_COSINE = 0.999
 _TRIED = 16
 
 
-def choose_precision(
-    weights: str, layers: Iterable[str], engine: str, images: Iterable[str], *, exif_orientation: bool = False
-) -> tuple[str, str]:
+def choose_precision(load: Callable[[str], InceptionV3], images: Iterable[str]) -> tuple[str, str]:
     """The precision that `auto` means for a new table, and why, in a few words.
 
     bfloat16 is several times faster where the processor has it. It is taken when the first images' features
     keep a cosine of at least `LEAST_COSINE` with their float32 ones, layer by layer.
 
     Args:
+        load: gives the extractor of a precision; bfloat16 is asked for last.
         images: paths, of which the first few are tried.
     """
     if not processor_has_bfloat16():
@@ -32,9 +31,7 @@ def choose_precision(
     images = list(itertools.islice(images, _TRIED))
     found = {}
     for precision in ("float32", "bfloat16"):
-        extractor = InceptionV3(
-            weights, layers=layers, precision=precision, engine=engine, exif_orientation=exif_orientation
-        )
+        extractor = load(precision)
         if extractor.engine.precision != precision:
             return "float32", f"{extractor.engine.name} does not compute in bfloat16 here"
         outcomes = extractor.extract(images)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import importlib
 import itertools
+import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +30,9 @@ from features.weights import UNTRAINED, find_weights
 from pipelines.options import ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
 from pipelines.screen import Screen, new_run_id
+
+if TYPE_CHECKING:
+    from features.inception import InceptionV3
 
 
 class Summary(NamedTuple):
@@ -98,8 +103,12 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
     changed = f", {len(plan.replaced):,} of them changed or tried again" if plan.replaced else ""
     screen.say(f"{len(listing.images):,} images{ignored}; {len(plan.todo):,} to extract{changed}")
-    seconds = _extract_chunks(plan, listing.images, table, options, screen, run_id) if plan.todo else 0.0
-    return _summarize(listing.images, feature_store.open(store, options.features), run_id, seconds)
+    seconds = 0.0
+    if plan.todo:
+        seconds = _extract_chunks(plan, listing.images, table, options, screen, run_id)
+        table = feature_store.open(store, options.features)
+        plan = make_plan(listing.images, table)
+    return _summarize(listing.images, table, plan, run_id, seconds)
 
 
 def _existing(store: Path, name: str) -> FeatureTable | None:
@@ -113,8 +122,7 @@ def _existing(store: Path, name: str) -> FeatureTable | None:
 def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Screen) -> FeatureTable:
     """Create the table; what was left to `auto` is decided here, once."""
     layers = parse_layers(options.layers)
-    from features.precision import choose_precision
-
+    _begin_importing_beam()
     source = find_weights(options.weights)
     for notice in source.notices:
         screen.say(notice)
@@ -127,15 +135,24 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
     )
     precision = options.precision
     if precision == "auto":
-        uris = (image.uri for image in listing.images)
-        precision, why = choose_precision(
-            source.spec, layers, engine, uris, exif_orientation=recipe.exif_orientation
-        )
+        from features.precision import choose_precision
+        from pipelines.extractor import ExtractorSettings, load_extractor
+
+        def load(tried: str) -> InceptionV3:
+            tried_recipe = dataclasses.replace(recipe, precision=tried)
+            return load_extractor(ExtractorSettings(source.spec, layers, engine, tried_recipe))
+
+        precision, why = choose_precision(load, (image.uri for image in listing.images))
         screen.say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
     return feature_store.create(
         store, options.features, TableFacts(listing.source, source.spec, layers, recipe)
     )
+
+
+def _begin_importing_beam() -> None:
+    """Beam takes a second to import: on a thread, while the model is loaded and tried."""
+    threading.Thread(target=importlib.import_module, args=("pipelines.extraction",), daemon=True).start()
 
 
 def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
@@ -174,10 +191,15 @@ def _extract_chunks(
     run_id: str,
 ) -> float:
     """Run one pipeline a chunk until nothing is left to do; the seconds it took."""
-    from pipelines.extraction import ExtractorSettings, run_chunk
+    from pipelines.extractor import ExtractorSettings, load_extractor
 
     weights = table.facts.weights if options.weights == "auto" else find_weights(options.weights).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
+    if options.runner == "local":
+        _begin_importing_beam()
+        load_extractor(settings)
+    from pipelines.extraction import run_chunk
+
     with screen.progress(len(plan.todo)) as progress:
         for number in itertools.count(1):
             batch = plan.todo[: options.chunk_size]
@@ -199,9 +221,10 @@ def _extract_chunks(
         return progress.seconds
 
 
-def _summarize(images: list[ImageRef], table: FeatureTable, run_id: str, seconds: float) -> Summary:
-    """Count from the committed tables alone."""
-    plan = make_plan(images, table)
+def _summarize(
+    images: list[ImageRef], table: FeatureTable, plan: Plan, run_id: str, seconds: float
+) -> Summary:
+    """Count from the committed tables alone; `plan` is what they leave to do."""
     rejected = rejected_rows(table)
     listed = rejected.filter(
         pc.is_in(rejected.column("uri"), pa.array([image.uri for image in images], pa.string()))

@@ -29,7 +29,8 @@ from features.schema import IMAGE_COLUMNS, TableFacts
 from features.splits import assign_split
 from features.store import features_path
 from features.table import FeatureTable
-from pipelines.handler import ExtractorSettings, InceptionHandler, Outcome
+from pipelines.extractor import ExtractorSettings
+from pipelines.handler import InceptionHandler, Outcome
 from pipelines.runner import make_pipeline
 
 #: Packages whose versions the table's history tells of each commit.

@@ -6,18 +6,16 @@ travel in the pipeline, use `features.inception.InceptionV3` in a handler of you
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from features.errors import BottleneckError
 from features.images import ImageError
 from features.inception import Extracted, InceptionV3
 from features.inputs.reference import ImageRef
-from features.recipe import FeatureRecipe
+from pipelines.extractor import ExtractorSettings, load_extractor
 from pipelines.screen import progress
 
 NAMESPACE = "bottlenecks"
@@ -26,42 +24,12 @@ NAMESPACE = "bottlenecks"
 _BATCH = 4096
 
 
-class ExtractorSettings(NamedTuple):
-    """How every worker makes its extractor, and what the features must come out as."""
-
-    weights: str
-    layers: tuple[str, ...]
-    engine: str
-    recipe: FeatureRecipe
-
-
 class Outcome(NamedTuple):
     """One image, its features or why it has none, and the precision that the worker really computed in."""
 
     image: ImageRef
     result: Extracted | ImageError
     precision: str
-
-
-@functools.lru_cache(maxsize=1)
-def load_extractor(settings: ExtractorSettings) -> InceptionV3:
-    """The process's one extractor: chunks that follow one another in a process share it.
-
-    Raises:
-        BottleneckError: where this machine's weights are not those of the recipe.
-    """
-    extractor = InceptionV3(
-        settings.weights,
-        layers=settings.layers,
-        precision=settings.recipe.precision,
-        engine=settings.engine,
-        exif_orientation=settings.recipe.exif_orientation,
-    )
-    differences = settings.recipe.differences(extractor.recipe)
-    if differences:
-        told = ", ".join(f"{name} {was} against {now}" for name, (was, now) in differences.items())
-        raise BottleneckError(f"this worker's backbone is not the one of the table: {told}")
-    return extractor
 
 
 class InceptionHandler(ModelHandler[ImageRef, Outcome, InceptionV3]):

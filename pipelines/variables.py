@@ -55,7 +55,7 @@ VARIABLES = (
     Variable(
         "DATA",
         "auto",
-        ("extract",),
+        ("extract", "bench"),
         "images: a folder with a sub-folder per class, a CSV file, flowers or digits; "
         "auto takes flowers, or digits where flowers cannot be downloaded",
         convert=os.path.expanduser,
@@ -70,7 +70,7 @@ VARIABLES = (
     Variable(
         "WEIGHTS",
         "auto",
-        ("extract", "predict"),
+        ("extract", "predict", "bench"),
         "weights of Inception V3: a .weights.h5, .h5 or .keras file, imagenet or random; "
         "auto takes imagenet, or random where imagenet cannot be downloaded",
         convert=os.path.expanduser,

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from features.inception import InceptionV3
 from features.precision import choose_precision
 from features.processor import processor_has_bfloat16
+
+
+def load(precision: str) -> InceptionV3:
+    return InceptionV3("random", layers="mixed3,avg_pool", engine="openvino", precision=precision)
 
 
 def test_bfloat16_is_read_off_the_processor_flags(tmp_path: Path):
@@ -17,7 +22,7 @@ def test_bfloat16_is_read_off_the_processor_flags(tmp_path: Path):
 
 def test_auto_takes_bfloat16_where_it_is_there_and_close_enough(photos: Path):
     paths = [str(path) for path in sorted(photos.rglob("*.jpg"))]
-    precision, why = choose_precision("random", ["mixed3", "avg_pool"], "openvino", paths)
+    precision, why = choose_precision(load, paths)
     if processor_has_bfloat16():
         assert precision == "bfloat16" and "cosine with float32 at least" in why
     else:
@@ -25,5 +30,5 @@ def test_auto_takes_bfloat16_where_it_is_there_and_close_enough(photos: Path):
 
 
 def test_auto_stays_with_float32_where_no_image_can_be_tried(tmp_path: Path):
-    precision, _ = choose_precision("random", ["avg_pool"], "openvino", [str(tmp_path / "missing.jpg")])
+    precision, _ = choose_precision(load, [str(tmp_path / "missing.jpg")])
     assert precision == "float32"
