@@ -26,7 +26,7 @@ from features.weights import WeightsSource
 #: Packages whose version decides what a converted graph looks like.
 CONVERTERS = {"openvino": ("keras", "tensorflow", "openvino"), "tensorflow": ("keras", "tensorflow")}
 #: Goes up when `features.backbone` builds another graph or other random weights.
-_GENERATION = 1
+_GENERATION = 2
 
 
 class Graph(NamedTuple):

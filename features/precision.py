@@ -13,7 +13,7 @@ from features.processor import processor_has_bfloat16
 
 #: Least cosine with the float32 features, of every layer of every image tried.
 LEAST_COSINE = 0.999
-_TRIED = 16
+_TRIED = 8
 
 
 def choose_precision(load: Callable[[str], InceptionV3], images: Iterable[str]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from features.inception import InceptionV3
 from features.precision import choose_precision
-from features.processor import processor_has_bfloat16
+from features.processor import processor_has_amx, processor_has_bfloat16
 
 
 def load(precision: str) -> InceptionV3:
@@ -14,7 +14,9 @@ def load(precision: str) -> InceptionV3:
 def test_bfloat16_is_read_off_the_processor_flags(tmp_path: Path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n")
-    assert processor_has_bfloat16(cpuinfo)
+    assert processor_has_bfloat16(cpuinfo) and processor_has_amx(cpuinfo)
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n")
+    assert processor_has_bfloat16(cpuinfo) and not processor_has_amx(cpuinfo)
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n")
     assert not processor_has_bfloat16(cpuinfo)
     assert not processor_has_bfloat16(tmp_path / "missing")
