@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow lint format lock clean
+.PHONY: help setup extract train-head predict info test test-slow bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -16,6 +16,8 @@ MAKEFLAGS += --no-print-directory
 ##   info        what is in the store: tables, counts, heads and their scores
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests
+##   bench       measure this project beside the ways a user would take instead: an hour or so
+##   bench-quick the main table of that alone, in five minutes
 ##   lint        check style and types
 ##   format      put the code into the house style
 ##   lock        bring requirements.lock in line with setup.py; ARGS=--upgrade for the newest versions
@@ -84,6 +86,16 @@ test: lint
 
 test-slow: setup
 	@.venv/bin/python -m pytest -q -m slow $(ARGS)
+
+# The packages of the ways that are measured beside this project's are installed when first needed.
+.venv/set-up-bench: requirements-bench.lock $(stamp)
+	@$(pip_install) -r $< >>.venv/set-up.log 2>&1 && touch $@
+
+bench: .venv/set-up-bench
+	@.venv/bin/python -m pipelines.bench $(call flags,bench) $(ARGS)
+
+bench-quick: .venv/set-up-bench
+	@.venv/bin/python -m pipelines.bench --quick $(call flags,bench) $(ARGS)
 
 lint: setup
 	@.venv/bin/python -m ruff check --quiet

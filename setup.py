@@ -18,7 +18,7 @@ setup(
     entry_points={"console_scripts": ["bottlenecks = pipelines.cli:main"]},
     install_requires=[
         "apache-beam>=2.72,<3",
-        "deltalake>=1.1,<2",
+        "deltalake>=1.6,<2",
         "h5py>=3.11,<4",
         "keras>=3.12,<4",
         "numpy>=2.1,<3",
@@ -28,6 +28,7 @@ setup(
         "pillow>=11,<13",
         "pooch>=1.8,<2",
         "pyarrow>=20",
+        "requests>=2.31,<3",
         "scikit-learn>=1.9,<2",
         "simplejpeg>=1.8,<2",
         "skops>=0.12,<1",

@@ -85,7 +85,12 @@ def _convert(source: WeightsSource, engine: str | None) -> str:
         command.append(str(source.path))
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": path}
+    environment = {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **os.environ,
+        "PYTHONPATH": path,
+        "KERAS_BACKEND": "tensorflow",
+    }
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)
     answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
     if "error" in answer:
@@ -124,6 +129,7 @@ def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
     half = Path(tempfile.mkdtemp(prefix=".half-", dir=folder.parent))
     try:
         write(half)
+        half.chmod(0o755)  # mkdtemp makes it for this user alone, and a cache may be shared
         half.replace(folder)
     except OSError:
         if not folder.is_dir():

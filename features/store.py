@@ -15,6 +15,12 @@ from features.errors import BottleneckError
 from features.schema import REJECTED_SCHEMA, TableFacts
 from features.table import FACTS_KEY, FeatureTable
 
+#: Delta would forget versions, and with them the run log, after 30 days.
+_KEEP_EVERYTHING = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+}
+
 
 def features_path(store: Path, name: str) -> Path:
     return store / "features" / name
@@ -29,7 +35,7 @@ def table_names(store: str | Path) -> list[str]:
     folder = Path(store).expanduser() / "features"
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if DeltaTable.is_deltatable(str(path)))
+    return sorted(path.name for path in folder.iterdir() if (path / "_delta_log").is_dir())
 
 
 def open(
@@ -47,7 +53,7 @@ def open(
     """
     store = Path(store).expanduser().absolute()
     path = features_path(store, features)
-    if not DeltaTable.is_deltatable(str(path)):
+    if features not in table_names(store):
         others = table_names(store)
         hint = f"it has {', '.join(others)} (FEATURES=NAME)" if others else "run `make extract` first"
         raise BottleneckError(f"there are no features named {features!r} in {store}: {hint}")
@@ -74,10 +80,17 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         raise BottleneckError(
             f"{features!r} can't name a table: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
+    if re.search(r"%[0-9A-Fa-f]{2}|[\[\]]", str(store)):
+        raise BottleneckError(f"STORE={store}: Delta Lake can't keep a table under a path with %, [ or ]")
     # Rejections first: whoever finds the features finds both.
-    DeltaTable.create(rejected_path(store, features), REJECTED_SCHEMA, mode="ignore")
+    DeltaTable.create(
+        rejected_path(store, features),
+        REJECTED_SCHEMA,
+        mode="ignore",
+        configuration=_KEEP_EVERYTHING,
+    )
     path = features_path(store, features)
-    if DeltaTable.is_deltatable(str(path)):
+    if features in table_names(store):
         table = FeatureTable(store, features, DeltaTable(path))
         if table.has_commits or table.facts == facts:
             return table
@@ -85,7 +98,7 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         path,
         facts.schema,
         mode="overwrite",
-        configuration={FACTS_KEY: facts.to_json()},
+        configuration={FACTS_KEY: facts.to_json(), **_KEEP_EVERYTHING},
         raise_if_key_not_exists=False,
     )
     return FeatureTable(store, features, delta)

@@ -60,6 +60,7 @@ class FeatureTable:
         self.name = name
         self.delta = delta
         self.version = delta.version()
+        self._found_groups: dict[tuple[str | None, bool], list[_RowGroup]] = {}
         self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
 
     @property
@@ -99,7 +100,9 @@ class FeatureTable:
     @cached_property
     def paths(self) -> list[str]:
         """The Parquet files that make up this version, in an order that depends on nothing else."""
-        return sorted(self.delta.file_uris())
+        names = pa.table(self.delta.get_add_actions(flatten=True)).column("path").to_pylist()
+        folder = self.store / "features" / self.name
+        return [str(folder / name) for name in sorted(names)]
 
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Everything stored of the images but their features, one row an image and view.
@@ -112,7 +115,7 @@ class FeatureTable:
     def _read(self, paths: list[str], columns: list[str]) -> pa.Table:
         schema = pa.schema([self.facts.schema.field(column) for column in columns])
         with ThreadPoolExecutor(_READERS) as pool:
-            tables = pool.map(lambda path: pq.read_table(path, columns=columns, partitioning=None), paths)
+            tables = pool.map(lambda path: pq.ParquetFile(path).read(columns, use_threads=False), paths)
             return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
 
     def matrix(
@@ -199,15 +202,18 @@ class FeatureTable:
         left: list[tuple[np.ndarray, np.ndarray]] = []
         for X, labels in _read_ahead(read, pools):
             first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
-            left.append((X[:first], labels[:first]))
-            if sum(len(rows) for rows, _ in left) == batch_size:
-                yield _joined(left)
-                left = []
+            # Never a slice of nothing: it would keep its whole pool in memory.
+            if first:
+                left.append((X[:first], labels[:first]))
+                if sum(len(rows) for rows, _ in left) == batch_size:
+                    yield _joined(left)
+                    left = []
             last = first + (len(X) - first) // batch_size * batch_size
             for start in range(first, last, batch_size):
                 yield X[start : start + batch_size], labels[start : start + batch_size]
-            left.append((X[last:], labels[last:]))
-        if sum(len(rows) for rows, _ in left):
+            if last < len(X):
+                left.append((X[last:], labels[last:]))
+        if left:
             yield _joined(left)
 
     def dataset(
@@ -252,6 +258,11 @@ class FeatureTable:
 
     def _row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
+        if (split, labelled) not in self._found_groups:
+            self._found_groups[split, labelled] = self._find_row_groups(split, labelled)
+        return list(self._found_groups[split, labelled])
+
+    def _find_row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
         groups = []
         for path in self.paths:
             table = self._read([path], ["labels", "split"])

@@ -6,6 +6,7 @@ Listing and planning import neither Beam nor TensorFlow, so a run that finds not
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import importlib
 import itertools
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import store as feature_store
-from features.commit import Chunk, rejected_rows
+from features.commit import Chunk, StalePlan, commit_chunk, rejected_rows
 from features.engines import choose_engine
 from features.errors import BottleneckError
 from features.graphs import find_graph, weights_sha256
@@ -30,6 +31,10 @@ from features.weights import UNTRAINED, find_weights
 from pipelines.options import ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
 from pipelines.screen import Screen, new_run_id
+
+#: Images in one commit: what a stop can lose. On a cluster a chunk is a job, and starts machines first.
+LOCAL_CHUNK = 4096
+REMOTE_CHUNK = 250_000
 
 if TYPE_CHECKING:
     from features.inception import InceptionV3
@@ -44,7 +49,8 @@ class Summary(NamedTuple):
         unsettled: images that changed while the run went on.
         new, new_rejected: rows that this run wrote.
         reasons: of the rejected images of the input, reason to count.
-        gone: stored images that the input no longer has.
+        gone: images with rows that the input no longer has.
+        removed: of these, how many this run took out of the tables.
         seconds: from the first image's start to the last commit.
     """
 
@@ -58,6 +64,7 @@ class Summary(NamedTuple):
     new_rejected: int
     reasons: dict[str, int]
     gone: int
+    removed: int
     conflicts: Conflicts
     seconds: float
 
@@ -97,18 +104,32 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
         table = _create(store, options, listing, screen)
     else:
         _check_same(table, options, listing.source)
-        if table.recipe.weights == "random":
+        if table.facts.weights == "random":
             screen.say(UNTRAINED)
     plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
     changed = f", {len(plan.replaced):,} of them changed or tried again" if plan.replaced else ""
     screen.say(f"{len(listing.images):,} images{ignored}; {len(plan.todo):,} to extract{changed}")
+    removed = len(plan.gone) if options.remove_gone else 0
+    if removed:
+        _remove(table, plan, run_id)
+        table = feature_store.open(store, options.features)
+        plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
     seconds = 0.0
     if plan.todo:
         seconds = _extract_chunks(plan, listing.images, table, options, screen, run_id)
         table = feature_store.open(store, options.features)
         plan = make_plan(listing.images, table)
-    return _summarize(listing.images, table, plan, run_id, seconds)
+    return _summarize(listing.images, table, plan, run_id, seconds, removed)
+
+
+def _remove(table: FeatureTable, plan: Plan, run_id: str) -> None:
+    """Take the rows of images that are gone out of both tables, in one commit."""
+    chunk = Chunk(f"{run_id}-remove-gone", 1, plan.version, plan.gone)
+    try:
+        commit_chunk(table.store, table.name, chunk, [], [], {"removed": len(plan.gone)})
+    except StalePlan:
+        raise BottleneckError(f"another run has just written to table {table.name!r}: run it again") from None
 
 
 def _existing(store: Path, name: str) -> FeatureTable | None:
@@ -152,7 +173,12 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
 
 def _begin_importing_beam() -> None:
     """Beam takes a second to import: on a thread, while the model is loaded and tried."""
-    threading.Thread(target=importlib.import_module, args=("pipelines.extraction",), daemon=True).start()
+
+    def import_quietly() -> None:
+        with contextlib.suppress(Exception):  # it will be raised again where the module is needed
+            importlib.import_module("pipelines.extraction")
+
+    threading.Thread(target=import_quietly, daemon=True).start()
 
 
 def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
@@ -160,7 +186,8 @@ def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> No
     differences: dict[str, tuple[object, object]] = {}
     if source != table.source:
         differences["DATA"] = (table.source, source)
-    if not set(parse_layers(options.layers)) <= set(table.layers):
+    asked = options.layers != ExtractOptions().layers  # the default stands for whatever the table has
+    if asked and not set(parse_layers(options.layers)) <= set(table.layers):
         differences["LAYERS"] = (",".join(table.layers), options.layers)
     if options.precision not in ("auto", table.recipe.precision):
         differences["PRECISION"] = (table.recipe.precision, options.precision)
@@ -200,9 +227,11 @@ def _extract_chunks(
         load_extractor(settings)
     from pipelines.extraction import run_chunk
 
+    local = options.runner == "local"
+    chunk_size = options.chunk_size or (LOCAL_CHUNK if local else REMOTE_CHUNK)
     with screen.progress(len(plan.todo)) as progress:
         for number in itertools.count(1):
-            batch = plan.todo[: options.chunk_size]
+            batch = plan.todo[:chunk_size]
             replaced = plan.replaced.intersection(image.uri for image in batch)
             chunk = Chunk(run_id, number, plan.version, replaced)
             run_chunk(batch, table, settings, chunk, options.runner, list(options.beam_args))
@@ -213,6 +242,8 @@ def _extract_chunks(
             if committed and table.version == plan.version + 1:
                 plan = plan._replace(todo=plan.todo[len(batch) :], version=table.version)
             else:
+                if not committed and table.version == plan.version:
+                    raise BottleneckError(f"chunk {number} could not be committed to table {table.name!r}")
                 screen.say("Another run has written to the table meanwhile: planning again …")
                 plan = make_plan(images, table, retry_rejected=options.retry_rejected)
                 progress.expect(len(plan.todo))
@@ -222,7 +253,7 @@ def _extract_chunks(
 
 
 def _summarize(
-    images: list[ImageRef], table: FeatureTable, plan: Plan, run_id: str, seconds: float
+    images: list[ImageRef], table: FeatureTable, plan: Plan, run_id: str, seconds: float, removed: int
 ) -> Summary:
     """Count from the committed tables alone; `plan` is what they leave to do."""
     rejected = rejected_rows(table)
@@ -239,7 +270,8 @@ def _summarize(
         new=_rows_of_run(table.metadata(["run_id"]), run_id),
         new_rejected=_rows_of_run(rejected, run_id),
         reasons=dict(collections.Counter(listed.column("reason").to_pylist()).most_common()),
-        gone=plan.gone,
+        gone=len(plan.gone),
+        removed=removed,
         conflicts=find_conflicts(table),
         seconds=seconds,
     )

@@ -30,7 +30,7 @@ from features.splits import assign_split
 from features.store import features_path
 from features.table import FeatureTable
 from pipelines.extractor import ExtractorSettings
-from pipelines.handler import InceptionHandler, Outcome
+from pipelines.handler import NAMESPACE, InceptionHandler, Outcome
 from pipelines.runner import make_pipeline
 
 #: Packages whose versions the table's history tells of each commit.
@@ -100,7 +100,7 @@ class ExtractChunk(beam.PTransform):
             commit_chunk(self.store, self.name, self.chunk, [one.part for one in written], rejected, facts)
         except StalePlan:
             # No failure: the driver sees that its chunk is not in the table, plans again and continues.
-            beam.metrics.Metrics.counter("bottlenecks", "stale_commits").inc()
+            beam.metrics.Metrics.counter(NAMESPACE, "stale_commits").inc()
 
 
 def separate_rejected(outcome: Outcome) -> Iterator[Any]:
@@ -129,8 +129,9 @@ def to_record_batch(outcomes: Sequence[Outcome], facts: TableFacts, run_id: str)
         "width": [result.width for result in results],
         "height": [result.height for result in results],
         "format": [result.format for result in results],
-        "size": [image.size for image in images],
-        "modified_at": [image.modified_at for image in images],
+        # Unknown when it was listed, readable since: the next plan finds it changed, and settles it.
+        "size": [image.size or 0 for image in images],
+        "modified_at": [image.modified_at or 0 for image in images],
         "extracted_at": [now] * len(images),
         "run_id": [run_id] * len(images),
     }

@@ -26,7 +26,8 @@ class ExtractOptions(NamedTuple):
     beam_args: tuple[str, ...] = ()
     max_rejected: float = 0.1
     retry_rejected: bool = False
-    chunk_size: int = 4096
+    chunk_size: int | None = None
+    remove_gone: bool = False
 
 
 class TrainOptions(NamedTuple):

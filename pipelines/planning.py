@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from features.inputs.reference import ImageRef
 from features.splits import assign_split
 from features.table import FeatureTable
 
+_ROWS_AT_ONCE = 65536
+
 
 class Plan(NamedTuple):
     """What there is to do for one version of the table.
@@ -21,7 +24,7 @@ class Plan(NamedTuple):
         todo: images to extract, in the listing's order.
         replaced: uris among them that have rows already, of an image that has since changed.
         stored, rejected: how many listed images the tables hold, unchanged.
-        gone: how many stored images are no longer listed; their rows stay.
+        gone: uris of images with rows, in either table, that are no longer listed.
     """
 
     version: int
@@ -29,7 +32,7 @@ class Plan(NamedTuple):
     replaced: frozenset[str]
     stored: int
     rejected: int
-    gone: int
+    gone: frozenset[str]
 
 
 def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bool = False) -> Plan:
@@ -40,22 +43,26 @@ def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bo
     Args:
         retry_rejected: try rejected images again though they did not change.
     """
-    stored = _stored(table)
-    rejected = _rejected(table)
-    todo, replaced = [], []
-    counts = {"stored": 0, "rejected": 0}
-    for image in images:
-        facts = stored.get(image.uri)
-        if facts is not None and _unchanged(image, facts):
-            counts["stored"] += 1
-        elif rejected.get(image.uri) == (image.size, image.modified_at) and not retry_rejected:
-            counts["rejected"] += 1
+    listed = {image.uri: image for image in images}
+    stored: set[str] = set()
+    rejected: set[str] = set()
+    changed: set[str] = set()
+    gone: set[str] = set()
+    for uri, facts in _stored(table):
+        image = listed.get(uri)
+        if image is None:
+            gone.add(uri)
         else:
-            todo.append(image)
-            if facts is not None or image.uri in rejected:
-                replaced.append(image.uri)
-    gone = len(stored.keys() - {image.uri for image in images})
-    return Plan(table.version, todo, frozenset(replaced), counts["stored"], counts["rejected"], gone)
+            (stored if _unchanged(image, facts) else changed).add(image.uri)
+    for uri, size, modified_at in _rejected(table):
+        image = listed.get(uri)
+        if image is None:
+            gone.add(uri)
+        else:
+            same = (size, modified_at) == (image.size, image.modified_at) and not retry_rejected
+            (rejected if same else changed).add(image.uri)
+    todo = [image for image in images if image.uri not in stored and image.uri not in rejected]
+    return Plan(table.version, todo, frozenset(changed), len(stored), len(rejected), frozenset(gone))
 
 
 class _Stored(NamedTuple):
@@ -66,20 +73,21 @@ class _Stored(NamedTuple):
     image_id: str
 
 
-def _stored(table: FeatureTable) -> dict[str, _Stored]:
-    rows = table.metadata(["uri", "view", "size", "modified_at", "labels", "split", "image_id"])
-    rows = rows.filter(pc.equal(rows.column("view"), 0))
-    columns = [_plain(rows.column(name)) for name in _Stored._fields]
-    return dict(zip(_plain(rows.column("uri")), map(_Stored._make, zip(*columns, strict=True)), strict=True))
+def _stored(table: FeatureTable) -> Iterator[tuple[str, _Stored]]:
+    """The stored images one by one: as Python objects, a million at once would take gigabytes."""
+    rows = table.metadata(["uri", "view", *_Stored._fields])
+    rows = rows.filter(pc.equal(rows.column("view"), 0)).drop_columns("view")
+    for batch in rows.to_batches(_ROWS_AT_ONCE):
+        for uri, *facts in zip(*map(_plain, batch.columns), strict=True):
+            yield uri, _Stored(*facts)
 
 
-def _rejected(table: FeatureTable) -> dict[str, tuple[int | None, int | None]]:
-    rows = rejected_rows(table)
-    facts = zip(_plain(rows.column("size")), _plain(rows.column("modified_at")), strict=True)
-    return dict(zip(_plain(rows.column("uri")), facts, strict=True))
+def _rejected(table: FeatureTable) -> Iterator[tuple[str, int | None, int | None]]:
+    rows = rejected_rows(table).select(["uri", "size", "modified_at"])
+    yield from zip(*map(_plain, rows.columns), strict=True)
 
 
-def _plain(column: pa.ChunkedArray) -> list:
+def _plain(column: pa.Array | pa.ChunkedArray) -> list:
     """A column as Python values, times as microseconds since the epoch."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
@@ -118,7 +126,7 @@ def find_conflicts(table: FeatureTable) -> Conflicts:
         return [
             sorted(row["uri"] for row in group)
             for group in groups.values()
-            if len({str(row[key]) for row in group}) > 1
+            if len({str(sorted(row[key]) if key == "labels" else row[key]) for row in group}) > 1
         ]
 
     return Conflicts(disagree("labels"), disagree("split"))

@@ -20,6 +20,7 @@ from features.errors import BottleneckError
 from features.images import ImageError
 from features.inception import InceptionV3
 from features.inputs import list_images
+from features.inputs.folder import find_images
 from features.recipe import Column
 from features.weights import UNTRAINED
 from heads import SavedHead, load_head
@@ -38,13 +39,14 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
     Raises:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
     """
-    with Screen.of_run(options.store, new_run_id(), "predict", debug=debug) as screen:
-        _predict(options, screen)
-
-
-def _predict(options: PredictOptions, screen: Screen) -> None:
     uris = _list(options.images)
     saved = load_head(options.store, options.features, options.head_id)
+    _check_output(options.output)
+    with Screen.of_run(options.store, new_run_id(), "predict", debug=debug) as screen:
+        _predict(uris, saved, options, screen)
+
+
+def _predict(uris: list[str], saved: SavedHead, options: PredictOptions, screen: Screen) -> None:
     extractor = _extractor(saved, options)
     notice = saved.check(Column(extractor.recipe, extractor.layers[0]))
     if notice:
@@ -64,9 +66,13 @@ def _predict(options: PredictOptions, screen: Screen) -> None:
 
 
 def _list(images: str) -> list[str]:
-    if not Path(images).expanduser().exists():
+    path = os.path.abspath(os.path.expanduser(images))
+    if not os.path.exists(path):
         raise BottleneckError(f"IMAGES={images}: there is no such file or folder")
-    return [image.uri for image in list_images(images).images]
+    uris = find_images(path) if os.path.isdir(path) else [image.uri for image in list_images(path).images]
+    if not uris:
+        raise BottleneckError(f"IMAGES={images}: there are no images in this folder")
+    return uris
 
 
 def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:
@@ -93,16 +99,18 @@ class _Block(NamedTuple):
 
 
 def _blocks(uris: list[str], extractor: InceptionV3) -> Iterator[_Block]:
-    outcomes = zip(uris, extractor.extract(uris), strict=True)
-    while found := list(itertools.islice(outcomes, _BLOCK)):
-        rows, rejected = [], []
-        for _, outcome in found:
+    outcomes = extractor.extract(uris)
+    for start in range(0, len(uris), _BLOCK):
+        block = uris[start : start + _BLOCK]
+        rows: list[np.ndarray] = []
+        rejected: list[str | None] = []
+        for outcome in itertools.islice(outcomes, len(block)):
             bad = isinstance(outcome, ImageError)
-            rejected.append(outcome.reason if isinstance(outcome, ImageError) else None)
             progress.info("image", extra={"rejected": bad})
+            rejected.append(outcome.reason if isinstance(outcome, ImageError) else None)
             if not isinstance(outcome, ImageError):
                 rows.append(outcome.features[0])
-        yield _Block([uri for uri, _ in found], np.array(rows, np.float32), rejected)
+        yield _Block(block, np.array(rows, np.float32), rejected)
 
 
 def _label(block: _Block, saved: SavedHead) -> pa.Table:
@@ -123,11 +131,16 @@ def _label(block: _Block, saved: SavedHead) -> pa.Table:
     return pa.table(columns)
 
 
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise BottleneckError(f"--output {output}: expected a name that ends in .csv or .parquet")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise BottleneckError(f"--output {output}: there is no folder {output.absolute().parent}")
+
+
 @contextlib.contextmanager
 def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
     """A function that writes tables: to standard output, or to a file that appears whole or not at all."""
-    if output is not None and output.suffix not in (".csv", ".parquet"):
-        raise BottleneckError(f"--output {output}: expected a name that ends in .csv or .parquet")
     half = output.with_name(f".{output.name}.{os.getpid()}") if output else None
     writer: pyarrow.csv.CSVWriter | pq.ParquetWriter | None = None
 

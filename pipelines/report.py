@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,13 +24,21 @@ _SHOWN = 3
 def summary_text(summary: Summary, options: ExtractOptions) -> str:
     """What an extraction did, and what to run next."""
     table = summary.table
-    lines = [f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected"]
+    unsettled = f" + {summary.unsettled:,} changed meanwhile" if summary.unsettled else ""
+    lines = [
+        f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
+    ]
     for reason, count in summary.reasons.items():
         lines.append(f"  {count:,} {reason}: {REASONS[reason]}")
     if summary.unsettled:
-        lines.append(f"{summary.unsettled:,} images changed while the run went on: run it again for them")
+        lines.append("run it again for those that changed while it went on")
+    if summary.removed:
+        lines.append(f"{summary.removed:,} images that are no longer in the input were removed")
     if summary.gone:
-        lines.append(f"{summary.gone:,} stored images are no longer in the input; their features stay")
+        lines.append(
+            f"{summary.gone:,} stored images are no longer in the input, moved or deleted: their rows stay "
+            f"(ARGS=--remove-gone takes them out)"
+        )
     lines += _conflict_lines("labels", summary.conflicts.labels)
     lines += _conflict_lines("splits", summary.conflicts.splits)
     tried = summary.new + summary.new_rejected
@@ -44,10 +53,10 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.rejected:
         lines.append(f"rejected: {feature_store.rejected_path(table.store, table.name)}")
     default = ExtractOptions()
-    variables = f" STORE={options.store}" if options.store != default.store else ""
+    variables = f" STORE={shlex.quote(options.store)}" if options.store != default.store else ""
     variables += f" FEATURES={options.features}" if options.features != default.features else ""
     lines.append(f"next:     make train-head{variables}")
-    if table.recipe.weights == "random":
+    if table.facts.weights == "random":
         lines.append(UNTRAINED)
     return "\n".join(lines)
 
@@ -60,12 +69,16 @@ def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
     return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
 
 
-def info_text(store: str | Path) -> str:
-    """Every table of a store with its recipe, counts and heads."""
+def info_text(store: str | Path, features: str) -> str:
+    """Every table of a store, or the one that is named, with its recipe, counts and heads.
+
+    Raises:
+        BottleneckError: where there is none, or none of this name.
+    """
     store = Path(store).expanduser().absolute()
     names = feature_store.table_names(store)
-    if not names:
-        return f"there are no features in {store}: run `make extract` first"
+    if not names or features != ExtractOptions().features:
+        names = [feature_store.open(store, features).name]
     return "\n\n".join("\n".join(_table_lines(feature_store.open(store, name))) for name in names)
 
 
@@ -81,7 +94,7 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
         yield "            photos turned as their EXIF data say"
     for layer in table.layers:
         yield f"  layer     {layer}, fingerprint {table.column(layer).fingerprint}"
-    if recipe.weights == "random":
+    if table.facts.weights == "random":
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
     heads = list_heads(table.store, table.name)

@@ -67,8 +67,10 @@ class Screen:
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(self._handler)
         logging.captureWarnings(True)
-        self._terminal: TextIO = os.fdopen(os.dup(self._descriptor), "w", buffering=1)
-        sys.stderr = self._terminal
+        # In a notebook the stream that people see is none of the system's: it stays as it is.
+        self._terminal: TextIO = sys.stderr
+        if _is_standard_error(sys.stderr):
+            self._terminal = sys.stderr = os.fdopen(os.dup(self._descriptor), "w", buffering=1)
         return self
 
     def __exit__(
@@ -79,7 +81,8 @@ class Screen:
         sys.stderr = self._stderr
         os.dup2(self._descriptor, 2)
         os.close(self._descriptor)
-        self._terminal.close()
+        if self._terminal is not self._stderr:
+            self._terminal.close()
         self._chatter.close()
 
     def say(self, text: str = "") -> None:
@@ -89,6 +92,13 @@ class Screen:
     def progress(self, total: int) -> ImageProgress:
         """A progress display for `total` images, fed by the handler's progress records."""
         return ImageProgress(total, self._terminal)
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):
+        return False
 
 
 class ImageProgress(logging.Handler):

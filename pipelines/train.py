@@ -20,7 +20,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     """
     table = feature_store.open(options.store, options.features)
     with Screen.of_run(options.store, new_run_id(), "train-head", debug=debug) as screen:
-        untrained = [UNTRAINED] if table.recipe.weights == "random" else []
+        untrained = [UNTRAINED] if table.facts.weights == "random" else []
         for line in [*untrained, f"Training a {options.head} head …"]:
             screen.say(line)
 
@@ -29,7 +29,8 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             screen.say(f"  {step} of at most {steps}: {told}")
 
         started = time.monotonic()
-        layer = parse_layers(options.layers)[-1]
+        asked = options.layers != TrainOptions().layers or options.layers in table.layers
+        layer = parse_layers(options.layers)[-1] if asked else table.layers[-1]
         saved = train_head(
             options.store,
             options.features,

@@ -59,6 +59,18 @@ def list_file(path: str) -> Listing:
     return Listing(path, [image_ref(path, ())], 0, [])
 
 
+def find_images(folder: str) -> list[str]:
+    """Paths of all images anywhere below a folder, whatever their sub-folders are called, in order.
+
+    Args:
+        folder: absolute path.
+
+    Raises:
+        BottleneckError: when a folder can't be read.
+    """
+    return [ref.uri for ref in _Walk().images(folder, os.path.realpath(folder), (), ())]
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file of this name counts as an image."""
     return name.rpartition(".")[2].lower() in EXTENSIONS and "." in name

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.commit import Chunk, commit_chunk
+from features.commit import Chunk, Rejected, commit_chunk, rejected_rows
 from features.errors import BottleneckError
 from features.schema import TableFacts
 from tests.tables import RECIPE, make_table
@@ -67,3 +68,41 @@ def test_older_versions_stay_readable(tmp_path: Path):
     assert len(feature_store.open(tmp_path, version=1).metadata()) == 2
     with pytest.raises(BottleneckError, match="versions 0 to 1, and 9 was asked for"):
         feature_store.open(tmp_path, version=9)
+
+
+@pytest.mark.parametrize("folder", ["with space", "ünï", 'quo"te', "a#b", "a?b", "a,b", "a'b"])
+def test_a_store_may_lie_under_any_usual_path(tmp_path: Path, folder: str):
+    X = np.ones((3, 2048), np.float32)
+    bad = Rejected("/images/bad.png", "corrupt", "", None, None)
+    table = make_table(tmp_path / folder, X, ["a", "b", "a"], rejected=[bad])
+    np.testing.assert_array_equal(table.matrix()[0], X)
+    chunk = Chunk("run-2", 1, table.version, frozenset(["/images/image-0.png"]))
+    commit_chunk(tmp_path / folder, table.name, chunk, [], [], {})
+    assert len(feature_store.open(tmp_path / folder).metadata()) == 2
+    assert len(rejected_rows(feature_store.open(tmp_path / folder))) == 1
+
+
+@pytest.mark.parametrize("folder", ["a%20b", "a[b]"])
+def test_a_path_that_delta_cannot_keep_is_refused(tmp_path: Path, folder: str):
+    with pytest.raises(BottleneckError, match="Delta Lake can't keep a table under a path with"):
+        feature_store.create(tmp_path / folder, "mine", FACTS)
+
+
+def test_versions_and_the_run_log_outlive_months(tmp_path: Path):
+    """Delta's own default forgets what is older than 30 days at a checkpoint, made every 100 commits."""
+    table = make_table(tmp_path, np.ones((2, 2048), np.float32), ["a", "b"])
+    log = tmp_path / "features" / table.name / "_delta_log"
+    for number in range(1, 120):
+        if number == 90:
+            for path in log.iterdir():
+                os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60 * 24 * 3600))
+        commit_chunk(tmp_path, table.name, Chunk(f"later-{number}", 1, number), [], [], {})
+    assert len(feature_store.open(tmp_path, version=1).metadata()) == 2
+    assert len(feature_store.open(tmp_path).delta.history()) == 121
+
+
+def test_a_stray_file_beside_the_tables_is_no_table(tmp_path: Path):
+    make_table(tmp_path, np.ones((2, 2048), np.float32), ["a", "b"])
+    (tmp_path / "features" / ".DS_Store").touch()
+    (tmp_path / "features" / "empty").mkdir()
+    assert feature_store.table_names(tmp_path) == ["inception_v3"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import duckdb
@@ -156,3 +158,20 @@ def test_rows_of_another_width_are_refused_on_reading(tmp_path: Path):
     pq.write_table(rows.set_column(rows.schema.get_field_index("avg_pool"), "avg_pool", narrow), path)
     with pytest.raises(BottleneckError, match="avg_pool.*expected rows of 2048"):
         feature_store.open(tmp_path).matrix()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_streaming_keeps_no_more_than_a_few_row_groups(tmp_path: Path, shuffle: bool):
+    """Also where a read is an exact number of batches, which leaves nothing over."""
+    X = np.zeros((1024 * 24, 2048), np.float32)
+    table = make_table(tmp_path, X, ["a"] * len(X), ["train"] * len(X))
+    del X
+    gc.collect()
+    tracemalloc.start()
+    most = 0
+    for rows, _ in table.batches("train", batch_size=1024, shuffle=shuffle):
+        most = max(most, pa.total_allocated_bytes() + tracemalloc.get_traced_memory()[0])
+        assert len(rows) == 1024
+    tracemalloc.stop()
+    pools = 3 if shuffle else 1  # one in use, one read ahead, one on its way out
+    assert most < pools * 8 * 8 * 2**20 + 40 * 2**20

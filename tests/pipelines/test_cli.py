@@ -61,7 +61,9 @@ def test_train_predict_and_info(
     assert "accuracy" in out and "majority class" in out and "rose" in out
 
     (tmp_path / "broken.jpg").write_text("no image")
+    (tmp_path / "deep, er").mkdir()
     photo(3).save(tmp_path / "new.png")
+    photo(4).save(tmp_path / "deep, er" / "other.png")
     assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
     out, err = capfd.readouterr()
     rows = {Path(row["uri"]).name: row for row in csv.DictReader(io.StringIO(out))}
@@ -71,7 +73,7 @@ def test_train_predict_and_info(
     assert abs(sum(probabilities.values()) - 1) < 1e-5
     assert new["label"] == max(probabilities, key=lambda label: probabilities[label])
     assert float(new["probability"]) == max(probabilities.values())
-    assert "1 images labelled" in err and "1 rejected" in err
+    assert "2 images labelled" in err and "1 rejected" in err and set(rows) >= {"other.png"}
 
     target = tmp_path / "predictions.parquet"
     assert main(["predict", "--store", str(store), "--images", str(photos), "--output", str(target)]) == 0
@@ -124,6 +126,7 @@ def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
         (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag"),
         (["train-head"], "run `make extract` first"),
         (["predict", "--images", "/no/such/folder"], "IMAGES=/no/such/folder"),
+        (["info"], "run `make extract` first"),
     ],
 )
 def test_wrong_input_gets_one_sentence(

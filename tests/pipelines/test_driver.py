@@ -114,6 +114,25 @@ def test_new_changed_mended_and_lost_images(messy: Path, tmp_path: Path):
     assert str(messy / "rose/2.jpg") in rejected and str(messy / "daisy/text.jpg") in stored
 
 
+def test_moved_images_stay_until_they_are_asked_to_go(data: Path, tmp_path: Path):
+    run(data, tmp_path / "store")
+    (data / "daisy" / "0.jpg").rename(data / "rose" / "0.jpg")
+    moved = run(data, tmp_path / "store")
+    assert (moved.stored, moved.gone, moved.removed) == (3, 1, 0)
+    assert len(moved.table.metadata()) == 4 and len(moved.conflicts.labels) == 1
+    mended = run(data, tmp_path / "store", remove_gone=True)
+    assert (mended.stored, mended.gone, mended.removed, mended.new) == (3, 0, 1, 0)
+    assert len(mended.table.metadata()) == 3 and mended.conflicts == ([], [])
+    assert len(feature_store.open(tmp_path / "store", version=moved.table.version).metadata()) == 4
+
+
+def test_the_default_layers_are_those_of_the_table(data: Path, tmp_path: Path):
+    run(data, tmp_path / "store", layers="mixed0")
+    photo(20).save(data / "rose" / "new.jpg")
+    again = run(data, tmp_path / "store")
+    assert again.table.layers == ("mixed0",) and again.stored == 4
+
+
 def test_chunks_are_commits_of_one_run(data: Path, tmp_path: Path):
     summary = run(data, tmp_path / "store", chunk_size=2)
     history = [entry for entry in summary.table.delta.history() if "run_id" in entry]

@@ -32,7 +32,7 @@ REJECTED = ImageRef(BAD.uri, ("a",), None, None, None)
 
 def test_nothing_is_to_do_when_nothing_changed(table: FeatureTable):
     plan = make_plan([*STORED, REJECTED], table)
-    assert (plan.todo, plan.stored, plan.rejected, plan.gone) == ([], 3, 1, 0)
+    assert (plan.todo, plan.stored, plan.rejected, plan.gone) == ([], 3, 1, frozenset())
     assert plan.version == table.version
 
 
@@ -70,7 +70,7 @@ def test_rejected_images_are_tried_again_when_changed_or_asked_for(table: Featur
 
 
 def test_images_that_have_gone_are_counted(table: FeatureTable):
-    assert make_plan(STORED[:1], table).gone == 2
+    assert make_plan(STORED[:1], table).gone == {STORED[1].uri, STORED[2].uri, BAD.uri}
 
 
 def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path):

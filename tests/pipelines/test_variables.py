@@ -97,4 +97,4 @@ def test_the_script_prints_what_a_command_takes() -> None:
 def test_the_script_refuses_a_command_that_it_does_not_know() -> None:
     result = run_script("train")
     assert result.returncode == 1
-    assert result.stderr == "'train' takes no variables: expected extract, info, predict, train-head\n"
+    assert result.stderr == "'train' takes no variables: expected bench, extract, info, predict, train-head\n"
