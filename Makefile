@@ -38,8 +38,19 @@ flag = $(if $(value $(1)),$(2)=$(call quoted,$(value $(1))))
 takes = $(or $(shell $(some_python) pipelines/variables.py $(1)),$(error pipelines/variables.py could not be run))
 some_python = $$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
 
-extract train-head predict info: setup
-	@.venv/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
+run = @.venv/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
+
+extract: setup
+	$(run)
+
+train-head: setup
+	$(run)
+
+predict: setup
+	$(run)
+
+info: setup
+	$(run)
 
 # Set-up: skipped while the stamp is newer than what it was made from. The stamp holds the folder it was made
 # in, because the scripts in .venv do too: a clone that was moved is set up again.
