@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import RemoveAction
 
 from features import store as feature_store
+from features.locations import rejected_path
 from features.parts import Part, write_part
 from features.schema import REJECTED_SCHEMA
 from features.table import REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
@@ -64,7 +65,7 @@ class Chunk(NamedTuple):
 
 def rejected_rows(table: FeatureTable) -> pa.Table:
     """The images rejected as of this version of the features, in `REJECTED_SCHEMA`."""
-    path = feature_store.rejected_path(table.store, table.name)
+    path = rejected_path(table.store, table.name)
     return _in_schema(DeltaTable(path, version=table.rejected_version).to_pyarrow_table())
 
 
@@ -133,7 +134,7 @@ def _commit_rejected(
         [{**image._asdict(), "run_id": chunk.run_id, "rejected_at": now} for image in rejected],
         schema=REJECTED_SCHEMA,
     )
-    delta = DeltaTable(feature_store.rejected_path(table.store, table.name))
+    delta = DeltaTable(rejected_path(table.store, table.name))
     only_new = delta.version() == table.rejected_version and len(rows) == len(before)
     write_deltalake(
         delta,

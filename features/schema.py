@@ -85,6 +85,11 @@ class TableFacts:
     def schema(self) -> pa.Schema:
         return feature_schema(self.recipe, self.layers)
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the features come from random weights, which every run and head must say."""
+        return self.weights == "random"
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from features.errors import BottleneckError
+from features.locations import features_path, rejected_path, store_path
 from features.schema import REJECTED_SCHEMA, TableFacts
 from features.table import FACTS_KEY, FeatureTable
 
@@ -22,17 +23,9 @@ _KEEP_EVERYTHING = {
 }
 
 
-def features_path(store: Path, name: str) -> Path:
-    return store / "features" / name
-
-
-def rejected_path(store: Path, name: str) -> Path:
-    return store / "rejected" / name
-
-
 def table_names(store: str | Path) -> list[str]:
     """Names of the feature tables in a store, sorted."""
-    folder = Path(store).expanduser() / "features"
+    folder = store_path(store) / "features"
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if (path / "_delta_log").is_dir())
@@ -51,7 +44,7 @@ def open(
     Raises:
         BottleneckError: where there is no such table or version.
     """
-    store = Path(store).expanduser().absolute()
+    store = store_path(store)
     path = features_path(store, features)
     if features not in table_names(store):
         others = table_names(store)
@@ -75,7 +68,7 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     Raises:
         BottleneckError: for a name that is not a plain folder name.
     """
-    store = Path(store).expanduser().absolute()
+    store = store_path(store)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", features):
         raise BottleneckError(
             f"{features!r} can't name a table: use letters, digits, '_', '-' and '.', a letter or digit first"

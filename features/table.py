@@ -7,11 +7,11 @@ is also plain Delta Lake: pandas, pyarrow, DuckDB, Polars and Spark read it with
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,16 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from features.errors import BottleneckError
+from features.locations import features_path
 from features.parts import list_values
 from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, parse_layers
 from features.schema import IMAGE_COLUMNS, TableFacts
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
 
 #: Key of the facts in the Delta table's configuration.
 FACTS_KEY = "bottlenecks.facts"
@@ -101,7 +105,7 @@ class FeatureTable:
     def paths(self) -> list[str]:
         """The Parquet files that make up this version, in an order that depends on nothing else."""
         names = pa.table(self.delta.get_add_actions(flatten=True)).column("path").to_pylist()
-        folder = self.store / "features" / self.name
+        folder = features_path(self.store, self.name)
         return [str(folder / name) for name in sorted(names)]
 
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -110,12 +114,10 @@ class FeatureTable:
         Args:
             columns: some of `features.schema.IMAGE_COLUMNS`; all of them by default.
         """
-        return self._read(self.paths, list(columns or IMAGE_COLUMNS))
-
-    def _read(self, paths: list[str], columns: list[str]) -> pa.Table:
-        schema = pa.schema([self.facts.schema.field(column) for column in columns])
+        names = list(columns or IMAGE_COLUMNS)
+        schema = pa.schema([self.facts.schema.field(name) for name in names])
         with ThreadPoolExecutor(_READERS) as pool:
-            tables = pool.map(lambda path: pq.ParquetFile(path).read(columns, use_threads=False), paths)
+            tables = pool.map(lambda path: pq.ParquetFile(path).read(names, use_threads=False), self.paths)
             return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
 
     def matrix(
@@ -265,12 +267,12 @@ class FeatureTable:
     def _find_row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
         groups = []
         for path in self.paths:
-            table = self._read([path], ["labels", "split"])
+            file = pq.ParquetFile(path)
+            table = file.read(["labels", "split"], use_threads=False)
             labels = _single_labels(table.column("labels"), self.name)
             wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
             if labelled:
                 wanted &= labels != None  # noqa: E711  (element by element)
-            file = pq.ParquetFile(path)
             start = 0
             for number in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(number).num_rows
@@ -314,11 +316,11 @@ def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def _read_ahead(read, pools):  # type: ignore[no-untyped-def]
-    """`map(read, pools)` with the next one always being read, and never more."""
+def _read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item]) -> Iterator[_Read]:
+    """`map(read, items)` with the next one always being read, and never more."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = None
-        for item in pools:
+        ahead: Future[_Read] | None = None
+        for item in items:
             waiting, ahead = ahead, pool.submit(read, item)
             if waiting is not None:
                 yield waiting.result()

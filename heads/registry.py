@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import BottleneckError
+from features.locations import heads_path, store_path
 from features.recipe import Column, FeatureRecipe, check_column
 from heads.base import FACTS_FILE, Head, read_facts
 from heads.dense import DenseHead
@@ -90,7 +91,7 @@ def save_head(store: Path, features: str, head: Head, facts: dict[str, Any]) -> 
         features: name of the table it was trained from.
         facts: for `head.json`; `id` and `created_at` are added.
     """
-    folder = _heads_path(store, features)
+    folder = heads_path(store, features)
     now = datetime.datetime.now(datetime.UTC)
     head_id = f"{now:%Y%m%d-%H%M%S}-{head.kind}-{secrets.token_hex(2)}"
     directory, partial = folder / head_id, folder / f".{head_id}.partial"
@@ -118,11 +119,11 @@ def load_head(
     Raises:
         BottleneckError: where there is no head, or none of this id.
     """
-    folder = _heads_path(store, features)
+    folder = heads_path(store, features)
     head_id = id or current_head(store, features)
     if head_id is None:
         raise BottleneckError(
-            f"there is no head for table {features!r} in {_store(store)}: run `make train-head` first"
+            f"there is no head for table {features!r} in {store_path(store)}: run `make train-head` first"
         )
     if not (folder / head_id / FACTS_FILE).is_file():
         known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"
@@ -132,13 +133,13 @@ def load_head(
 
 def list_heads(store: str | Path = "store", features: str = "inception_v3") -> list[dict[str, Any]]:
     """The facts of a table's heads, oldest first; no model is loaded."""
-    found = [read_facts(path.parent) for path in _heads_path(store, features).glob(f"[!.]*/{FACTS_FILE}")]
+    found = [read_facts(path.parent) for path in heads_path(store, features).glob(f"[!.]*/{FACTS_FILE}")]
     return sorted(found, key=lambda facts: (facts["created_at"], facts["id"]))
 
 
 def current_head(store: str | Path = "store", features: str = "inception_v3") -> str | None:
     """Id of a table's current head, or None where there is none yet."""
-    path = _heads_path(store, features) / "current.json"
+    path = heads_path(store, features) / "current.json"
     return json.loads(path.read_text(encoding="utf-8"))["id"] if path.is_file() else None
 
 
@@ -146,11 +147,3 @@ def _name_current(folder: Path, head_id: str) -> None:
     partial = folder / f".current-{head_id}.json"
     partial.write_text(json.dumps({"id": head_id}) + "\n", encoding="utf-8")
     os.replace(partial, folder / "current.json")
-
-
-def _heads_path(store: str | Path, features: str) -> Path:
-    return _store(store) / "heads" / features
-
-
-def _store(store: str | Path) -> Path:
-    return Path(store).expanduser().absolute()

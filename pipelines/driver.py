@@ -24,11 +24,12 @@ from features.errors import BottleneckError
 from features.graphs import find_graph, weights_sha256
 from features.inputs import Listing, list_images
 from features.inputs.reference import ImageRef
+from features.locations import store_path
 from features.recipe import FeatureRecipe, parse_layers
 from features.schema import TableFacts
 from features.table import FeatureTable
 from features.weights import UNTRAINED, find_weights
-from pipelines.options import ExtractOptions
+from pipelines.options import LOCAL_RUNNER, ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
 from pipelines.screen import Screen, new_run_id
 
@@ -91,8 +92,8 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
 
 
 def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
-    store = Path(options.store).expanduser().absolute()
-    if options.beam_args or options.runner != "local":
+    store = store_path(options.store)
+    if options.beam_args or options.runner != LOCAL_RUNNER:
         from pipelines.runner import make_pipeline
 
         make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
@@ -104,7 +105,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
         table = _create(store, options, listing, screen)
     else:
         _check_same(table, options, listing.source)
-        if table.facts.weights == "random":
+        if table.facts.untrained:
             screen.say(UNTRAINED)
     plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
@@ -222,12 +223,12 @@ def _extract_chunks(
 
     weights = table.facts.weights if options.weights == "auto" else find_weights(options.weights).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
-    if options.runner == "local":
+    local = options.runner == LOCAL_RUNNER
+    if local:
         _begin_importing_beam()
         load_extractor(settings)
     from pipelines.extraction import run_chunk
 
-    local = options.runner == "local"
     chunk_size = options.chunk_size or (LOCAL_CHUNK if local else REMOTE_CHUNK)
     with screen.progress(len(plan.todo)) as progress:
         for number in itertools.count(1):

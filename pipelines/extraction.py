@@ -24,10 +24,10 @@ from features.commit import Chunk, Rejected, StalePlan, commit_chunk
 from features.errors import BottleneckError
 from features.inception import Extracted
 from features.inputs.reference import ImageRef
+from features.locations import features_path
 from features.parts import Part, write_part
 from features.schema import IMAGE_COLUMNS, TableFacts
 from features.splits import assign_split
-from features.store import features_path
 from features.table import FeatureTable
 from pipelines.extractor import ExtractorSettings
 from pipelines.handler import NAMESPACE, InceptionHandler, Outcome

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from pipelines.variables import default_of
 
+#: The runner in this process; any other is Beam's, by its name.
+LOCAL_RUNNER = default_of("RUNNER")
+
 
 class ExtractOptions(NamedTuple):
     """What a run is asked for: the variables and flags of `make extract`.
@@ -22,7 +25,7 @@ class ExtractOptions(NamedTuple):
     engine: str = default_of("ENGINE")
     precision: str = default_of("PRECISION")
     exif_orientation: bool | None = None
-    runner: str = default_of("RUNNER")
+    runner: str = LOCAL_RUNNER
     beam_args: tuple[str, ...] = ()
     max_rejected: float = 0.1
     retry_rejected: bool = False

@@ -7,9 +7,12 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+
 from features import store as feature_store
 from features.commit import rejected_rows
 from features.images import REASONS
+from features.locations import features_path, rejected_path
 from features.splits import SPLITS
 from features.table import FeatureTable
 from features.weights import UNTRAINED
@@ -47,16 +50,14 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append(f"{tried:,} extracted by this run in {summary.seconds:.1f} s, {rate:.1f} images/s")
     else:
         lines.append("nothing new to extract")
-    lines.append(
-        f"features: {feature_store.features_path(table.store, table.name)} (version {table.version})"
-    )
+    lines.append(f"features: {features_path(table.store, table.name)} (version {table.version})")
     if summary.rejected:
-        lines.append(f"rejected: {feature_store.rejected_path(table.store, table.name)}")
+        lines.append(f"rejected: {rejected_path(table.store, table.name)}")
     default = ExtractOptions()
     variables = f" STORE={shlex.quote(options.store)}" if options.store != default.store else ""
     variables += f" FEATURES={options.features}" if options.features != default.features else ""
     lines.append(f"next:     make train-head{variables}")
-    if table.facts.weights == "random":
+    if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
 
@@ -75,16 +76,14 @@ def info_text(store: str | Path, features: str) -> str:
     Raises:
         BottleneckError: where there is none, or none of this name.
     """
-    store = Path(store).expanduser().absolute()
-    names = feature_store.table_names(store)
-    if not names or features != ExtractOptions().features:
-        names = [feature_store.open(store, features).name]
+    named = features != ExtractOptions().features
+    names = [features] if named else feature_store.table_names(store) or [features]
     return "\n\n".join("\n".join(_table_lines(feature_store.open(store, name))) for name in names)
 
 
 def _table_lines(table: FeatureTable) -> Iterable[str]:
     recipe = table.recipe
-    rows = table.metadata(["labels", "split", "run_id"])
+    rows = table.metadata(["labels", "split"])
     rejected = len(rejected_rows(table))
     yield f"{table.name}  (version {table.version}, {len(rows):,} rows, {rejected:,} rejected images)"
     yield f"  data      {table.source}"
@@ -94,7 +93,7 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
         yield "            photos turned as their EXIF data say"
     for layer in table.layers:
         yield f"  layer     {layer}, fingerprint {table.column(layer).fingerprint}"
-    if table.facts.weights == "random":
+    if table.facts.untrained:
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
     heads = list_heads(table.store, table.name)
@@ -107,7 +106,7 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
         yield "  no head yet: run `make train-head`"
 
 
-def _count_lines(rows) -> Iterable[str]:  # type: ignore[no-untyped-def]
+def _count_lines(rows: pa.Table) -> Iterable[str]:
     """Images by class and split."""
     splits = rows.column("split").to_pylist()
     counts: collections.Counter[tuple[str, str]] = collections.Counter()

@@ -9,8 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import BottleneckError
-
-LOCAL = "local"
+from pipelines.options import LOCAL_RUNNER
 
 
 def make_pipeline(runner: str, beam_args: list[str]) -> beam.Pipeline:
@@ -31,7 +30,7 @@ def make_pipeline(runner: str, beam_args: list[str]) -> beam.Pipeline:
         raise BottleneckError(f"Beam doesn't know {' '.join(unknown)} (in BEAM_ARGS)")
     if any(flag.split("=")[0] == "--runner" for flag in beam_args):
         raise BottleneckError("name the runner with RUNNER=, not in BEAM_ARGS")
-    if runner == LOCAL:
+    if runner == LOCAL_RUNNER:
         return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(beam_args))
     try:
         return beam.Pipeline(runner=runner, options=PipelineOptions(beam_args))

@@ -18,6 +18,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from features.locations import logs_path
+
 #: Records of images done come through this logger (`pipelines.handler` sends them): it reaches across the
 #: threads of a runner in this process, and costs nothing where nobody listens.
 progress = logging.getLogger("bottlenecks.progress")
@@ -50,8 +52,7 @@ class Screen:
     @classmethod
     def of_run(cls, store: str | Path, run_id: str, command: str, *, debug: bool = False) -> Screen:
         """The screen of one run of a command, which logs to `STORE/logs/`."""
-        folder = Path(store).expanduser().absolute() / "logs"
-        return cls(folder / f"{run_id}-{command}.log", debug=debug)
+        return cls(logs_path(store) / f"{run_id}-{command}.log", debug=debug)
 
     def __enter__(self) -> Screen:
         sys.stderr.flush()

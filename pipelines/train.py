@@ -20,7 +20,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     """
     table = feature_store.open(options.store, options.features)
     with Screen.of_run(options.store, new_run_id(), "train-head", debug=debug) as screen:
-        untrained = [UNTRAINED] if table.facts.weights == "random" else []
+        untrained = [UNTRAINED] if table.facts.untrained else []
         for line in [*untrained, f"Training a {options.head} head …"]:
             screen.say(line)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from features import store as feature_store
 from features.commit import Chunk, Rejected, commit_chunk
+from features.locations import features_path
 from features.parts import Part, write_part
 from features.recipe import FeatureRecipe
 from features.schema import TableFacts
@@ -75,6 +76,6 @@ def make_table(
     parts: list[Part] = []
     if len(X):
         rows = make_rows(facts, X, labels, splits)
-        parts = [write_part(feature_store.features_path(table.store, name), [rows], facts.schema)]
+        parts = [write_part(features_path(table.store, name), [rows], facts.schema)]
     commit_chunk(store, name, Chunk("run-1", 1, table.version), parts, rejected, {})
     return feature_store.open(store, name)

@@ -11,6 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from features import store as feature_store
 from features.commit import Chunk, Rejected, StalePlan, commit_chunk, rejected_rows
+from features.locations import features_path, rejected_path
 from features.parts import Part, write_part
 from features.table import FeatureTable
 from tests.tables import make_rows, make_table
@@ -30,7 +31,7 @@ def part_of(
     table: FeatureTable, prefix: str, rows: int = 2, value: float = 1.0, run_id: str = "run-2"
 ) -> Part:
     batch = make_rows(table.facts, features(rows, value), ["a"] * rows, prefix=prefix, run_id=run_id)
-    return write_part(feature_store.features_path(table.store, table.name), [batch], table.facts.schema)
+    return write_part(features_path(table.store, table.name), [batch], table.facts.schema)
 
 
 def test_a_commit_adds_its_rows_and_tells_the_history(tmp_path: Path):
@@ -140,7 +141,7 @@ def test_an_image_that_goes_bad_or_good_again_is_in_one_table_at_a_time(tmp_path
 def test_rejections_without_their_features_are_not_in_force_and_are_written_over(tmp_path: Path):
     """As when a writer is killed between its two commits."""
     table = table_of(tmp_path, rejected=[BAD])
-    path = feature_store.rejected_path(tmp_path, table.name)
+    path = rejected_path(tmp_path, table.name)
     orphan = BAD._replace(uri="/images/orphan.jpg")
     half_done = DeltaTable(path)
     other = tmp_path / "other"

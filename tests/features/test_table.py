@@ -12,6 +12,7 @@ import pytest
 
 from features import store as feature_store
 from features.errors import BottleneckError
+from features.locations import features_path
 from features.schema import IMAGE_COLUMNS
 from features.table import FeatureTable
 from tests.tables import make_table
@@ -96,7 +97,7 @@ def test_a_dataset_feeds_keras_and_shuffles_anew_at_each_epoch(table: FeatureTab
 
 
 def test_pandas_pyarrow_duckdb_and_polars_read_it(table: FeatureTable, X: np.ndarray):
-    path = str(feature_store.features_path(table.store, table.name))
+    path = str(features_path(table.store, table.name))
     frame = table.delta.to_pandas().sort_values(
         "uri", key=lambda uris: uris.str.extract(r"(\d+)")[0].astype(int)
     )

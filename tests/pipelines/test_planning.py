@@ -76,6 +76,7 @@ def test_images_that_have_gone_are_counted(table: FeatureTable):
 def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path):
     from features import store as feature_store
     from features.commit import Chunk, commit_chunk
+    from features.locations import features_path
     from features.parts import write_part
     from tests.tables import make_rows
 
@@ -86,7 +87,7 @@ def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path):
     )
     ids = table.metadata(["image_id"]).column("image_id").combine_chunks()[:2]
     batch = batch.set_column(0, table.facts.schema.field("image_id"), ids)
-    part = write_part(feature_store.features_path(tmp_path, table.name), [batch], table.facts.schema)
+    part = write_part(features_path(tmp_path, table.name), [batch], table.facts.schema)
     commit_chunk(tmp_path, table.name, Chunk("run-2", 1, table.version), [part], [], {})
     found = find_conflicts(feature_store.open(tmp_path))
     assert found.labels == [["/images/copy-0.png", "/images/image-0.png"]]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from features import store as feature_store
 from features.commit import Chunk, commit_chunk
 from features.inputs import ImageRef, list_images
+from features.locations import features_path
 from features.parts import write_part
 from features.recipe import FeatureRecipe
 from features.schema import TableFacts
@@ -58,7 +59,7 @@ def make_table(store: Path, data: Path) -> int:
     images = [listing.images[number] for number in random.permutation(len(listing.images))]
     for number, start in enumerate(range(0, len(images), _CHUNK)):
         part = write_part(
-            feature_store.features_path(table.store, table.name),
+            features_path(table.store, table.name),
             [_rows(images[start : start + _CHUNK], facts, random)],
             facts.schema,
         )
