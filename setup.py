@@ -15,7 +15,7 @@ setup(
     # Said outright, it makes the editable install a plain path, which new packages need no set-up for.
     package_dir={"": "."},
     packages=find_packages(include=["features*", "heads*", "pipelines*"]),
-    entry_points={"console_scripts": ["bottlenecks = pipelines.cli:main"]},
+    entry_points={"console_scripts": ["bottlenecks = pipelines.cli:run"]},
     install_requires=[
         "apache-beam>=2.72,<3",
         "deltalake>=1.6,<2",

@@ -20,17 +20,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from features.engines import choose_engine, load_engine
 from features.errors import BottleneckError
 from features.graphs import find_graph
 from features.images import ImageError, decode, read_image, resize
+from features.processor import usable_cores
 from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
 from features.weights import find_weights
 
-#: Threads beyond those that wait for the engine: they read, decode and resize ahead of it.
-_DECODERS = 2
+#: An image as it is given: a path, or the encoded bytes.
+_Image = str | Path | bytes
 
 
 class Extracted(NamedTuple):
@@ -50,6 +52,13 @@ class Extracted(NamedTuple):
     features: tuple[np.ndarray, ...]
 
 
+class _Batch(NamedTuple):
+    """An engine batch on its way: its images, and what becomes of them."""
+
+    images: list[_Image]
+    outcomes: Future[list[Extracted | ImageError]]
+
+
 class InceptionV3:
     """Keras's Inception V3 without its top, run by an engine made for inference.
 
@@ -64,6 +73,8 @@ class InceptionV3:
         layers: the layers that are computed, in the order of the network.
         recipe: how the features are made.
         engine: the engine that makes them; its `precision` is the one really used.
+        coming: paths that the next call of `extract` will begin with: the call before it starts on them when
+            it has nothing else left to start on. For whoever makes one call after another.
         seconds: thread seconds spent by stage (`read`, `decode`, `infer`, `wait`), and since when.
 
     Raises:
@@ -90,12 +101,19 @@ class InceptionV3:
             precision=precision,
             exif_orientation=exif_orientation,
         )
+        # Every thread below has an image of its own: OpenCV's threads would only wait in each other's way.
+        cv2.setNumThreads(1)
+        # Those beyond the engine's streams read, decode and resize ahead of it.
+        self._workers = self.engine.streams + max(2, usable_cores() // 2)
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="extract")
+        self.coming: Sequence[str] = ()
+        self._begun: collections.deque[_Batch] = collections.deque()
         self.seconds: collections.Counter[str] = collections.Counter()
         self._free = threading.BoundedSemaphore(self.engine.streams)
         self._threads = threading.local()
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
-    def features(self, images: Iterable[str | Path | bytes]) -> dict[str, np.ndarray]:
+    def features(self, images: Iterable[_Image]) -> dict[str, np.ndarray]:
         """Features of images that are all expected to be good.
 
         Args:
@@ -119,25 +137,57 @@ class InceptionV3:
             for number, layer in enumerate(self.layers)
         }
 
-    def extract(self, images: Iterable[str | Path | bytes]) -> Iterator[Extracted | ImageError]:
+    def begin(self, images: Iterable[_Image]) -> list[Future[list[Extracted | ImageError]]]:
+        """Start on the images that the next call of `extract` begins with, to hand out what is done by then.
+
+        A call of `extract` with other images stops this, and does its own.
+
+        Returns:
+            What becomes of each batch of the engine's size, to look at before `extract` is called.
+        """
+        batches = list(_batched(images, self.engine.batch_size))
+        with self._lock:
+            if [begun.images for begun in self._begun] != batches[: len(self._begun)]:
+                self._forget_begun()
+            self._begun.extend(self._submit(batch) for batch in batches[len(self._begun) :])
+            return [begun.outcomes for begun in self._begun]
+
+    def extract(self, images: Iterable[_Image]) -> Iterator[Extracted | ImageError]:
         """Features of each image, or why it has none, in the order given.
 
         Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded.
         """
-        workers = self.engine.streams + _DECODERS
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="extract")
-        flying: collections.deque[Future[list[Extracted | ImageError]]] = collections.deque()
+        flying: collections.deque[_Batch] = collections.deque()
         try:
             for batch in _batched(images, self.engine.batch_size):
-                flying.append(pool.submit(self._extract_batch, batch))
-                if len(flying) > 2 * workers:
-                    yield from flying.popleft().result()
+                flying.append(self._take_begun(batch) or self._submit(batch))
+                if len(flying) > 2 * self._workers:
+                    yield from flying.popleft().outcomes.result()
+            if self.coming:
+                self.begin(self.coming)
+                self.coming = ()
             while flying:
-                yield from flying.popleft().result()
+                yield from flying.popleft().outcomes.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            for unwanted in flying:
+                unwanted.outcomes.cancel()
 
-    def _extract_batch(self, images: Sequence[str | Path | bytes]) -> list[Extracted | ImageError]:
+    def _submit(self, images: list[_Image]) -> _Batch:
+        return _Batch(images, self._pool.submit(self._extract_batch, images))
+
+    def _take_begun(self, images: list[_Image]) -> _Batch | None:
+        """The batch of these images, if it is the next one begun; if another is, none of them is wanted."""
+        with self._lock:
+            if self._begun and self._begun[0].images == images:
+                return self._begun.popleft()
+            self._forget_begun()
+            return None
+
+    def _forget_begun(self) -> None:
+        while self._begun:
+            self._begun.popleft().outcomes.cancel()
+
+    def _extract_batch(self, images: Sequence[_Image]) -> list[Extracted | ImageError]:
         """One engine batch through all its stages, on one thread."""
         pixels = self._pixels()
         found: list[Extracted | ImageError] = []
@@ -160,7 +210,7 @@ class InceptionV3:
             for outcome in found
         ]
 
-    def _prepare(self, image: str | Path | bytes, out: np.ndarray) -> Extracted:
+    def _prepare(self, image: _Image, out: np.ndarray) -> Extracted:
         """Read, hash, decode and resize one image into `out`, float32 (299, 299, 3)."""
         started = time.perf_counter()
         data = image if isinstance(image, bytes) else read_image(str(image))
@@ -182,7 +232,7 @@ class InceptionV3:
         return pixels
 
     def _count(self, **seconds: float) -> None:
-        with self._counting:
+        with self._lock:
             self.seconds.update(seconds)
 
 
@@ -192,7 +242,7 @@ def _with_features(image: Extracted, rows: tuple[np.ndarray, ...]) -> Extracted 
     return ImageError("not_finite", "the network gave NaN or infinite features")
 
 
-def _batched(images: Iterable[str | Path | bytes], size: int) -> Iterator[list[str | Path | bytes]]:
+def _batched(images: Iterable[_Image], size: int) -> Iterator[list[_Image]]:
     iterator = iter(images)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from features.images import ImageError
-from features.inception import InceptionV3
+from features.inception import Extracted, InceptionV3
 from features.processor import processor_has_bfloat16
 
 #: Least cosine with the float32 features, of every layer of every image tried.
@@ -16,35 +17,42 @@ LEAST_COSINE = 0.999
 _TRIED = 8
 
 
-def choose_precision(load: Callable[[str], InceptionV3], images: Iterable[str]) -> tuple[str, str]:
+def choose_precision(
+    load_float32: Callable[[], InceptionV3],
+    load_bfloat16: Callable[[], InceptionV3],
+    images: Sequence[str],
+) -> tuple[str, str]:
     """The precision that `auto` means for a new table, and why, in a few words.
 
     bfloat16 is several times faster where the processor has it. It is taken when the first images' features
     keep a cosine of at least `LEAST_COSINE` with their float32 ones, layer by layer.
 
     Args:
-        load: gives the extractor of a precision; bfloat16 is asked for last.
-        images: paths, of which the first few are tried.
+        load_float32: gives the reference; called on a thread of its own, beside the other.
+        load_bfloat16: gives the extractor that is tried, and that will go on with the images where it does.
+        images: paths, in the order of their extraction, of which the first few are tried.
     """
     if not processor_has_bfloat16():
         return "float32", "this processor has no bfloat16 arithmetic"
-    images = list(itertools.islice(images, _TRIED))
-    found = {}
-    for precision in ("float32", "bfloat16"):
-        extractor = load(precision)
-        if extractor.engine.precision != precision:
+    with ThreadPoolExecutor(1) as aside:
+        reference = aside.submit(lambda: _features(load_float32().extract(images[:_TRIED])))
+        extractor = load_bfloat16()
+        if extractor.engine.precision != "bfloat16":
             return "float32", f"{extractor.engine.name} does not compute in bfloat16 here"
-        outcomes = extractor.extract(images)
-        found[precision] = [one.features for one in outcomes if not isinstance(one, ImageError)]
+        begun = extractor.begin(images[:_TRIED])
+        found = _features(itertools.chain.from_iterable(batch.result() for batch in begun))
+        expected = reference.result()
     cosines = [
-        _cosine(reference, fast)
-        for references, fasts in zip(found["float32"], found["bfloat16"], strict=True)
-        for reference, fast in zip(references, fasts, strict=True)
+        _cosine(*layers) for image in zip(expected, found, strict=True) for layers in zip(*image, strict=True)
     ]
     if not cosines:
         return "float32", "no image could be tried in bfloat16"
-    told = f"cosine with float32 at least {min(cosines):.4f} on the first {len(found['float32'])} images"
+    told = f"cosine with float32 at least {min(cosines):.4f} on the first {len(found)} images"
     return ("bfloat16" if min(cosines) >= LEAST_COSINE else "float32"), told
+
+
+def _features(outcomes: Iterable[Extracted | ImageError]) -> list[tuple[np.ndarray, ...]]:
+    return [outcome.features for outcome in outcomes if isinstance(outcome, Extracted)]
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

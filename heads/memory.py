@@ -7,6 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from features.cgroups import cgroups
+
+#: Files of a group's limit and use, in version 2 and 1.
+_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+
 
 def available_memory(root: Path = Path("/")) -> int | None:
     """Bytes this process can still take: the machine's, or less where a cgroup (a container) allows less.
@@ -30,25 +35,10 @@ def _machine(root: Path) -> Iterator[int]:
 
 
 def _cgroups(root: Path) -> Iterator[int]:
-    """What each limit on this process leaves, of its own cgroup and of those around it (version 1 and 2)."""
-    membership = root / "proc/self/cgroup"
-    if not membership.exists():
-        return
-    for line in membership.read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            top, limit, usage = root / "sys/fs/cgroup", "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            top, limit, usage = (
-                root / "sys/fs/cgroup/memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-            )
-        else:
-            continue
-        own = top / path.lstrip("/")
-        for group in [own, *own.parents]:
-            if group.is_relative_to(top) and (group / limit).exists() and (group / usage).exists():
+    """What each limit on this process leaves."""
+    for group in cgroups("memory", root):
+        for limit, usage in _FILES:
+            if (group / limit).exists() and (group / usage).exists():
                 yield from _left(group, limit, usage)
 
 

@@ -10,9 +10,11 @@ import contextlib
 import dataclasses
 import importlib
 import itertools
+import sys
 import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,8 +39,9 @@ from pipelines.screen import Screen, new_run_id
 LOCAL_CHUNK = 4096
 REMOTE_CHUNK = 250_000
 
-if TYPE_CHECKING:
-    from features.inception import InceptionV3
+#: Images to start on before Beam asks for them: they keep the cores busy while one pipeline ends and the next
+#: is made.
+_BEGUN = 256
 
 
 class Summary(NamedTuple):
@@ -52,7 +55,7 @@ class Summary(NamedTuple):
         reasons: of the rejected images of the input, reason to count.
         gone: images with rows that the input no longer has.
         removed: of these, how many this run took out of the tables.
-        seconds: from the first image's start to the last commit.
+        seconds: from when the images were listed to the last commit, loading the network included.
     """
 
     table: FeatureTable
@@ -88,7 +91,10 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
     """
     run_id = new_run_id()
     with Screen.of_run(options.store, run_id, "extract", debug=debug) as screen:
-        return _extract(options, screen, run_id)
+        try:
+            return _extract(options, screen, run_id)
+        finally:
+            _forget_begun()
 
 
 def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
@@ -101,6 +107,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     listing = list_images(table.source if table and options.data == "auto" else options.data)
     for notice in listing.notices:
         screen.say(notice)
+    started = time.monotonic()
     if table is None:
         table = _create(store, options, listing, screen)
     else:
@@ -118,7 +125,8 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
         plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
     seconds = 0.0
     if plan.todo:
-        seconds = _extract_chunks(plan, listing.images, table, options, screen, run_id)
+        _extract_chunks(plan, listing.images, table, options, screen, run_id)
+        seconds = time.monotonic() - started
         table = feature_store.open(store, options.features)
         plan = make_plan(listing.images, table)
     return _summarize(listing.images, table, plan, run_id, seconds, removed)
@@ -158,18 +166,39 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
     precision = options.precision
     if precision == "auto":
         from features.precision import choose_precision
-        from pipelines.extractor import ExtractorSettings, load_extractor
+        from pipelines.extractor import ExtractorSettings, load_extractor, make_extractor
 
-        def load(tried: str) -> InceptionV3:
+        def settings(tried: str) -> ExtractorSettings:
             tried_recipe = dataclasses.replace(recipe, precision=tried)
-            return load_extractor(ExtractorSettings(source.spec, layers, engine, tried_recipe))
+            return ExtractorSettings(source.spec, layers, engine, tried_recipe)
 
-        precision, why = choose_precision(load, (image.uri for image in listing.images))
+        precision, why = choose_precision(
+            lambda: make_extractor(settings("float32")),
+            lambda: load_extractor(settings("bfloat16")),
+            _uris_in_order(listing.images[: _chunk_size(options)]),
+        )
         screen.say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
     return feature_store.create(
         store, options.features, TableFacts(listing.source, source.spec, layers, recipe)
     )
+
+
+def _chunk_size(options: ExtractOptions) -> int:
+    return options.chunk_size or (LOCAL_CHUNK if options.runner == LOCAL_RUNNER else REMOTE_CHUNK)
+
+
+def _uris_in_order(images: list[ImageRef]) -> list[str]:
+    """Paths of a chunk's images, as they will be extracted."""
+    from pipelines.extractor import in_order
+
+    return [image.uri for image in in_order(images)]
+
+
+def _forget_begun() -> None:
+    """Let no later run in this process find images that this one has begun and not finished."""
+    if "pipelines.extractor" in sys.modules:
+        sys.modules["pipelines.extractor"].forget_begun()
 
 
 def _begin_importing_beam() -> None:
@@ -217,31 +246,37 @@ def _extract_chunks(
     options: ExtractOptions,
     screen: Screen,
     run_id: str,
-) -> float:
-    """Run one pipeline a chunk until nothing is left to do; the seconds it took."""
-    from pipelines.extractor import ExtractorSettings, load_extractor
+) -> None:
+    """Run one pipeline a chunk until nothing is left to do."""
+    from pipelines.extractor import CALL_IMAGES, ExtractorSettings, load_extractor
 
     weights = table.facts.weights if options.weights == "auto" else find_weights(options.weights).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
-    local = options.runner == LOCAL_RUNNER
-    if local:
+    chunk_size = _chunk_size(options)
+    extractor = None
+    if options.runner == LOCAL_RUNNER:
         _begin_importing_beam()
-        load_extractor(settings)
+        extractor = load_extractor(settings)
+        if options.beam_args or chunk_size > CALL_IMAGES:
+            extractor = None  # which images come first is then known to Beam alone
+    if extractor is not None:
+        extractor.begin(_uris_in_order(plan.todo[:chunk_size])[:_BEGUN])
     from pipelines.extraction import run_chunk
 
-    chunk_size = options.chunk_size or (LOCAL_CHUNK if local else REMOTE_CHUNK)
     with screen.progress(len(plan.todo)) as progress:
         for number in itertools.count(1):
-            batch = plan.todo[:chunk_size]
+            batch, left = plan.todo[:chunk_size], plan.todo[chunk_size:]
             replaced = plan.replaced.intersection(image.uri for image in batch)
             chunk = Chunk(run_id, number, plan.version, replaced)
+            if extractor is not None:
+                extractor.coming = _uris_in_order(left[:chunk_size])[:_BEGUN]
             run_chunk(batch, table, settings, chunk, options.runner, list(options.beam_args))
             facts, table = table.facts, feature_store.open(table.store, table.name)
             if table.facts != facts:
                 raise BottleneckError(f"table {table.name!r} was made anew, another way, by another run")
             committed = (table.delta.transaction_version(run_id) or 0) >= number
             if committed and table.version == plan.version + 1:
-                plan = plan._replace(todo=plan.todo[len(batch) :], version=table.version)
+                plan = plan._replace(todo=left, version=table.version)
             else:
                 if not committed and table.version == plan.version:
                     raise BottleneckError(f"chunk {number} could not be committed to table {table.name!r}")
@@ -250,7 +285,6 @@ def _extract_chunks(
                 progress.expect(len(plan.todo))
             if not plan.todo:
                 break
-        return progress.seconds
 
 
 def _summarize(

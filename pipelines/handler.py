@@ -15,13 +15,10 @@ from apache_beam.ml.inference.base import ModelHandler
 from features.images import ImageError
 from features.inception import Extracted, InceptionV3
 from features.inputs.reference import ImageRef
-from pipelines.extractor import ExtractorSettings, load_extractor
+from pipelines.extractor import CALL_IMAGES, ExtractorSettings, in_order, load_extractor
 from pipelines.screen import progress
 
 NAMESPACE = "bottlenecks"
-
-#: References in one call: many, since images are read ahead of inference within a call only.
-_BATCH = 4096
 
 
 class Outcome(NamedTuple):
@@ -46,6 +43,7 @@ class InceptionHandler(ModelHandler[ImageRef, Outcome, InceptionV3]):
         self, batch: Sequence[ImageRef], model: InceptionV3, inference_args: Mapping[str, Any] | None = None
     ) -> Iterator[Outcome]:
         before = model.seconds.copy()
+        batch = in_order(batch)
         outcomes = model.extract(image.uri for image in batch)
         for image, result in zip(batch, outcomes, strict=True):
             progress.info("image", extra={"rejected": isinstance(result, ImageError)})
@@ -58,7 +56,7 @@ class InceptionHandler(ModelHandler[ImageRef, Outcome, InceptionV3]):
             Metrics.counter(NAMESPACE, f"milliseconds_{stage}").inc(round(1000 * seconds))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        return {"min_batch_size": _BATCH, "max_batch_size": _BATCH}
+        return {"min_batch_size": CALL_IMAGES, "max_batch_size": CALL_IMAGES}
 
     def get_num_bytes(self, batch: Sequence[ImageRef]) -> int:
         return sum(image.size or 0 for image in batch)

@@ -44,3 +44,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             image.save(target / f"{number:02}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The images that extractors have read and decoded since, each as often as they did."""
+    from features.inception import InceptionV3
+
+    done: list[str] = []
+    prepare = InceptionV3._prepare
+
+    def note_and_prepare(self, image, out):
+        done.append(str(image))
+        return prepare(self, image, out)
+
+    monkeypatch.setattr(InceptionV3, "_prepare", note_and_prepare)
+    return done

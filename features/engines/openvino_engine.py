@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
 
-from features.processor import processor_has_amx
+from features.processor import allowed_cores, processor_has_amx, usable_cores
 from features.recipe import LAYER_WIDTHS
 
 if TYPE_CHECKING:
@@ -80,7 +80,12 @@ def load(folder: Path, layers: tuple[str, ...], precision: str) -> OpenVinoEngin
     model.reshape([OpenVinoEngine.batch_size, 299, 299, 3])
     can_do_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     wanted = precision if can_do_bfloat16 else "float32"
-    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _PRECISIONS[wanted]}
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[wanted],
+    }
+    if usable_cores() < allowed_cores():  # OpenVINO sees the cores, and not a container's quota
+        settings["INFERENCE_NUM_THREADS"] = usable_cores()
     return OpenVinoEngine(core.compile_model(model, "CPU", settings))
 
 

@@ -95,6 +95,33 @@ def test_more_images_than_fit_in_flight_come_back_in_order(extractor: InceptionV
     assert ids == ids[:5] * 24
 
 
+def test_what_was_begun_is_handed_out_and_not_done_again(
+    extractor: InceptionV3, paths: list[Path], prepared: list[str]
+):
+    expected = extractor.features(paths)["avg_pool"]
+    first = paths[: extractor.engine.batch_size]
+    prepared.clear()
+    begun = extractor.begin(first)
+    assert extractor.begin(paths[:12])[0] is begun[0], "what was begun already goes on"
+    extractor.coming = [str(path) for path in first]
+    np.testing.assert_array_equal(extractor.features(paths)["avg_pool"], expected)
+    again = [str(path) for path in first]
+    np.testing.assert_array_equal(extractor.features(again)["avg_pool"], expected[: len(again)])
+    assert sorted(prepared) == sorted([*map(str, paths), *again])
+
+
+def test_what_was_begun_and_is_not_asked_for_is_dropped(
+    extractor: InceptionV3, paths: list[Path], tmp_path: Path
+):
+    changing = tmp_path / "changing.jpg"
+    changing.write_bytes(paths[0].read_bytes())
+    extractor.begin([changing])[0].result()
+    changing.write_bytes(paths[1].read_bytes())
+    extractor.begin(())
+    found = extractor.features([changing])["avg_pool"]
+    np.testing.assert_allclose(found, extractor.features([paths[1]])["avg_pool"], rtol=1e-4, atol=1e-5)
+
+
 def test_bytes_do_as_well_as_paths(extractor: InceptionV3, paths: list[Path]):
     from_bytes = extractor.features([path.read_bytes() for path in paths[:2]])["avg_pool"]
     np.testing.assert_allclose(from_bytes, extractor.features(paths[:2])["avg_pool"], rtol=1e-4, atol=1e-5)

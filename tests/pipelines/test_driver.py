@@ -144,6 +144,17 @@ def test_chunks_are_commits_of_one_run(data: Path, tmp_path: Path):
     assert entry["packages"]["apache-beam"]
 
 
+def test_each_image_is_decoded_once_though_work_begins_before_beam_asks(
+    data: Path, tmp_path: Path, prepared: list[str]
+):
+    for number in range(3, 20):
+        photo(number).save(data / "rose" / f"{number}.jpg")
+    summary = run(data, tmp_path / "store", chunk_size=6)
+    assert sorted(prepared) == sorted(summary.table.metadata(["uri"]).column("uri").to_pylist())
+    photo(99).save(data / "rose" / "3.jpg")
+    assert run(data, tmp_path / "store").new == 1
+
+
 def test_a_run_that_was_overtaken_plans_again_and_continues(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 
@@ -22,6 +23,7 @@ _DECODERS = 2
 
 def main(job: Job) -> None:
     """Extract the features of every image into one Parquet file."""
+    cv2.setNumThreads(1)  # as the extractor has it: threads enough
     session = onnxruntime.InferenceSession(job.onnx, providers=["CPUExecutionProvider"])
     (pixels,) = session.get_inputs()
     uris = list_files(job.images)

@@ -11,6 +11,7 @@ import queue
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openvino
 
@@ -24,6 +25,7 @@ def main(job: Job) -> None:
     """Extract the features of every image into one Parquet file."""
     from features.engines.openvino_engine import OpenVinoEngine
 
+    cv2.setNumThreads(1)  # as the extractor has it: threads enough
     size = OpenVinoEngine.batch_size
     core = openvino.Core()
     model = core.read_model(Path(job.graph) / "graph.xml")
