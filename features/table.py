@@ -146,16 +146,9 @@ class FeatureTable:
         width = LAYER_WIDTHS[column]
         splits = [split] if split is None or isinstance(split, str) else list(split)
         groups = [group for one in splits for group in self._row_groups(one, labelled)]
-        starts = np.cumsum([0, *(len(group.rows) for group in groups)])
-        X = np.empty((starts[-1], width), np.float32)
-
-        def fill(start: int, group: _RowGroup) -> None:
-            X[start : start + len(group.rows)] = _rows_of_group(group, column, width)
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            collections.deque(pool.map(fill, starts[:-1].tolist(), groups), maxlen=0)
-        labels = np.concatenate([np.empty(0, object), *(group.labels for group in groups)])
-        return X, labels
+        X = np.empty((_count(groups), width), np.float32)
+        with ThreadPoolExecutor(_READERS) as readers:
+            return X, _read_groups(groups, column, X, readers)
 
     def batches(
         self,
@@ -185,38 +178,20 @@ class FeatureTable:
         groups = self._row_groups(split, labelled)
         if shuffle:
             random.shuffle(groups)
-        together = _SHUFFLE_GROUPS if shuffle else 1
+        together = _SHUFFLE_GROUPS if shuffle else _READERS
         pools = [groups[start : start + together] for start in range(0, len(groups), together)]
+        with ThreadPoolExecutor(_READERS) as readers:
 
-        def read(pool: list[_RowGroup]) -> tuple[np.ndarray, np.ndarray]:
-            if not shuffle:
-                (group,) = pool
-                return _rows_of_group(group, column, width), group.labels
-            starts = np.cumsum([0, *(len(group.rows) for group in pool)])
-            order = random.permutation(starts[-1])
-            X, labels = np.empty((starts[-1], width), np.float32), np.empty(starts[-1], object)
-            for group, start in zip(pool, starts, strict=False):
-                places = order[start : start + len(group.rows)]
-                X[places] = _rows_of_group(group, column, width)
-                labels[places] = group.labels
-            return X, labels
+            def read(pool: list[_RowGroup]) -> tuple[np.ndarray, np.ndarray]:
+                rows = _count(pool)
+                # From Arrow, which hands out again what batches that are done with have left; what the system
+                # gives is cleared first.
+                memory = pa.allocate_buffer(rows * width * 4)
+                X = np.frombuffer(memory, np.float32).reshape(rows, width)
+                order = random.permutation(rows) if shuffle else None
+                return X, _read_groups(pool, column, X, readers, order)
 
-        left: list[tuple[np.ndarray, np.ndarray]] = []
-        for X, labels in _read_ahead(read, pools):
-            first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
-            # Never a slice of nothing: it would keep its whole pool in memory.
-            if first:
-                left.append((X[:first], labels[:first]))
-                if sum(len(rows) for rows, _ in left) == batch_size:
-                    yield _joined(left)
-                    left = []
-            last = first + (len(X) - first) // batch_size * batch_size
-            for start in range(first, last, batch_size):
-                yield X[start : start + batch_size], labels[start : start + batch_size]
-            if last < len(X):
-                left.append((X[last:], labels[last:]))
-        if left:
-            yield _joined(left)
+            yield from _rebatch(_read_ahead(read, pools), batch_size)
 
     def dataset(
         self,
@@ -250,7 +225,7 @@ class FeatureTable:
                 yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
 
         signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
-        rows = sum(len(group.rows) for group in self._row_groups(split, labelled=True))
+        rows = _count(self._row_groups(split, labelled=True))
         data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
         data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
         # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
@@ -302,13 +277,61 @@ def _single_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 def _rows_of_group(group: _RowGroup, column: str, width: int) -> np.ndarray:
     """Features of the wanted rows of a row group, shape (rows, width); a view where these are all."""
-    file = pq.ParquetFile(group.path)
-    (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
+    # Mapped rather than read ahead: what the system has cached already is not copied once more.
+    with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+        (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
     try:
         values = list_values(chunk, width)
     except ValueError as error:
         raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
     return values if len(group.rows) == len(values) else values[group.rows]
+
+
+def _count(groups: Iterable[_RowGroup]) -> int:
+    return sum(len(group.rows) for group in groups)
+
+
+def _read_groups(
+    groups: list[_RowGroup],
+    column: str,
+    X: np.ndarray,
+    readers: ThreadPoolExecutor,
+    order: np.ndarray | None = None,
+) -> np.ndarray:
+    """Read row groups' features into X, and return their labels; row i goes to place order[i]."""
+    starts = np.cumsum([0, *(len(group.rows) for group in groups)])
+    labels = np.empty(len(X), object)
+
+    def fill(group: _RowGroup, start: int) -> None:
+        rows = slice(start, start + len(group.rows))
+        places = rows if order is None else order[rows]
+        X[places] = _rows_of_group(group, column, X.shape[1])
+        labels[places] = group.labels
+
+    collections.deque(readers.map(fill, groups, starts[:-1].tolist()), maxlen=0)
+    return labels
+
+
+def _rebatch(
+    pools: Iterable[tuple[np.ndarray, np.ndarray]], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same rows in batches of one size, the last excepted; views, where they lie within one pool."""
+    left: list[tuple[np.ndarray, np.ndarray]] = []
+    for X, labels in pools:
+        first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
+        # Never a slice of nothing: it would keep its whole pool in memory.
+        if first:
+            left.append((X[:first], labels[:first]))
+            if sum(len(rows) for rows, _ in left) == batch_size:
+                yield _joined(left)
+                left = []
+        last = first + (len(X) - first) // batch_size * batch_size
+        for start in range(first, last, batch_size):
+            yield X[start : start + batch_size], labels[start : start + batch_size]
+        if last < len(X):
+            left.append((X[last:], labels[last:]))
+    if left:
+        yield _joined(left)
 
 
 def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

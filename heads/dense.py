@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from features.table import FeatureTable
 
+#: Share of its mean by which a feature has to vary: with less, float32 rounding is part of what varies.
+_LEAST_DEVIATION = 1e-4
+
 
 @dataclasses.dataclass(eq=False)
 class DenseHead(Head):
@@ -91,8 +94,8 @@ class DenseHead(Head):
             callbacks.append(
                 keras.callbacks.EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
             )
-        self.model_ = self._build(*moments(table, layer, self.n_features_in_))
-        history = self.model_.fit(
+        self.model_, training = self._build(*moments(table, layer, self.n_features_in_))
+        history = training.fit(
             stream("train", shuffle=True),
             validation_data=stream("validation") if validated else None,
             epochs=self.epochs,
@@ -110,9 +113,12 @@ class DenseHead(Head):
         validation = self.evaluate(table, "validation", layer=layer) if validated else None
         return Trained(facts, ["train"], ["validation"] if validated else [], validation)
 
-    def _build(self, mean: np.ndarray, variance: np.ndarray) -> keras.Model:
+    def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
+        """The model, and the same layers in the form that they are trained in."""
         import keras
         from keras import layers
+
+        from heads.folding import FoldedDense
 
         def dense(inputs: int, units: int, activation: str, seed: int) -> list[keras.Layer]:
             weights = keras.initializers.GlorotUniform(seed)
@@ -122,22 +128,21 @@ class DenseHead(Head):
             ]
 
         width = self.n_features_in_
-        model = keras.Sequential(
-            [
-                keras.Input((width,)),
-                layers.Normalization(mean=mean, variance=variance),
-                *(dense(width, self.hidden, "relu", self.seed + 1) if self.hidden else []),
-                *dense(self.hidden or width, len(self.classes_), "softmax", self.seed),
-            ],
-            name="head",
-        )
-        model.compile(
+        first, *rest = [
+            *(dense(width, self.hidden, "relu", self.seed + 1) if self.hidden else []),
+            *dense(self.hidden or width, len(self.classes_), "softmax", self.seed),
+        ]
+        scale = layers.Normalization(mean=mean, variance=variance)
+        model = keras.Sequential([keras.Input((width,)), scale, first, *rest], name="head")
+        folded = FoldedDense(mean, variance, first, rest[0])
+        training = keras.Sequential([keras.Input((width,)), folded, *rest[1:]])
+        training.compile(
             keras.optimizers.Adam(self.learning_rate),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             jit_compile=False,  # on a CPU, XLA takes longer for a layer as small as this
         )
-        return model
+        return model, training
 
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.model_(X, training=False))
@@ -155,8 +160,8 @@ def moments(table: FeatureTable, layer: str, width: int) -> tuple[np.ndarray, np
     """Mean and variance of the train split in one pass, float32 ndarrays of shape (width,).
 
     Batches are combined as in Chan, Golub and LeVeque (1979), Updating Formulae and a Pairwise
-    Algorithm for Computing Sample Variances. A feature that never varies gets a variance of 1: divided
-    by a deviation near 0, the slightest difference in a new image would drown everything else.
+    Algorithm for Computing Sample Variances. A feature that as good as never varies gets a variance of 1:
+    divided by a deviation near 0, the slightest difference in a new image would drown everything else.
     """
     count, mean, squares = 0, np.zeros(width), np.zeros(width)
     for X, _ in table.batches("train", layer=layer, labelled=True):
@@ -167,4 +172,5 @@ def moments(table: FeatureTable, layer: str, width: int) -> tuple[np.ndarray, np
         mean += delta * (len(X) / total)
         count = total
     variance = squares / count
-    return mean.astype(np.float32), np.where(variance > 0, variance, 1).astype(np.float32)
+    varies = variance > (_LEAST_DEVIATION * mean) ** 2
+    return mean.astype(np.float32), np.where(varies, variance, 1).astype(np.float32)

@@ -80,9 +80,11 @@ def test_keras_stays_silent(
 def test_a_feature_that_never_varies_in_train_does_not_drown_the_others(tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(8, 2048)).astype(np.float32)
     X[:, 5] = 3
+    X[:, 6] = 3000 + 0.01 * X[:, 6]
     table = make_table(tmp_path, X, ["daisy", "rose"] * 4, ["train"] * 8)
     mean, variance = moments(table, "avg_pool", 2048)
     assert (mean[5], variance[5]) == (3, 1)
+    assert round(mean[6]) == 3000 and variance[6] == 1
 
 
 @pytest.mark.parametrize(
