@@ -52,6 +52,7 @@ class Summary(NamedTuple):
         stored, rejected: of these, in the feature table and in the rejected table.
         unsettled: images that changed while the run went on.
         new, new_rejected: rows that this run wrote.
+        precisions: what their features were really computed in, on whatever machines.
         reasons: of the rejected images of the input, reason to count.
         gone: images with rows that the input no longer has.
         removed: of these, how many this run took out of the tables.
@@ -66,6 +67,7 @@ class Summary(NamedTuple):
     unsettled: int
     new: int
     new_rejected: int
+    precisions: list[str]
     reasons: dict[str, int]
     gone: int
     removed: int
@@ -295,6 +297,7 @@ def _summarize(
     listed = rejected.filter(
         pc.is_in(rejected.column("uri"), pa.array([image.uri for image in images], pa.string()))
     )
+    new = _rows_of_run(table.metadata(["run_id"]), run_id)
     return Summary(
         table=table,
         run_id=run_id,
@@ -302,8 +305,9 @@ def _summarize(
         stored=plan.stored,
         rejected=plan.rejected,
         unsettled=len(plan.todo),
-        new=_rows_of_run(table.metadata(["run_id"]), run_id),
+        new=new,
         new_rejected=_rows_of_run(rejected, run_id),
+        precisions=_precisions_of_run(table, run_id) if new else [],
         reasons=dict(collections.Counter(listed.column("reason").to_pylist()).most_common()),
         gone=len(plan.gone),
         removed=removed,
@@ -314,3 +318,9 @@ def _summarize(
 
 def _rows_of_run(rows: pa.Table, run_id: str) -> int:
     return pc.sum(pc.equal(rows.column("run_id"), run_id)).as_py() or 0
+
+
+def _precisions_of_run(table: FeatureTable, run_id: str) -> list[str]:
+    """From the commits' own facts: a chunk may have been computed on machines of several kinds."""
+    commits = (entry for entry in table.delta.history() if entry.get("run_id") == run_id)
+    return sorted({precision for commit in commits for precision in commit.get("precision_used", ())})

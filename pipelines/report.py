@@ -13,6 +13,7 @@ from features import store as feature_store
 from features.commit import rejected_rows
 from features.images import REASONS
 from features.locations import features_path, rejected_path
+from features.recipe import FeatureRecipe
 from features.splits import SPLITS
 from features.table import FeatureTable
 from features.weights import UNTRAINED
@@ -50,6 +51,12 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append(f"{tried:,} extracted by this run in {summary.seconds:.1f} s, {rate:.1f} images/s")
     else:
         lines.append("nothing new to extract")
+    lines.append(f"recipe:   {_recipe_text(table.recipe)}")
+    if summary.precisions not in ([], [table.recipe.precision]):
+        lines.append(
+            f"          computed in {' and '.join(summary.precisions)} by this run, on a processor without "
+            f"{table.recipe.precision} arithmetic"
+        )
     lines.append(f"features: {features_path(table.store, table.name)} (version {table.version})")
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
@@ -60,6 +67,11 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
+
+
+def _recipe_text(recipe: FeatureRecipe) -> str:
+    sha256 = f"sha256 {recipe.weights_sha256[:12]}…"
+    return f"{recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
 
 
 def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
@@ -87,8 +99,7 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
     rejected = len(rejected_rows(table))
     yield f"{table.name}  (version {table.version}, {len(rows):,} rows, {rejected:,} rejected images)"
     yield f"  data      {table.source}"
-    sha256 = f"sha256 {recipe.weights_sha256[:12]}…"
-    yield f"  recipe    {recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
+    yield f"  recipe    {_recipe_text(recipe)}"
     if recipe.exif_orientation:
         yield "            photos turned as their EXIF data say"
     for layer in table.layers:

@@ -78,8 +78,7 @@ def load(folder: Path, layers: tuple[str, ...], precision: str) -> OpenVinoEngin
     results = [whole.output(layer).get_node() for layer in layers]
     model = openvino.Model(results, whole.get_parameters())
     model.reshape([OpenVinoEngine.batch_size, 299, 299, 3])
-    can_do_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    wanted = precision if can_do_bfloat16 else "float32"
+    wanted = precision if _has_bfloat16(core) else "float32"
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[wanted],
@@ -87,6 +86,10 @@ def load(folder: Path, layers: tuple[str, ...], precision: str) -> OpenVinoEngin
     if usable_cores() < allowed_cores():  # OpenVINO sees the cores, and not a container's quota
         settings["INFERENCE_NUM_THREADS"] = usable_cores()
     return OpenVinoEngine(core.compile_model(model, "CPU", settings))
+
+
+def _has_bfloat16(core: openvino.Core) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _precision_used(compiled: openvino.CompiledModel) -> str:

@@ -36,5 +36,5 @@ def compare(features: dict[str, Features], runs: list[Run]) -> tuple[str, Any]:
         ]
         for one in figures
     ]
-    note = "Relative error: the largest difference of any feature over the largest feature of its image."
+    note = "Relative error: the length of the difference over that of the features, of the worst image."
     return f"{section_table('Same features', head, rows)}\n\n{note}", figures

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
-from pipelines.bench.outputs import check_same, cosines, relative_error
-from pipelines.bench.rounds import OURS, Way, kept_store, of_way, run_way
-from pipelines.bench.setting import Bench, Measured
+import numpy as np
+
+from features.processor import processor_has_bfloat16
+from pipelines.bench.outputs import Features, check_same, cosines, relative_error
+from pipelines.bench.rounds import OURS, Run, Way, kept_store, of_way, run_way
+from pipelines.bench.setting import Bench, Measured, in_turn, median_of
 from pipelines.bench.tables import gigabytes, number, section_table
 
-#: Images between which rate and memory should not change.
-_FLAT = (2_000, 20_000)
+#: Images between which rate and memory should not change; the small number again after the large one, so that
+#: a machine that changes meanwhile shows.
+_FLAT = (2_000, 20_000, 2_000)
+
+#: Images that inference alone is measured on.
+_INFERRED = 96
+_BOTH = ("float32", "bfloat16")
 
 
 def engines(bench: Bench) -> Measured:
@@ -29,6 +39,49 @@ def engines(bench: Bench) -> Measured:
     }
     rows = [[name, f"{found[name]:.1e}", "≤ 1e-4"] for name in ("openvino", "tensorflow")]
     return section_table("float32 against Keras", ["engine", "relative error", "wanted"], rows), found
+
+
+#: Ways of inference alone, and the precisions that each has; the first is the reference.
+_INFERENCE: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
+    ("Keras model.predict", {"way": "Keras"}, _BOTH),
+    ("this project's TensorFlow engine", {"way": "ours", "engine": "tensorflow"}, _BOTH),
+    ("ONNX Runtime", {"way": "ONNX Runtime"}, ("float32",)),
+    ("OpenVINO, hint and queue", {"way": "OpenVINO"}, _BOTH),
+    ("this project's OpenVINO engine", {"way": "ours", "engine": "openvino"}, _BOTH),
+]
+
+
+def inference(bench: Bench) -> Measured:
+    """The network alone, on pixels in memory, by each engine and precision."""
+    prepared, folder = bench.prepared, bench.work / "inference"
+    folder.mkdir()
+    images = str(bench.images(_INFERRED))
+    fast = processor_has_bfloat16()
+    jobs = [
+        (f"{name}, {precision}", {**job, "precision": precision})
+        for name, job, precisions in _INFERENCE
+        for precision in precisions
+        if fast or precision == "float32"
+    ]
+
+    def run(job: dict[str, Any]) -> dict[str, Any]:
+        features = str(folder / f"{job['way']}-{job.get('engine')}-{job['precision']}.npy")
+        found = bench.task(
+            "infer", images=images, features=features, weights=prepared.spec, **prepared._asdict(), **job
+        )
+        return found | {"rate": found["images"] / found["seconds"], "features": features}
+
+    found = in_turn(jobs, run)
+    names = [str(number) for number in range(found[jobs[0][0]][0]["images"])]
+    features = {name: Features(names, np.load(own[-1]["features"])) for name, own in found.items()}
+    reference = features[jobs[0][0]]
+    rows = []
+    for name, own in found.items():
+        least = cosines(features[name], reference).min()
+        error = relative_error(features[name], reference)
+        rows.append([name, number(median_of(own, "rate")), f"{least:.6f}", f"{error:.1e}"])
+    head = ["way, and precision", "images/s", "least cosine with the first", "relative error"]
+    return section_table("Inference alone, pixels in memory", head, rows), found
 
 
 def stages(bench: Bench) -> Measured:
@@ -114,22 +167,28 @@ def flatness(bench: Bench) -> Measured:
     """Rate and memory at ten times the images."""
     way = Way(OURS, "this_project", {"precision": "auto"}, None, 0, 0)
     runs = []
-    for count in _FLAT:
-        output = bench.work / "outputs" / f"flat-{count}"
+    for turn, count in enumerate(_FLAT, start=1):
+        output = bench.work / "outputs" / f"flat-{turn}"
         output.mkdir(parents=True)
-        run, _ = run_way(way, bench.images(count), output, bench.prepared, bench.logs, 1, count)
+        run, _ = run_way(way, bench.images(count), output, bench.prepared, bench.logs, turn, count)
         runs.append(run)
-    small, large = runs
+    least, most = min(_FLAT), max(_FLAT)
+    small = [run for run in runs if run.images == least]
+    large = [run for run in runs if run.images == most]
     rows = [
         [f"{run.images:,}", number(run.running), number(run.inferring), gigabytes(run.peak_memory)]
         for run in runs
     ]
+
+    def ratio(figure: Callable[[Run], float]) -> float:
+        return median(map(figure, large)) / median(map(figure, small))
+
     rows.append(
         [
-            "ratio (wanted ≥ 0.97; 0.9 to 1.1)",
-            f"{large.running / small.running:.3f}",
-            f"{large.inferring / small.inferring:.3f}",
-            f"{large.peak_memory / small.peak_memory:.2f}",
+            f"{most:,} / {least:,} (wanted ≥ 0.97; 0.9 to 1.1)",
+            f"{ratio(lambda run: run.running):.3f}",
+            f"{ratio(lambda run: run.inferring):.3f}",
+            f"{ratio(lambda run: run.peak_memory):.2f}",
         ]
     )
     head = ["images", "images/s once running", "images/s, writing left out", "peak memory"]

@@ -15,6 +15,7 @@ def chosen_sections(*, flat: bool, million: bool) -> dict[str, Callable[[Bench],
     """The sections to measure, by the name that their figures are kept under."""
     rows = 1_000_000 if million else 100_000
     found: dict[str, Callable[[Bench], Measured]] = {
+        "inference": extraction_sections.inference,
         "engines": extraction_sections.engines,
         "stages": extraction_sections.stages,
         "head_accuracy": extraction_sections.head_accuracy,

@@ -69,9 +69,9 @@ def cosines(a: Features, b: Features) -> np.ndarray:
 
 
 def relative_error(a: Features, reference: Features) -> float:
-    """The largest difference of any feature, relative to the largest feature of the same image."""
+    """The largest difference of an image's features from the reference, relative to their length."""
     X, Y = shared(a, reference)
-    return float((np.abs(X - Y).max(axis=1) / np.abs(Y).max(axis=1)).max())
+    return float((np.linalg.norm(X - Y, axis=1) / np.linalg.norm(Y, axis=1)).max())
 
 
 def check_same(way: str, features: Features, ours: Features) -> None:

@@ -18,6 +18,7 @@ from features.inception import InceptionV3
 from pipelines import driver
 from pipelines.driver import Summary, extract
 from pipelines.options import ExtractOptions
+from pipelines.report import summary_text
 from tests.conftest import photo
 
 
@@ -193,6 +194,19 @@ def test_a_table_refuses_features_made_another_way(
         run(data, store, **options)
     assert feature_store.open(store).version == before
     assert run(data, store, features="another", **options).stored == 3
+
+
+def test_a_bfloat16_table_goes_on_in_float32_where_the_processor_has_no_other_and_says_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(data, tmp_path / "store", precision="bfloat16")
+    photo(20).save(data / "rose" / "new.jpg")
+    monkeypatch.setattr("features.engines.openvino_engine._has_bfloat16", lambda core: False)
+    monkeypatch.setattr("pipelines.extractor._loaded", {})
+    summary = run(data, tmp_path / "store", precision="auto")
+    assert (summary.new, summary.precisions) == (1, ["float32"])
+    assert summary.table.recipe.precision == "bfloat16"
+    assert "computed in float32 by this run" in summary_text(summary, ExtractOptions())
 
 
 def test_a_table_refuses_another_source(data: Path, tmp_path: Path):

@@ -21,21 +21,25 @@ from pipelines.bench.ways.common import Job, list_files, mark, read_job, write_f
 _DECODERS = 2
 
 
+def compile_graph(graph: str, precision: str, batch_size: int) -> openvino.CompiledModel:
+    """The converted graph up to `avg_pool`, whole in one precision, with OpenVINO's hint for throughput."""
+    core = openvino.Core()
+    model = core.read_model(Path(graph) / "graph.xml")
+    model = openvino.Model([model.output("avg_pool").get_node()], model.get_parameters())
+    model.reshape([batch_size, 299, 299, 3])
+    kind = openvino.Type.bf16 if precision == "bfloat16" else openvino.Type.f32
+    return core.compile_model(
+        model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": kind}
+    )
+
+
 def main(job: Job) -> None:
     """Extract the features of every image into one Parquet file."""
     from features.engines.openvino_engine import OpenVinoEngine
 
     cv2.setNumThreads(1)  # as the extractor has it: threads enough
     size = OpenVinoEngine.batch_size
-    core = openvino.Core()
-    model = core.read_model(Path(job.graph) / "graph.xml")
-    model = openvino.Model([model.output("avg_pool").get_node()], model.get_parameters())
-    model.reshape([size, 299, 299, 3])
-    precision = openvino.Type.bf16 if job.precision == "bfloat16" else openvino.Type.f32
-    compiled = core.compile_model(
-        model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
-    )
-    requests = openvino.AsyncInferQueue(compiled)
+    requests = openvino.AsyncInferQueue(compile_graph(job.graph, job.precision, size))
     uris = list_files(job.images)
     batches = [uris[start : start + size] for start in range(0, len(uris), size)]
     rows = [np.empty(0, np.float32)] * len(batches)
