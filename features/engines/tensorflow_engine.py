@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ class TensorFlowEngine:
         self, session: tf.compat.v1.Session, outputs: list[str], precision: str, *, gpu: bool
     ) -> None:
         self._run = session.make_callable(outputs, feed_list=["pixels:0"])
+        # Before the interpreter is taken apart, which its threads do not always survive.
+        weakref.finalize(self, session.close)
         self.precision = precision
         self.batch_size = 64 if gpu else 8
         # Two calls in flight keep the cores busy through the narrow layers of one of them; many cores
