@@ -62,6 +62,9 @@ class _Batch(NamedTuple):
 class InceptionV3:
     """Keras's Inception V3 without its top, run by an engine made for inference.
 
+    It brings threads of its own, as many as the machine (or its container's quota) has use for, and sets
+    OpenCV, in this process, to use none: each image has a thread already.
+
     Args:
         weights: `auto`, `imagenet`, `random` or a file, as in `features.weights.find_weights`.
         layers: names from `features.recipe.LAYER_WIDTHS`, as a list or with commas between them.
@@ -101,7 +104,6 @@ class InceptionV3:
             precision=precision,
             exif_orientation=exif_orientation,
         )
-        # Every thread below has an image of its own: OpenCV's threads would only wait in each other's way.
         cv2.setNumThreads(1)
         # Those beyond the engine's streams read, decode and resize ahead of it.
         self._workers = self.engine.streams + max(2, usable_cores() // 2)

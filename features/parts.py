@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
@@ -40,43 +39,66 @@ class Part(NamedTuple):
 
 
 def write_part(directory: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Part:
-    """Write record batches as one part file of the table in `directory`.
+    """Write record batches, their rows in any order, as one part file. See `write_row_groups`."""
+    table = pa.Table.from_batches(batches, schema)
+    groups = row_groups(table.column("split").to_pylist())
+    return write_row_groups(directory, (table.take(rows) for rows in groups), schema)
 
-    Each split has row groups of its own, so that reading one split reads nothing of another. Floats are split
-    by byte and compressed by zstd: their exponents repeat, their mantissas do not, so a dictionary would
-    only cost.
+
+def row_groups(splits: Sequence[str]) -> Iterator[np.ndarray]:
+    """Numbers of the rows of each row group, given the split of every row.
+
+    Each split has row groups of its own, so that reading one split reads nothing of another.
+    """
+    found = np.array(splits, object)
+    for split in SPLITS:
+        rows = np.flatnonzero(found == split)
+        yield from (rows[start : start + ROW_GROUP_ROWS] for start in range(0, len(rows), ROW_GROUP_ROWS))
+
+
+def write_row_groups(directory: Path, groups: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> Part:
+    """Write one part file of the table in `directory`; one group after the other is held in memory.
+
+    Floats are split by byte and compressed by zstd: their exponents repeat, their mantissas do not, so a
+    dictionary would only cost.
 
     Args:
         directory: the table's folder.
-        batches: rows in `schema`, in any order.
+        groups: rows in `schema`, each a row group of the file.
         schema: `features.schema.feature_schema`.
 
     Raises:
         ValueError: for a feature column of another width than its layer's, or one with NaN or infinity.
     """
     layers = [name for name in schema.names if name in LAYER_WIDTHS]
-    table = pa.Table.from_batches(batches, schema)
-    for layer in layers:
-        for chunk in table.column(layer).chunks:
-            values = list_values(chunk, LAYER_WIDTHS[layer])
-            if not np.isfinite(values).all():
-                raise ValueError(f"column {layer} has NaN or infinite features")
     name = f"part-{uuid.uuid4()}.zstd.parquet"
-    path = directory / name
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=["labels.list.element", "split", "format", "run_id"],
-        column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
-        write_statistics=[column for column in schema.names if column not in layers],
-    ) as writer:
-        for split in SPLITS:
-            rows = table.filter(pc.equal(table.column("split"), split))
-            if len(rows):
-                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
-    return Part(name, path.stat().st_size, table.num_rows)
+    path, count = directory / name, 0
+    try:
+        with pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["labels.list.element", "split", "format", "run_id"],
+            column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
+            write_statistics=[column for column in schema.names if column not in layers],
+        ) as writer:
+            for group in groups:
+                rows = pa.table(group)
+                _check_features(rows, layers)
+                writer.write_table(rows, row_group_size=len(rows))
+                count += len(rows)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Part(name, path.stat().st_size, count)
+
+
+def _check_features(rows: pa.Table, layers: list[str]) -> None:
+    for layer in layers:
+        for chunk in rows.column(layer).chunks:
+            if not np.isfinite(list_values(chunk, LAYER_WIDTHS[layer])).all():
+                raise ValueError(f"column {layer} has NaN or infinite features")
 
 
 def list_values(column: pa.ListArray, width: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import gc
 import importlib
 import itertools
 import sys
@@ -287,6 +288,9 @@ def _extract_chunks(
                 progress.expect(len(plan.todo))
             if not plan.todo:
                 break
+            # A pipeline leaves objects that refer to each other, its images among them: they go with it, not
+            # whenever Python finds that there are many.
+            gc.collect()
 
 
 def _summarize(

@@ -25,7 +25,7 @@ from features.errors import BottleneckError
 from features.inception import Extracted
 from features.inputs.reference import ImageRef
 from features.locations import features_path
-from features.parts import Part, write_part
+from features.parts import Part, row_groups, write_row_groups
 from features.schema import IMAGE_COLUMNS, TableFacts
 from features.splits import assign_split
 from features.table import FeatureTable
@@ -85,8 +85,11 @@ class ExtractChunk(beam.PTransform):
         )
 
     def _write_part(self, outcomes: Sequence[Outcome]) -> WrittenPart:
-        batch = to_record_batch(outcomes, self.facts, self.chunk.run_id)
-        part = write_part(features_path(self.store, self.name), [batch], self.facts.schema)
+        groups = row_groups([split_of(outcome) for outcome in outcomes])
+        batches = (
+            to_record_batch([outcomes[row] for row in rows], self.facts, self.chunk.run_id) for rows in groups
+        )
+        part = write_row_groups(features_path(self.store, self.name), batches, self.facts.schema)
         return WrittenPart(part, frozenset(outcome.precision for outcome in outcomes))
 
     def _commit(self, _: None, written: Sequence[WrittenPart], rejected: Sequence[Rejected]) -> None:
@@ -113,6 +116,12 @@ def separate_rejected(outcome: Outcome) -> Iterator[Any]:
         yield TaggedOutput("rejected", rejected)
 
 
+def split_of(outcome: Outcome) -> str:
+    """The split of an image that has features."""
+    assert isinstance(outcome.result, Extracted)
+    return assign_split(outcome.result.image_id, outcome.image.split)
+
+
 def to_record_batch(outcomes: Sequence[Outcome], facts: TableFacts, run_id: str) -> pa.RecordBatch:
     """Rows of the feature table, in its schema, for images that have features."""
     images: list[ImageRef] = [outcome.image for outcome in outcomes]
@@ -122,9 +131,7 @@ def to_record_batch(outcomes: Sequence[Outcome], facts: TableFacts, run_id: str)
         "image_id": [result.image_id for result in results],
         "uri": [image.uri for image in images],
         "labels": [image.labels for image in images],
-        "split": [
-            assign_split(result.image_id, image.split) for image, result in zip(images, results, strict=True)
-        ],
+        "split": [split_of(outcome) for outcome in outcomes],
         "view": np.zeros(len(images), np.int32),
         "width": [result.width for result in results],
         "height": [result.height for result in results],

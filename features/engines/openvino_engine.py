@@ -83,8 +83,10 @@ def load(folder: Path, layers: tuple[str, ...], precision: str) -> OpenVinoEngin
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[wanted],
     }
-    if usable_cores() < allowed_cores():  # OpenVINO sees the cores, and not a container's quota
-        settings["INFERENCE_NUM_THREADS"] = usable_cores()
+    if usable_cores() < allowed_cores():
+        # OpenVINO sees the cores and not a container's quota (openvinotoolkit/openvino issue 37838); and it
+        # would pin fewer threads than cores to the first ones, in every container of the machine.
+        settings |= {"INFERENCE_NUM_THREADS": usable_cores(), "ENABLE_CPU_PINNING": False}
     return OpenVinoEngine(core.compile_model(model, "CPU", settings))
 
 

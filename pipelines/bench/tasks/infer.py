@@ -70,12 +70,10 @@ def load_engine(job: dict[str, Any]) -> Infer:
     from features.inception import InceptionV3
 
     engine = InceptionV3(job["weights"], engine=job["engine"], precision=job["precision"]).engine
-
-    def infer(pixels: np.ndarray) -> np.ndarray:
-        with ThreadPoolExecutor(engine.streams) as threads:
-            return np.concatenate([layers[0] for layers in threads.map(engine.infer, _batches(pixels))])
-
-    return infer
+    threads = ThreadPoolExecutor(engine.streams)
+    return lambda pixels: np.concatenate(
+        [layers[0] for layers in threads.map(engine.infer, _batches(pixels))]
+    )
 
 
 WAYS = {
