@@ -288,9 +288,17 @@ def _extract_chunks(
                 progress.expect(len(plan.todo))
             if not plan.todo:
                 break
-            # A pipeline leaves objects that refer to each other, its images among them: they go with it, not
-            # whenever Python finds that there are many.
-            gc.collect()
+            _collect_garbage()
+
+
+def _collect_garbage() -> None:
+    """A pipeline leaves objects that refer to each other: they go with it, not when Python finds them many.
+
+    On a thread, since a Ctrl-C that met a destructor on this one would be lost.
+    """
+    collecting = threading.Thread(target=gc.collect)
+    collecting.start()
+    collecting.join()
 
 
 def _summarize(
