@@ -58,11 +58,17 @@ def main(argv: list[str] | None = None) -> int:
 def run() -> NoReturn:
     """The command itself: `main`, for a process that does nothing else.
 
-    Garbage is looked for less often, since importing Beam makes half a million objects that stay; and at the
-    end the interpreter is not taken apart piece by piece. Each costs as long as dozens of images.
+    Garbage is looked for less often, since importing Beam makes half a million objects that stay.
     """
     gc.set_threshold(100_000)
-    code = main()
+    leave(main())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart piece by piece.
+
+    That takes as long as a dozen images, and now and then TensorFlow's threads bring it down meanwhile.
+    """
     atexit._run_exitfuncs()
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()

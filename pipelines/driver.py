@@ -178,7 +178,7 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
         precision, why = choose_precision(
             lambda: make_extractor(settings("float32")),
             lambda: load_extractor(settings("bfloat16")),
-            _uris_in_order(listing.images[: _chunk_size(options)]),
+            _first_uris(listing.images[: _chunk_size(options)]),
         )
         screen.say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
@@ -191,11 +191,11 @@ def _chunk_size(options: ExtractOptions) -> int:
     return options.chunk_size or (LOCAL_CHUNK if options.runner == LOCAL_RUNNER else REMOTE_CHUNK)
 
 
-def _uris_in_order(images: list[ImageRef]) -> list[str]:
-    """Paths of a chunk's images, as they will be extracted."""
+def _first_uris(chunk: list[ImageRef]) -> list[str]:
+    """Paths of the images that the extraction of a chunk begins with."""
     from pipelines.extractor import in_order
 
-    return [image.uri for image in in_order(images)]
+    return [image.uri for image in in_order(chunk)[:_BEGUN]]
 
 
 def _forget_begun() -> None:
@@ -263,7 +263,7 @@ def _extract_chunks(
         if options.beam_args or chunk_size > CALL_IMAGES:
             extractor = None  # which images come first is then known to Beam alone
     if extractor is not None:
-        extractor.begin(_uris_in_order(plan.todo[:chunk_size])[:_BEGUN])
+        extractor.begin(_first_uris(plan.todo[:chunk_size]))
     from pipelines.extraction import run_chunk
 
     with screen.progress(len(plan.todo)) as progress:
@@ -272,7 +272,7 @@ def _extract_chunks(
             replaced = plan.replaced.intersection(image.uri for image in batch)
             chunk = Chunk(run_id, number, plan.version, replaced)
             if extractor is not None:
-                extractor.coming = _uris_in_order(left[:chunk_size])[:_BEGUN]
+                extractor.coming = _first_uris(left[:chunk_size])
             run_chunk(batch, table, settings, chunk, options.runner, list(options.beam_args))
             facts, table = table.facts, feature_store.open(table.store, table.name)
             if table.facts != facts:

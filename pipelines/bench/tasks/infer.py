@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,11 +83,10 @@ WAYS = {
 }
 
 
-def read_pixels(images: Iterable[str]) -> np.ndarray:
+def read_pixels(images: list[str]) -> np.ndarray:
     """Decoded and resized images; as many as fill whole batches."""
-    files = list(images)
-    pixels = np.empty((len(files) // _BATCH * _BATCH, 299, 299, 3), np.float32)
-    for image, out in zip(files, pixels, strict=False):
+    pixels = np.empty((len(images) // _BATCH * _BATCH, 299, 299, 3), np.float32)
+    for image, out in zip(images, pixels, strict=False):
         resize(decode(read_image(image)).pixels, out)
     return pixels
 
@@ -110,5 +108,5 @@ if __name__ == "__main__":
     started = time.perf_counter()
     features = infer(pixels)
     seconds = time.perf_counter() - started
-    np.save(Path(job["features"]), features)
+    np.save(job["features"], features)
     answer(job, images=len(pixels), seconds=seconds)
