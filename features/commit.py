@@ -23,7 +23,7 @@ from deltalake.transaction import RemoveAction
 
 from features import store as feature_store
 from features.locations import rejected_path
-from features.parts import Part, write_part
+from features.parts import Part, read_decodings, write_part
 from features.schema import REJECTED_SCHEMA
 from features.table import REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
 
@@ -159,7 +159,9 @@ def _without(table: FeatureTable, uris: frozenset[str]) -> tuple[list[RemoveActi
         removed.append(RemoveAction(os.path.basename(path), True, int(time.time() * 1000)))
         if len(others):
             whole = _without_uris(pq.read_table(path, partitioning=None), uris).cast(table.facts.schema)
-            kept.append(write_part(Path(path).parent, whole.to_batches(), table.facts.schema))
+            runs = set(whole.column("run_id").to_pylist())
+            decodings = {run: number for run, number in read_decodings(path).items() if run in runs}
+            kept.append(write_part(Path(path).parent, whole.to_batches(), table.facts.schema, decodings))
     return removed, kept
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from features.engines import choose_engine, load_engine
 from features.errors import BottleneckError
 from features.graphs import find_graph
-from features.images import ImageError, decode, read_image, resize
+from features.images import ImageError, read_image, read_pixels
 from features.processor import usable_cores
 from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
 from features.weights import find_weights
@@ -218,11 +218,9 @@ class InceptionV3:
         data = image if isinstance(image, bytes) else read_image(str(image))
         image_id = hashlib.sha256(data).hexdigest()
         read = time.perf_counter()
-        decoded = decode(data, exif_orientation=self.recipe.exif_orientation)
-        resize(decoded.pixels, out)
+        width, height, format = read_pixels(data, out, exif_orientation=self.recipe.exif_orientation)
         self._count(read=read - started, decode=time.perf_counter() - read)
-        height, width = decoded.pixels.shape[:2]
-        return Extracted(image_id, width, height, decoded.format, ())
+        return Extracted(image_id, width, height, format, ())
 
     def _pixels(self) -> np.ndarray:
         """This thread's batch of pixels, used again and again."""

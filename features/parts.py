@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,10 @@ from deltalake.transaction import AddAction
 
 from features.recipe import LAYER_WIDTHS
 from features.splits import SPLITS
+
+#: Key of a part's footer: from each run_id of its rows to the decoding (`features.images.DECODING`) that they
+#: were read by. Parts without it are from before it was recorded: number 0.
+_DECODINGS_KEY = b"bottlenecks.decodings"
 
 #: At most; 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle, large enough to read fast.
 ROW_GROUP_ROWS = 1024
@@ -38,11 +42,22 @@ class Part(NamedTuple):
         return AddAction(self.name, self.size, {}, modified_at, True, json.dumps({"numRecords": self.rows}))
 
 
-def write_part(directory: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Part:
+def write_part(
+    directory: Path,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    decodings: Mapping[str, int] | None = None,
+) -> Part:
     """Write record batches, their rows in any order, as one part file. See `write_row_groups`."""
     table = pa.Table.from_batches(batches, schema)
     groups = row_groups(table.column("split").to_pylist())
-    return write_row_groups(directory, (table.take(rows) for rows in groups), schema)
+    return write_row_groups(directory, (table.take(rows) for rows in groups), schema, decodings)
+
+
+def read_decodings(path: str | Path) -> dict[str, int]:
+    """By which decoding the rows of a part were read: from run_id to its number; 0 where it is missing."""
+    footer = pq.read_metadata(path).metadata or {}
+    return json.loads(footer.get(_DECODINGS_KEY, b"{}"))
 
 
 def row_groups(splits: Sequence[str]) -> Iterator[np.ndarray]:
@@ -56,7 +71,12 @@ def row_groups(splits: Sequence[str]) -> Iterator[np.ndarray]:
         yield from (rows[start : start + ROW_GROUP_ROWS] for start in range(0, len(rows), ROW_GROUP_ROWS))
 
 
-def write_row_groups(directory: Path, groups: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> Part:
+def write_row_groups(
+    directory: Path,
+    groups: Iterable[pa.Table | pa.RecordBatch],
+    schema: pa.Schema,
+    decodings: Mapping[str, int] | None = None,
+) -> Part:
     """Write one part file of the table in `directory`; one group after the other is held in memory.
 
     Floats are split by byte and compressed by zstd: their exponents repeat, their mantissas do not, so a
@@ -66,6 +86,7 @@ def write_row_groups(directory: Path, groups: Iterable[pa.Table | pa.RecordBatch
         directory: the table's folder.
         groups: rows in `schema`, each a row group of the file.
         schema: `features.schema.feature_schema`.
+        decodings: see `read_decodings`; of runs that have rows here.
 
     Raises:
         ValueError: for a feature column of another width than its layer's, or one with NaN or infinity.
@@ -88,6 +109,8 @@ def write_row_groups(directory: Path, groups: Iterable[pa.Table | pa.RecordBatch
                 _check_features(rows, layers)
                 writer.write_table(rows, row_group_size=len(rows))
                 count += len(rows)
+            if decodings:
+                writer.add_key_value_metadata({_DECODINGS_KEY: json.dumps(dict(decodings), sort_keys=True)})
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from features.errors import BottleneckError
 from features.locations import features_path
-from features.parts import list_values
+from features.parts import list_values, read_decodings
 from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, parse_layers
 from features.schema import IMAGE_COLUMNS, TableFacts
 
@@ -119,6 +119,15 @@ class FeatureTable:
         with ThreadPoolExecutor(_READERS) as pool:
             tables = pool.map(lambda path: pq.ParquetFile(path).read(names, use_threads=False), self.paths)
             return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
+
+    def decodings(self) -> dict[int, int]:
+        """How many rows were read by each decoding (`features.images.DECODING`), the newest first."""
+        rows: collections.Counter[int] = collections.Counter()
+        for path in self.paths:
+            numbers = read_decodings(path)
+            for run_id in pq.ParquetFile(path).read(["run_id"]).column("run_id").to_pylist():
+                rows[numbers.get(run_id, 0)] += 1
+        return dict(sorted(rows.items(), reverse=True))
 
     def matrix(
         self,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.errors import BottleneckError
+from features.memory import available_memory
 from heads.base import Head, Progress, Trained
 from heads.examples import Examples
-from heads.memory import available_memory
 from heads.metrics import log_loss
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from apache_beam.runners.runner import PipelineState
 
 from features.commit import Chunk, Rejected, StalePlan, commit_chunk
 from features.errors import BottleneckError
+from features.images import DECODING
 from features.inception import Extracted
 from features.inputs.reference import ImageRef
 from features.locations import features_path
@@ -89,7 +90,8 @@ class ExtractChunk(beam.PTransform):
         batches = (
             to_record_batch([outcomes[row] for row in rows], self.facts, self.chunk.run_id) for rows in groups
         )
-        part = write_row_groups(features_path(self.store, self.name), batches, self.facts.schema)
+        folder, decodings = features_path(self.store, self.name), {self.chunk.run_id: DECODING}
+        part = write_row_groups(folder, batches, self.facts.schema, decodings)
         return WrittenPart(part, frozenset(outcome.precision for outcome in outcomes))
 
     def _commit(self, _: None, written: Sequence[WrittenPart], rejected: Sequence[Rejected]) -> None:
@@ -97,6 +99,7 @@ class ExtractChunk(beam.PTransform):
             **self.history,
             "stored": sum(one.part.rows for one in written),
             "rejected": len(rejected),
+            "decoding": DECODING,
             "precision_used": sorted(set().union(*(one.precisions for one in written))),
         }
         try:

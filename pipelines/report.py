@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features import store as feature_store
 from features.commit import rejected_rows
-from features.images import REASONS
+from features.images import DECODING, REASONS
 from features.locations import features_path, rejected_path
 from features.recipe import FeatureRecipe
 from features.splits import SPLITS
@@ -102,6 +102,11 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
     yield f"  recipe    {_recipe_text(recipe)}"
     if recipe.exif_orientation:
         yield "            photos turned as their EXIF data say"
+    decodings = table.decodings()
+    if decodings:
+        yield "  decoding  " + ", ".join(f"{number} ({count:,} rows)" for number, count in decodings.items())
+    if min(decodings, default=DECODING) < DECODING:
+        yield f"            some kinds of images are read otherwise since number {DECODING}"
     for layer in table.layers:
         yield f"  layer     {layer}, fingerprint {table.column(layer).fingerprint}"
     if table.facts.untrained:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from features import store as feature_store
 from features.commit import Chunk, commit_chunk, rejected_rows
 from features.errors import BottleneckError
+from features.images import DECODING
 from features.inception import InceptionV3
+from features.parts import read_decodings, write_part
 from pipelines import driver
 from pipelines.driver import Summary, extract
 from pipelines.options import ExtractOptions
-from pipelines.report import summary_text
+from pipelines.report import info_text, summary_text
 from tests.conftest import photo
 
 
@@ -143,6 +147,38 @@ def test_chunks_are_commits_of_one_run(data: Path, tmp_path: Path):
     assert entry["engine"] == "openvino" and entry["precision_used"] == ["float32"]
     assert entry["recipe"] == summary.table.recipe.to_dict()
     assert entry["packages"]["apache-beam"]
+
+
+def test_the_decoding_of_each_row_is_kept_when_its_part_is_rewritten(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    first = run(data, store)
+    assert first.table.decodings() == {DECODING: 3}
+    assert first.table.delta.history(1)[0]["decoding"] == DECODING
+    (path,) = first.table.paths
+    assert read_decodings(path) == {first.run_id: DECODING}
+    photo(21).save(data / "daisy" / "1.jpg")
+    second = run(data, store)
+    assert second.table.decodings() == {DECODING: 3}
+    assert sorted(json.dumps(read_decodings(path)) for path in second.table.paths) == sorted(
+        json.dumps({run_id: DECODING}) for run_id in (first.run_id, second.run_id)
+    )
+
+
+def test_rows_from_before_decodings_were_recorded_have_number_0(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    first = run(data, store)
+    old = write_part(
+        tmp_path, [pq.ParquetFile(first.table.paths[0]).read().to_batches()[0]], first.table.facts.schema
+    )
+    shutil.copy(tmp_path / old.name, first.table.paths[0])
+    table = feature_store.open(store)
+    assert table.decodings() == {0: 3}
+    assert (
+        f"  decoding  0 (3 rows)\n            some kinds of images are read otherwise since number {DECODING}"
+        in (info_text(store, "inception_v3"))
+    )
+    photo(21).save(data / "daisy" / "1.jpg")
+    assert run(data, store).table.decodings() == {DECODING: 1, 0: 2}
 
 
 def test_each_image_is_decoded_once_though_work_begins_before_beam_asks(

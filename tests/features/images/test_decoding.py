@@ -1,43 +1,19 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
-from features.images import MAX_BYTES, ImageError, decode, read_image, resize
+from features.images import decode, resize
 from tests.features.pictures import SIZES, assert_same_as_tensorflow, pixels_of, reason, saved
 
 # Other formats
-
-
-def test_gif() -> None:
-    first, second = (Image.fromarray(pixels_of(64, 33, seed=seed)).quantize(64) for seed in (0, 1))
-    several = {"save_all": True, "append_images": [second]}
-    for image in (first, Image.fromarray(pixels_of(64, 33, 1)[..., 0])):
-        options: dict[str, Any]
-        for options in ({}, {"interlace": 1}, {"transparency": 5}, several):
-            file = io.BytesIO()
-            image.save(file, "GIF", **options)
-            assert_same_as_tensorflow(file.getvalue(), "gif")
-
-
-def test_gif_whose_frame_does_not_fill_its_canvas() -> None:
-    data = bytearray(saved(pixels_of(64, 33), "GIF"))
-    data[6:10] = struct.pack("<HH", 40, 70)
-    assert_same_as_tensorflow(bytes(data), "gif")
-    frame = data.index(b",\0\0\0\0")
-    expected = decode(bytes(data)).pixels
-    data[frame + 1 : frame + 5] = struct.pack("<HH", 5, 3)  # TensorFlow would shift the frame out of view
-    np.testing.assert_array_equal(decode(bytes(data)).pixels, expected)
 
 
 def test_bmp() -> None:
@@ -110,69 +86,6 @@ def test_absurd_sizes_are_refused_before_they_are_decoded() -> None:
     bmp = bytearray(saved(pixels_of(8, 8), "BMP"))
     bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
     assert [reason(bytes(data)) for data in (jpeg, gif, image, bmp)] == ["too_large"] * 4
-
-
-# EXIF
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(format: str, orientation: int) -> None:
-    pixels = pixels_of(20, 30)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    lossless: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
-    plain = decode(saved(pixels, format, **lossless)).pixels
-    data = saved(pixels, format, exif=exif, **lossless)
-    np.testing.assert_array_equal(decode(data).pixels, plain)
-    image = Image.fromarray(plain)
-    image.getexif()[0x0112] = orientation
-    turned = decode(data, exif_orientation=True).pixels
-    np.testing.assert_array_equal(turned, np.asarray(ImageOps.exif_transpose(image)))
-    assert turned.flags.c_contiguous
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_data_do_not_lose_the_photo() -> None:
-    data = saved(pixels_of(20, 30), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert decode(data, exif_orientation=True).pixels.shape == (20, 30, 3)
-    png = saved(pixels_of(20, 30), "PNG")
-    text = struct.pack(">I", 3) + b"tEXta\0b" + b"\0\0\0\0"  # with a wrong checksum: Pillow refuses the file
-    assert decode(png[:33] + text + png[33:], exif_orientation=True).pixels.shape == (20, 30, 3)
-
-
-# Files
-
-
-def test_read_image(tmp_path: Path) -> None:
-    (tmp_path / "good.jpg").write_bytes(b"content")
-    assert read_image(str(tmp_path / "good.jpg")) == b"content"
-
-
-def test_files_that_can_not_be_read(tmp_path: Path) -> None:
-    (tmp_path / "folder.jpg").mkdir()
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    with open(tmp_path / "huge.jpg", "wb") as file:
-        file.truncate(MAX_BYTES + 1)
-    expected = {
-        **{
-            "folder.jpg": "not_a_file",
-            "pipe.jpg": "not_a_file",
-            "empty.jpg": "empty",
-            "huge.jpg": "too_large",
-        },
-        **{"none.jpg": "missing", "dangling.jpg": "missing", "empty.jpg/x.jpg": "missing"},
-        **{"loop.jpg": "unreadable", "nul\0.jpg": "unreadable"},
-    }
-    found = {}
-    for name in expected:
-        with pytest.raises(ImageError) as caught:
-            read_image(f"{tmp_path}/{name}")
-        found[name] = caught.value.reason
-    assert found == expected
 
 
 def test_many_threads_at_once() -> None:

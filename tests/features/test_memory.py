@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heads.memory import available_memory
+from features.memory import available_memory
 
 GIB = 2**30
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.resizing import resize
+from features.images.resizing import resize
 
 SMALL = [
     (1, 1),

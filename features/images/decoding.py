@@ -1,0 +1,108 @@
+"""Decoding an image of whatever format, within the memory that all threads share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from features.images import gif, jpeg, png
+from features.images.errors import ImageError
+from features.images.families import family_of
+from features.images.heif import open_heif
+from features.images.memory import DECODING_BUDGET
+from features.images.opened import OpenedImage
+from features.images.orientation import orientation_in, turned
+from features.images.others import open_other
+from features.images.resizing import resize
+
+#: How bytes become pixels; goes up when the pixels of some images are mended. It is stored with every row,
+#: and is no part of the recipe.
+#:
+#: 0: until it was recorded.
+#: 1: JPEGs of JFIF revision 0, animated PNGs, GIFs whose frames are of several sizes or do not begin in the
+#:    corner, TIFFs of 12 bits or whose zero is white; integers and floats of unknown range are refused.
+DECODING = 1
+
+#: A new format: its first bytes, and the function that opens it. Others are left to Pillow.
+_OPENERS = (
+    (jpeg.SIGNATURE, jpeg.open_jpeg),
+    (png.SIGNATURE, png.open_png),
+    (gif.SIGNATURE, gif.open_gif),
+)
+
+
+class Decoded(NamedTuple):
+    """A decoded image: uint8 RGB pixels of shape (height, width, 3), and its format (`jpeg`, `png`, …)."""
+
+    pixels: np.ndarray
+    format: str
+
+
+def decode(data: bytes, *, exif_orientation: bool = False) -> Decoded:
+    """Decode an image of any format that TensorFlow or Pillow reads; of several frames the first.
+
+    Waits while other threads' images take the memory that it needs.
+
+    Args:
+        data: the file's bytes.
+        exif_orientation: turn the image as its EXIF data say (TensorFlow and Keras do not).
+
+    Raises:
+        ImageError: empty, not_an_image, unsupported, truncated, corrupt or too_large.
+    """
+    with _decoded(data, exif_orientation) as decoded:
+        return decoded
+
+
+def read_pixels(data: bytes, out: np.ndarray, *, exif_orientation: bool = False) -> tuple[int, int, str]:
+    """Decode an image and resize it into `out`: see `decode` and `resize`.
+
+    Returns:
+        Width and height of the decoded image, in pixels, and its format.
+    """
+    with _decoded(data, exif_orientation) as (pixels, format):
+        resize(pixels, out)
+        height, width = pixels.shape[:2]
+        return width, height, format
+
+
+@contextlib.contextmanager
+def _decoded(data: bytes, exif_orientation: bool) -> Iterator[Decoded]:
+    """The decoded image, while its memory is reserved."""
+    with _as_image_errors():
+        opened = _open(data)
+    with DECODING_BUDGET.reserved(opened.memory + len(data)):
+        with _as_image_errors():
+            pixels = _load(opened, data, exif_orientation)
+        yield Decoded(pixels, opened.format)
+
+
+@contextlib.contextmanager
+def _as_image_errors() -> Iterator[None]:
+    """No file may end a run, whatever a decoder raises for it."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError("corrupt", f"unexpected {type(error).__name__} of the decoder: {error}") from error
+
+
+def _open(data: bytes) -> OpenedImage:
+    if not data:
+        raise ImageError("empty", "0 bytes")
+    for signature, open_image in _OPENERS:
+        if data.startswith(signature):
+            return open_image(data)
+    family = family_of(data)
+    return open_heif(data) if family is not None and family.pillow == "HEIF" else open_other(data)
+
+
+def _load(opened: OpenedImage, data: bytes, exif_orientation: bool) -> np.ndarray:
+    pixels = opened.load()
+    if exif_orientation and opened.format != "heif":
+        pixels = np.ascontiguousarray(turned(pixels, orientation_in(data)))
+    return pixels

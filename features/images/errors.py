@@ -1,0 +1,29 @@
+"""Why an image gives no features."""
+
+from __future__ import annotations
+
+#: Why an image is rejected: the word in the table, and what it means.
+REASONS: dict[str, str] = {
+    "missing": "no such file (a dangling link, or removed since it was listed)",
+    "not_a_file": "a folder or device with an image's name",
+    "unreadable": "the file can't be read (permission, disk or network error)",
+    "empty": "the file holds no bytes",
+    "not_an_image": "the content is of no known image format",
+    "unsupported": "an image of a kind that can't be read here",
+    "truncated": "the image ends too early",
+    "corrupt": "the image's data are damaged",
+    "too_large": "more pixels or bytes than can be decoded safely",
+    "not_finite": "the features came out as NaN or infinite",
+}
+
+
+class ImageError(Exception):
+    """An image that can't be used: `reason` is a key of REASONS, `detail` says what exactly was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

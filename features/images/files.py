@@ -1,0 +1,38 @@
+"""The bytes of an image file."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from features.images.errors import ImageError
+
+#: No photo within `limits.MAX_PIXELS` needs more: 16-bit RGB without compression is 6 bytes a pixel.
+MAX_BYTES = 2**30
+
+
+def read_image(uri: str) -> bytes:
+    """The bytes of the file at `uri`, an absolute path.
+
+    Raises:
+        ImageError: missing, not_a_file, unreadable, empty or too_large.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for someone to write to it.
+        descriptor = os.open(uri, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not_a_file", "not a regular file")
+            if status.st_size > MAX_BYTES:
+                raise ImageError("too_large", f"{status.st_size:,} bytes; the limit is {MAX_BYTES:,}")
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError("missing", error.strerror or "no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError("not_a_file", "a folder") from error
+    except (OSError, ValueError) as error:
+        raise ImageError("unreadable", str(getattr(error, "strerror", None) or error)) from error
+    if not data:
+        raise ImageError("empty", "0 bytes")
+    return data

@@ -1,0 +1,155 @@
+"""PNG: TensorFlow's pixels, bit by bit, and its verdict on damaged files."""
+
+from __future__ import annotations
+
+import io
+import resource
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from features.images import decode
+from tests.features.pictures import SIZES, assert_same_as_tensorflow, pixels_of, reason, reference, saved
+
+
+def png(
+    values: np.ndarray, depth: int, color: int, *chunks: tuple[bytes, bytes], interlaced: bool = False
+) -> bytes:
+    """A PNG with `values` (height, width, channels) of `depth` bits; Pillow writes only some kinds."""
+    height, width, _ = values.shape
+    passes = [(0, 0, 1, 1)]
+    if interlaced:  # Adam7: each pass's first row, first column, and steps
+        passes = [
+            *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+            *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
+        ]
+    rows = b""
+    for top, left, down, right in passes:
+        for row in values[top::down, left::right]:
+            if row.size:
+                bits = np.unpackbits(row.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1)[:, 16 - depth :]
+                rows += b"\0" + np.packbits(bits.ravel()).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
+    return of_chunks((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+
+
+def of_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of these chunks, with right lengths and checksums."""
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in chunks:
+        check = struct.pack(">I", zlib.crc32(name + content))
+        data += struct.pack(">I", len(content)) + name + content + check
+    return data
+
+
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks, start = [], 8
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
+        start += 12 + length
+    return chunks
+
+
+def animated(mode: str, **options: Any) -> bytes:
+    """An animation of a red, a green and a blue frame."""
+    frames = [Image.new("RGB", (16, 12), color).convert(mode) for color in ("red", "lime", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], duration=100, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("color", "channels", "depth"),
+    [(0, 1, 1), (0, 1, 2), (0, 1, 4), (0, 1, 8), (0, 1, 16), (2, 3, 8), (2, 3, 16), (4, 2, 8), (4, 2, 16)]
+    + [(6, 4, 8), (6, 4, 16)],
+)
+def test_png(color: int, channels: int, depth: int, interlaced: bool) -> None:
+    for height, width in SIZES:
+        values = np.random.default_rng(depth).integers(0, 2**depth, (height, width, channels))
+        assert_same_as_tensorflow(png(values, depth, color, interlaced=interlaced), "png")
+    gamma = (b"gAMA", struct.pack(">I", 100_000))
+    assert_same_as_tensorflow(png(values, depth, color, gamma), "png")
+    if color in (0, 2):
+        transparent = (b"tRNS", struct.pack(f">{channels}H", *values[0, 0]))
+        assert_same_as_tensorflow(png(values, depth, color, transparent), "png")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_palette_png(depth: int) -> None:
+    random = np.random.default_rng(depth)
+    values = random.integers(0, 2**depth, (17, 33, 1))
+    palette = (b"PLTE", random.integers(0, 256, 3 * 2**depth, np.uint8).tobytes())
+    transparency = (b"tRNS", random.integers(0, 256, 2 ** (depth - 1), np.uint8).tobytes())
+    assert_same_as_tensorflow(png(values, depth, 3, palette), "png")
+    assert_same_as_tensorflow(png(values, depth, 3, palette, transparency), "png")
+
+
+def test_alpha_is_dropped_not_blended() -> None:
+    pixels = pixels_of(20, 30, 4)
+    np.testing.assert_array_equal(decode(saved(pixels, "PNG")).pixels, pixels[..., :3])
+    np.testing.assert_array_equal(decode(saved(pixels, "TIFF")).pixels, pixels[..., :3])
+
+
+def test_damaged_png_is_refused() -> None:
+    data = saved(pixels_of(64, 48), "PNG")
+    for cut in [8, 20, 30, 100, len(data) // 2, len(data) - 12, len(data) - 1]:
+        assert reason(data[:cut]) == "truncated", cut
+    for position in [30, len(data) // 2, len(data) - 14]:
+        damaged = bytearray(data)
+        damaged[position] ^= 255
+        assert reason(bytes(damaged)) == "corrupt", position
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+def test_of_an_animation_the_default_image_counts(mode: str) -> None:
+    for default_image in (False, True):
+        data = animated(mode, default_image=default_image)
+        assert b"acTL" in data
+        assert_same_as_tensorflow(data, "png")
+        if mode == "RGB":
+            assert decode(data).pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_chunk_length_that_the_file_does_not_hold_is_refused_without_taking_memory_for_it() -> None:
+    whole = saved(pixels_of(64, 48), "PNG")
+    header_only = bytearray(
+        of_chunks((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)), (b"IDAT", b"abc"))
+    )
+    header_only[33:37] = b"\xff\xff\xff\xf0"
+    longer = bytearray(whole)
+    longer[33:37] = b"\xff\xff\xff\xff"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for data in (header_only, longer):
+        assert reference(bytes(data)) is None
+        assert reason(bytes(data)) == "truncated"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_a_size_that_the_data_can_not_fill_is_refused() -> None:
+    chunks = dict(chunks_of(saved(pixels_of(64, 48), "PNG")))
+    for width, height in ((48, 65), (48, 10_000), (10_000, 10_000)):
+        chunks[b"IHDR"] = struct.pack(">II", width, height) + chunks[b"IHDR"][8:]
+        data = of_chunks(*chunks.items())
+        assert reference(data) is None
+        # What the compressed bytes could hold if they were all zeros is left to the decoder.
+        assert reason(data) == ("corrupt" if height < 10_000 or width == 48 else "truncated")
+
+
+def test_chunks_that_do_not_matter_may_be_damaged_and_others_may_not() -> None:
+    chunks = chunks_of(saved(pixels_of(20, 30), "PNG"))
+    text = of_chunks(chunks[0], (b"tEXt", b"a\0b"), *chunks[1:])
+    damaged = bytearray(text)
+    damaged[33 + 12] ^= 1  # within the text, so that its checksum is wrong
+    assert_same_as_tensorflow(bytes(damaged), "png")
+    for name in (b"ABCD", b"a\xffcd", b"\0\x01TE"):
+        data = of_chunks(chunks[0], (name, b"abc"), *chunks[1:])
+        assert reference(data) is None
+        assert reason(data) == "corrupt", name
+    assert_same_as_tensorflow(of_chunks(chunks[0], (b"abCd", b"abc"), *chunks[1:]), "png")
+    assert reason(of_chunks(*chunks[1:], chunks[0])) in ("corrupt", "too_large")
