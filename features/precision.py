@@ -27,6 +27,8 @@ def choose_precision(
     bfloat16 is several times faster where the processor has it. It is taken when the first images' features
     keep a cosine of at least `LEAST_COSINE` with their float32 ones, layer by layer.
 
+    Images that give no features settle nothing: it goes on to the next ones.
+
     Args:
         load_float32: gives the reference; called on a thread of its own, beside the other.
         load_bfloat16: gives the extractor that is tried, and that will go on with the images where it does.
@@ -35,20 +37,28 @@ def choose_precision(
     if not processor_has_bfloat16():
         return "float32", "this processor has no bfloat16 arithmetic"
     with ThreadPoolExecutor(1) as aside:
-        reference = aside.submit(lambda: _features(load_float32().extract(images[:_TRIED])))
+        reference = aside.submit(load_float32)
         extractor = load_bfloat16()
         if extractor.engine.precision != "bfloat16":
             return "float32", f"{extractor.engine.name} does not compute in bfloat16 here"
-        begun = extractor.begin(images[:_TRIED])
-        found = _features(itertools.chain.from_iterable(batch.result() for batch in begun))
-        expected = reference.result()
-    cosines = [
-        _cosine(*layers) for image in zip(expected, found, strict=True) for layers in zip(*image, strict=True)
-    ]
+        cosines: list[list[float]] = []
+        start, stop = 0, _TRIED
+        while not cosines and start < len(images):
+            expected = aside.submit(
+                lambda block: _features(reference.result().extract(block)), images[start:stop]
+            )
+            outcomes = itertools.chain.from_iterable(b.result() for b in extractor.begin(images[:stop]))
+            found = _features(list(outcomes)[start:stop])
+            cosines = [
+                [_cosine(*layers) for layers in zip(*image, strict=True)]
+                for image in zip(expected.result(), found, strict=True)
+            ]
+            start, stop = stop, 2 * stop
     if not cosines:
         return "float32", "no image could be tried in bfloat16"
-    told = f"cosine with float32 at least {min(cosines):.4f} on the first {len(found)} images"
-    return ("bfloat16" if min(cosines) >= LEAST_COSINE else "float32"), told
+    least = min(map(min, cosines))
+    told = f"cosine with float32 at least {least:.4f} on the first {len(cosines)} images"
+    return ("bfloat16" if least >= LEAST_COSINE else "float32"), told
 
 
 def _features(outcomes: Iterable[Extracted | ImageError]) -> list[tuple[np.ndarray, ...]]:

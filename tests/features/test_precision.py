@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from features.inception import InceptionV3
+from features.images import ImageError
+from features.inception import Extracted, InceptionV3
 from features.precision import choose_precision
 from features.processor import processor_has_bfloat16
 
@@ -35,3 +41,56 @@ def test_auto_takes_float32_where_bfloat16_strays(photos: Path, monkeypatch: pyt
     monkeypatch.setattr("features.precision.LEAST_COSINE", 1.1)
     precision, why = choose([str(path) for path in sorted(photos.rglob("*.jpg"))])
     assert precision == "float32" and "cosine with float32 at least" in why
+
+
+Features = Mapping[str, tuple[np.ndarray, ...]]
+
+
+class MadeUpExtractor:
+    """Features from a table instead of a network; images that are not in it can't be read."""
+
+    engine = SimpleNamespace(name="openvino", precision="bfloat16")
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self.asked: list[str] = []
+
+    def extract(self, images: Iterable[str]) -> Iterator[Extracted | ImageError]:
+        for image in images:
+            self.asked.append(image)
+            rows = self.features.get(image)
+            yield ImageError("corrupt", image) if rows is None else Extracted("", 1, 1, "png", rows)
+
+    def begin(self, images: Iterable[str]) -> list[Future[list[Extracted | ImageError]]]:
+        batch: Future[list[Extracted | ImageError]] = Future()
+        batch.set_result(list(self.extract(images)))
+        return [batch]
+
+
+def choose_of(
+    exact: Features,
+    near: Features,
+    images: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[str, str]:
+    monkeypatch.setattr("features.precision.processor_has_bfloat16", lambda: True)
+    made: list[Any] = [MadeUpExtractor(exact), MadeUpExtractor(near)]
+    return choose_precision(lambda: made[0], lambda: made[1], images)
+
+
+def test_images_that_give_no_features_settle_nothing(monkeypatch: pytest.MonkeyPatch):
+    images = [f"{number}.jpg" for number in range(100)]
+    ones = (np.ones(4, np.float32), np.ones(4, np.float32))
+    good = {image: ones for image in images[70:75]}
+    precision, why = choose_of(good, good, images, monkeypatch)
+    assert (precision, why) == ("bfloat16", "cosine with float32 at least 1.0000 on the first 5 images")
+    assert choose_of({}, {}, images, monkeypatch) == ("float32", "no image could be tried in bfloat16")
+
+
+def test_one_layer_of_one_image_that_strays_is_enough(monkeypatch: pytest.MonkeyPatch):
+    images = [f"{number}.jpg" for number in range(8)]
+    ones = np.ones(4, np.float32)
+    exact = {image: (ones, ones) for image in images}
+    for strayed, expected in (([1.0, 1.0, 1.0, 0.93], "bfloat16"), ([1.0, 1.0, 1.0, 0.85], "float32")):
+        near = exact | {"5.jpg": (ones, np.array(strayed, np.float32))}
+        assert choose_of(exact, near, images, monkeypatch)[0] == expected
