@@ -2,9 +2,11 @@
 # that take them are in pipelines/variables.py. Works with GNU make 3.81, which macOS still has.
 
 .DEFAULT_GOAL := help
+# Where the packages are; test-pythons has one for each Python.
+venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head predict info test test-slow test-pythons bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -16,6 +18,7 @@ MAKEFLAGS += --no-print-directory
 ##   info        what is in the store: tables, counts, heads and their scores
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests
+##   test-pythons the same tests on each Python from 3.11 to 3.13 that is found, each in a .venv-3.1x of its own
 ##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
 ##   lint        check style and types
@@ -36,9 +39,9 @@ quoted = '$(subst ','\'',$(1))'
 flags = $(foreach pair,$(call takes,$(1)),$(call flag,$(firstword $(subst =, ,$(pair))),$(lastword $(subst =, ,$(pair)))))
 flag = $(if $(value $(1)),$(2)=$(call quoted,$(value $(1))))
 takes = $(or $(shell $(some_python) pipelines/variables.py $(1)),$(error pipelines/variables.py could not be run))
-some_python = $$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
+some_python = $$([ -x $(venv)/bin/python ] && echo $(venv)/bin/python || echo python3)
 
-run = @.venv/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
+run = @$(venv)/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
 
 extract: setup
 	$(run)
@@ -53,9 +56,9 @@ info: setup
 	$(run)
 
 # Set-up: skipped while the stamp is newer than what it was made from. The stamp holds the folder it was made
-# in, because the scripts in .venv do too: a clone that was moved is set up again.
-stamp := .venv/set-up
-ifneq "$(shell [ -x .venv/bin/python ] && cat $(stamp) 2>/dev/null)" "$(CURDIR)"
+# in, because the scripts beside it do too: a clone that was moved is set up again.
+stamp := $(venv)/set-up
+ifneq "$(shell [ -x $(venv)/bin/python ] && cat $(stamp) 2>/dev/null)" "$(CURDIR)"
 .PHONY: $(stamp)
 endif
 
@@ -70,52 +73,75 @@ set -- $(if $(PYTHON),$(call quoted,$(patsubst ~/%,$(HOME)/%,$(PYTHON))),python3
 	    "install one (on Debian and Ubuntu python3-venv too), or name one: make setup PYTHON=/path/to/python" >&2; exit 1; }
 endef
 
-pip_install := .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps
+pip_install := $(venv)/bin/python -m pip install --disable-pip-version-check --no-input --no-deps
 
 setup: $(stamp)
 
-# Without a stamp, .venv was left half made, and pip cannot tell which packages are whole: start it again.
+# Without a stamp, the folder was left half made, and pip cannot tell which packages are whole: start it again.
 # So the stamp goes first and comes last.
 $(stamp): requirements.lock setup.py
-	@if [ -x .venv/bin/python ] && [ -f $@ ]; then rm $@; else \
+	@if [ -x $(venv)/bin/python ] && [ -f $@ ]; then rm $@; else \
 	    $(find_python); \
-	    rm -rf .venv; mkdir .venv; \
+	    rm -rf $(venv); mkdir $(venv); \
 	fi; \
-	echo "Setting up .venv: a minute or two; what pip says is in .venv/set-up.log" >&2; \
-	{ { [ -x .venv/bin/python ] || "$$python" -m venv .venv; } \
+	echo "Setting up .venv: a minute or two; what pip says is in $(venv)/set-up.log" >&2; \
+	{ { [ -x $(venv)/bin/python ] || "$$python" -m venv $(venv); } \
 	    && $(pip_install) -r requirements.lock \
 	    && $(pip_install) --no-build-isolation --editable .; \
-	} >.venv/set-up.log 2>&1 || { \
-	    tail -n 20 .venv/set-up.log >&2; \
-	    echo "Set-up failed: the whole log is in .venv/set-up.log" >&2; \
+	} >$(venv)/set-up.log 2>&1 || { \
+	    tail -n 20 $(venv)/set-up.log >&2; \
+	    echo "Set-up failed: the whole log is in $(venv)/set-up.log" >&2; \
 	    exit 1; \
 	}; \
 	printf '%s\n' $(call quoted,$(CURDIR)) >$@
 
 test: lint
-	@.venv/bin/python -m pytest -q -m "not slow" $(ARGS)
+	@$(venv)/bin/python -m pytest -q -m "not slow" $(ARGS)
 
 test-slow: setup
-	@.venv/bin/python -m pytest -q -m slow $(ARGS)
+	@$(venv)/bin/python -m pytest -q -m slow $(ARGS)
+
+# Each Python on the PATH, or among pyenv's, has a folder of packages of its own; the log of its tests is there too.
+test-pythons:
+	@results=; code=1; \
+	for version in 3.11 3.12 3.13; do \
+	    for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python ''; do \
+	        [ -z "$$python" ] || "$$python" -c \
+	            'import sys, ensurepip, venv; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' \
+	            $$version 2>/dev/null && break; \
+	    done; \
+	    own=.venv-$$version; \
+	    if [ -z "$$python" ]; then result="not found"; \
+	    elif ! $(MAKE) setup venv=$$own PYTHON="$$python"; then result="set-up failed"; bad=1; \
+	    else \
+	        echo "Testing on Python $$version: the log is $$own/test.log" >&2; \
+	        code=0; \
+	        $$own/bin/python -m pytest -q -m "not slow" -o cache_dir=$$own/pytest $(ARGS) >$$own/test.log 2>&1 || bad=1; \
+	        result="$$(tail -n 1 $$own/test.log)"; \
+	    fi; \
+	    results="$$results  Python $$version: $$result\n"; \
+	done; \
+	printf '%b' "$$results"; \
+	exit $${bad:-$$code}
 
 # The packages of the ways that are measured beside this project's are installed when first needed.
-.venv/set-up-bench: requirements-bench.lock $(stamp)
-	@$(pip_install) -r $< >>.venv/set-up.log 2>&1 && touch $@
+$(venv)/set-up-bench: requirements-bench.lock $(stamp)
+	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
 
-bench: .venv/set-up-bench
-	@.venv/bin/python -m pipelines.bench $(call flags,bench) $(ARGS)
+bench: $(venv)/set-up-bench
+	@$(venv)/bin/python -m pipelines.bench $(call flags,bench) $(ARGS)
 
-bench-quick: .venv/set-up-bench
-	@.venv/bin/python -m pipelines.bench --quick $(call flags,bench) $(ARGS)
+bench-quick: $(venv)/set-up-bench
+	@$(venv)/bin/python -m pipelines.bench --quick $(call flags,bench) $(ARGS)
 
 lint: setup
-	@.venv/bin/python -m ruff check --quiet
-	@.venv/bin/python -m ruff format --check --quiet
-	@.venv/bin/python -m mypy
+	@$(venv)/bin/python -m ruff check --quiet
+	@$(venv)/bin/python -m ruff format --check --quiet
+	@$(venv)/bin/python -m mypy
 
 format: setup
-	@.venv/bin/python -m ruff check --fix
-	@.venv/bin/python -m ruff format
+	@$(venv)/bin/python -m ruff check --fix
+	@$(venv)/bin/python -m ruff format
 
 # uv resolves for every platform and Python at once, which pip cannot. What is locked already stays as it is.
 # The second file holds only what the bench extra adds.
@@ -135,5 +161,5 @@ lock:
 	    && { grep -vxFf requirements.lock "$$tools/bench" >requirements-bench.lock; }
 
 clean:
-	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) .venv-3.1[123] build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@find features heads pipelines tests -name __pycache__ -exec rm -rf {} +

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-# Before anything imports TensorFlow.
+# Before anything imports TensorFlow, or looks for a cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+_keras_home = tempfile.TemporaryDirectory(prefix="keras-")
+os.environ["KERAS_HOME"] = _keras_home.name
 
 
-@pytest.fixture(scope="session", autouse=True)
-def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keras's cache, and this project's in it, for this session: the user's own stays as it is."""
-    folder = tmp_path_factory.mktemp("keras")
-    os.environ["KERAS_HOME"] = str(folder)
-    return folder
+@pytest.fixture(scope="session")
+def keras_home() -> Path:
+    """Keras's cache, and this project's in it, of this session: the user's is neither read nor written."""
+    return Path(_keras_home.name)
 
 
 def photo(seed: int, width: int = 80, height: int = 60) -> Image.Image:

@@ -33,6 +33,15 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
+#: Says that it is of one version, makes a folder with a copy of itself for `-m venv`, and passes every test.
+PRETENDED_PYTHON = """#!/bin/sh
+if [ "$1" = -c ]; then [ "${{3:-{version}}}" = {version} ]
+elif [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+elif [ "$2" = pytest ]; then echo "{version} passed $*"; [ "$FAIL" != {version} ]
+fi
+"""
+
+
 def make(clone: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run make as from a shell of its own: none of the variables, and none of make's own, are inherited."""
     ours = {variable.name for variable in VARIABLES} | {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
@@ -172,6 +181,29 @@ def test_a_set_up_that_fails_shows_the_log_and_is_tried_again(clone: Path) -> No
     assert "no such package\n" in result.stderr
     assert not (clone / ".venv" / "set-up").exists()
     assert make(clone, "-q", "setup").returncode == 1
+
+
+def test_each_python_that_is_found_is_set_up_and_tested_in_a_folder_of_its_own(clone: Path) -> None:
+    bin, home = clone / "bin", clone / "home"
+    bin.mkdir()
+    other = home / ".pyenv/versions/3.13.9/bin/python"
+    other.parent.mkdir(parents=True)
+    for path, version in ((bin / "python3.11", "3.11"), (bin / "python3.12", "3.10"), (other, "3.13")):
+        path.write_text(PRETENDED_PYTHON.format(version=version))
+        path.chmod(0o755)
+    found = {"PATH": f"{bin}:{os.environ['PATH']}", "HOME": str(home), "PYENV_ROOT": ""}
+    result = make(clone, "test-pythons", "ARGS=-k splits", **found)
+    assert result.stdout.splitlines()[-3:] == [
+        "  Python 3.11: 3.11 passed -m pytest -q -m not slow -o cache_dir=.venv-3.11/pytest -k splits",
+        "  Python 3.12: not found",
+        "  Python 3.13: 3.13 passed -m pytest -q -m not slow -o cache_dir=.venv-3.13/pytest -k splits",
+    ]
+    assert result.returncode == 0, result.stderr
+    assert not (clone / ".venv").exists()
+    assert make(clone, "test-pythons", **found | {"FAIL": "3.11"}).returncode != 0
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(clone), "PYENV_ROOT": ""}
+    if not shutil.which("python3.11", path=bare["PATH"]):
+        assert make(clone, "test-pythons", **bare).returncode != 0
 
 
 def test_clean_leaves_the_store(clone: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -45,12 +46,16 @@ class OpenVinoEngine:
 
 
 def convert(model: keras.Model, folder: Path) -> None:
-    """Convert `features.backbone.feature_model` and save it, all its layers, in `folder`."""
-    converted = openvino.convert_model(model)
-    names = {output.name: layer for output, layer in zip(model.outputs, LAYER_WIDTHS, strict=True)}
-    for output in converted.outputs:
-        layer = next(names[name] for name in output.names if name in names)
-        output.get_tensor().set_names({layer})
+    """Convert `features.backbone.feature_model` and save it, all its layers, in `folder`.
+
+    By way of a SavedModel: OpenVINO's way from a Keras model (`convert_model(model)`) fails on Python 3.13.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as saved_model:
+        model.export(saved_model, verbose=False)
+        converted = openvino.convert_model(saved_model)
+    # A SavedModel names its outputs by their place.
+    for place, layer in enumerate(LAYER_WIDTHS):
+        converted.output(f"output_{place}").get_tensor().set_names({layer})
     openvino.save_model(converted, folder / _GRAPH, compress_to_fp16=False)
     (folder / _PRECISE_GRAPH).write_text(_keep_second_convolution_precise((folder / _GRAPH).read_text()))
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from features import graphs
+from features.downloads import cache_dir
 from features.errors import BottleneckError
 from features.weights import find_weights
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_graph_is_converted_once(keras_home: Path):
@@ -18,6 +25,37 @@ def test_a_graph_is_converted_once(keras_home: Path):
     assert (first.path / "graph.bin").stat().st_mtime_ns == written
     assert graphs.known_sha256(source) == graphs.weights_sha256(source) == first.weights_sha256
     assert not list(first.path.parent.glob(".half-*"))
+
+
+def test_tests_never_share_a_cache_with_the_user(keras_home: Path, tmp_path: Path):
+    assert cache_dir() == keras_home
+    code = "import tests.conftest; from features.downloads import cache_dir; print(cache_dir())"
+    environment = os.environ | {"KERAS_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert not Path(done.stdout.strip()).is_relative_to(tmp_path)
+    assert Path(done.stdout.strip()) != keras_home
+
+
+def test_a_conversion_leaves_nothing_but_the_graph():
+    folder = graphs.find_graph(find_weights("random"), "openvino").path
+    assert sorted(path.name for path in folder.iterdir()) == ["graph.bin", "graph.xml", "graph_precise.xml"]
+
+
+def test_the_precise_graph_keeps_the_second_convolution_and_no_other():
+    folder = graphs.find_graph(find_weights("random"), "openvino").path
+    root = ElementTree.parse(folder / "graph_precise.xml").getroot()
+    convolutions = [layer for layer in root.iter("layer") if layer.get("type") == "Convolution"]
+    assert len(convolutions) == 94
+    marked = [
+        number
+        for number, layer in enumerate(convolutions)
+        if any(attribute.get("name") == "precise" for attribute in layer.iter("attribute"))
+    ]
+    shapes = [[dim.text for dim in port.iter("dim")] for port in convolutions[1].iterfind("input/port")]
+    assert marked == [1]
+    assert shapes == [["-1", "32", "149", "149"], ["32", "32", "3", "3"]]
 
 
 def test_each_engine_has_a_graph_of_the_same_weights():
