@@ -34,10 +34,10 @@ help:
 # $(call quoted,text): text as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 
-# $(call flags,command): the flag of each variable that is set and that the command takes. Defaults stay with
-# the command. $(value …) because a `$` in a path is nothing that make should expand.
+# $(call flags,command): the flag of each variable that was given, empty or not, and that the command takes. Defaults
+# stay with the command, and what is empty is refused by it. $(value …) because a `$` in a path is nothing that make should expand.
 flags = $(foreach pair,$(call takes,$(1)),$(call flag,$(firstword $(subst =, ,$(pair))),$(lastword $(subst =, ,$(pair)))))
-flag = $(if $(value $(1)),$(2)=$(call quoted,$(value $(1))))
+flag = $(if $(filter undefined default,$(origin $(1))),,$(2)=$(call quoted,$(value $(1))))
 takes = $(or $(shell $(some_python) pipelines/variables.py $(1)),$(error pipelines/variables.py could not be run))
 some_python = $$([ -x $(venv)/bin/python ] && echo $(venv)/bin/python || echo python3)
 

@@ -1,13 +1,50 @@
-"""Where things lie in a store. Paths only: nothing is looked up or made."""
+"""Where things lie, in a store and behind the names that users give. Nothing is looked up or made."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from features.errors import BottleneckError
+from features.text import printable
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+
+def is_remote(name: str) -> bool:
+    """Whether `name` is a URL of something that is not a file of this machine."""
+    scheme = _SCHEME.match(name)
+    return scheme is not None and (
+        scheme[1].lower() != "file" or urlsplit(name).netloc not in ("", "localhost")
+    )
+
+
+def local_path(name: str | Path) -> str:
+    """The absolute path that `name` means: a path, in which `~` is expanded, or a `file:` URL.
+
+    Raises:
+        BottleneckError: for any other URL.
+    """
+    text = str(name)
+    if is_remote(text):
+        raise BottleneckError(
+            f"{printable(text)} is remote, which is not supported yet: give a local path, or copy it here "
+            "first"
+        )
+    if text.lower().startswith("file:/"):
+        text = unquote(urlsplit(text).path, errors="surrogateescape")
+    return os.path.abspath(os.path.expanduser(text))
 
 
 def store_path(store: str | Path) -> Path:
-    """The folder of a store, absolute and with `~` expanded."""
-    return Path(store).expanduser().absolute()
+    """The folder of a store, absolute.
+
+    Raises:
+        BottleneckError: for a store that is not local.
+    """
+    return Path(local_path(store))
 
 
 def features_path(store: str | Path, name: str) -> Path:

@@ -74,12 +74,16 @@ class TableFacts:
         weights: where the weights came from (`imagenet`, `random` or a path), to find them again.
         layers: the feature columns.
         recipe: how their numbers are computed.
+        splits, classes: how the folders of `source` are read, where it was said
+            (`features.inputs.folder.list_folder`).
     """
 
     source: str
     weights: str
     layers: tuple[str, ...]
     recipe: FeatureRecipe
+    splits: tuple[tuple[str, str], ...] = ()
+    classes: str | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -91,7 +95,11 @@ class TableFacts:
         return self.weights == "random"
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        facts = dataclasses.asdict(self)
+        for name in ("splits", "classes"):  # as tables were written before these were known
+            if not facts[name]:
+                del facts[name]
+        return json.dumps(facts, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> TableFacts:
@@ -101,4 +109,6 @@ class TableFacts:
             weights=facts["weights"],
             layers=tuple(facts["layers"]),
             recipe=FeatureRecipe.from_dict(facts["recipe"]),
+            splits=tuple((folder, split) for folder, split in facts.get("splits", ())),
+            classes=facts.get("classes"),
         )

@@ -7,6 +7,7 @@ machine, and exact duplicates always land on the same side.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 
 from features.errors import BottleneckError
@@ -17,12 +18,14 @@ SPLITS = ("train", "validation", "test")
 TRAIN_AND_VALIDATION = "train+validation"
 
 _NAMES = {
-    "train": "train",
-    "test": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
+#: Names that need no comment.
+_PLAIN_NAMES = {"train", "val", "valid", "validation", "test"}
+#: Words around the name of a split that do not change it: `seg_train`, `test_set`, `train-images`.
+_FILLERS = {"seg", "set", "data", "dataset", "images", "imgs", "split"}
 
 #: Of every ten images, by hash: eight, one and one of the whole; nine and one of a given training part.
 _CUT = ("train",) * 8 + ("validation", "test")
@@ -77,5 +80,11 @@ def given_splits(found: Collection[str]) -> tuple[dict[str, str | None], list[st
 
 
 def parse_split(name: str) -> str | None:
-    """The split that people mean by `name` (`Train`, `val`, `valid`, …), or None where it is none."""
-    return _NAMES.get(name.lower())
+    """The split that people mean by `name` (`Train`, `valid`, `training_set`, `seg_test`, …), or None."""
+    words = [word for word in re.split(r"[\s_.-]+", name.strip().lower()) if word not in _FILLERS]
+    return _NAMES.get(words[0].removesuffix("set")) if len(words) == 1 else None
+
+
+def is_plain_split(name: str) -> bool:
+    """Whether `name` is one that needs no comment when it is taken for a split."""
+    return name.lower() in _PLAIN_NAMES

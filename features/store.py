@@ -63,7 +63,8 @@ def open(
 def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     """Create an empty feature table and the table of rejected images beside it.
 
-    A table that has commits stays as it is, facts included; one that no run has committed to is made anew.
+    A table that holds features stays as it is, facts included. One that holds none binds nobody: it is made
+    anew where the facts differ, and keeps its rejections.
 
     Raises:
         BottleneckError: for a name that is not a plain folder name.
@@ -85,7 +86,7 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     path = features_path(store, features)
     if features in table_names(store):
         table = FeatureTable(store, features, DeltaTable(path))
-        if table.has_commits or table.facts == facts:
+        if table.has_rows or table.facts == facts:
             return table
     delta = DeltaTable.create(
         path,

@@ -85,9 +85,9 @@ class FeatureTable:
         return self.delta.transaction_version(REJECTED_APPLICATION) or 0
 
     @property
-    def has_commits(self) -> bool:
-        """Whether any run has committed to the table since it was created."""
-        return self.delta.transaction_version(TABLE_APPLICATION) is not None
+    def has_rows(self) -> bool:
+        """Whether it holds features of any image."""
+        return bool(self.paths)
 
     def column(self, layer: str | None = None) -> Column:
         """The feature column of `layer`; without a name, the one deepest in the network."""

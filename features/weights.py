@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from features.downloads import DownloadError, cache_dir, fetch
 from features.errors import BottleneckError
+from features.locations import local_path
 
 #: As `keras.applications.InceptionV3(include_top=False)` fetches it, with the hash that Keras checks:
 #: https://github.com/keras-team/keras/blob/master/keras/src/applications/inception_v3.py
@@ -65,7 +65,7 @@ def find_weights(spec: str, *, imagenet_url: str = IMAGENET_URL) -> WeightsSourc
                 raise
             return _random_weights(str(error))
         return WeightsSource("imagenet", "imagenet", path)
-    path = Path(os.path.abspath(Path(spec).expanduser()))
+    path = Path(local_path(spec))
     suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
     if suffix is None:
         raise BottleneckError(

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from features.errors import BottleneckError
+from features.inputs import CLASSES
+from features.splits import parse_split
+from features.text import printable
 from pipelines.options import ExtractOptions, PredictOptions, TrainOptions
-from pipelines.variables import add_arguments
+from pipelines.variables import add_arguments, variables_of
 
 Options = TypeVar("Options")
 
@@ -30,11 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
+        _refuse_empty(arguments)
         return arguments.run(arguments)
     except BottleneckError as error:
         if arguments.debug:
             raise
-        print(f"bottlenecks {arguments.command}: {error}", file=sys.stderr)
+        print(f"bottlenecks {arguments.command}: {printable(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
@@ -45,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         name = type(error).__name__
         print(
-            f"bottlenecks {arguments.command}: unexpected {name}: {error} (--debug shows where)",
+            f"bottlenecks {arguments.command}: unexpected {name}: {printable(error)} (--debug shows where)",
             file=sys.stderr,
         )
         return 1
@@ -114,6 +118,22 @@ def _parser() -> argparse.ArgumentParser:
         help="images in one commit: what a stop can lose (default: 4,096 locally, 250,000 on a cluster)",
     )
 
+    extract.add_argument(
+        "--splits",
+        type=_splits,
+        default=None,
+        metavar="FOLDER=SPLIT,…",
+        help="which folders of DATA are which split, train, validation or test; others are left out "
+        "(default: as the table was made, or those named like splits)",
+    )
+    extract.add_argument(
+        "--classes",
+        choices=CLASSES,
+        default=None,
+        help="which folder above an image is its class, where there are several "
+        "(default: as the table was made, or the top one unless that is unclear)",
+    )
+
     train = add("train-head", "train and test a head from stored features", _train_head)
     train.add_argument(
         "--seed", type=int, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
@@ -153,6 +173,27 @@ def _add_command(
     return command
 
 
+def _show(text: str) -> None:
+    """Print lines for people; no name in them can reach the terminal as a command."""
+    print(printable(text, keep="\n"), flush=True)
+
+
+def _refuse_empty(arguments: argparse.Namespace) -> None:
+    """A variable that was given and is empty is a mistake in a script, not a wish for the default."""
+    for variable in variables_of(arguments.command):
+        if variable.default != "" and getattr(arguments, variable.destination) == "":
+            default = f", or leave it out for the default, {variable.default}" if variable.default else ""
+            raise BottleneckError(f"{variable.name} is empty: give it a value{default}")
+
+
+def _splits(text: str) -> dict[str, str]:
+    pairs = [pair.rpartition("=") for pair in text.split(",")]
+    splits = {folder.strip(): parse_split(split) for folder, _, split in pairs}
+    if not all(folder and split for folder, split in splits.items()) or len(splits) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like site_a=train,site_b=test")
+    return {folder: split for folder, split in splits.items() if split}
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 <= share <= 1:
@@ -173,7 +214,7 @@ def _options(kind: type[Options], arguments: argparse.Namespace) -> Options:
 
 def _extract(arguments: argparse.Namespace) -> int:
     from pipelines.driver import extract
-    from pipelines.report import summary_text
+    from pipelines.report import rejection_error, summary_text
 
     if arguments.views:
         raise BottleneckError(
@@ -181,19 +222,16 @@ def _extract(arguments: argparse.Namespace) -> int:
         )
     options = _options(ExtractOptions, arguments)
     summary = extract(options, debug=arguments.debug)
-    print(summary_text(summary, options), flush=True)
-    if summary.rejected_share() > options.max_rejected:
-        raise BottleneckError(
-            f"{summary.rejected_share():.0%} of the images tried were rejected, more than "
-            f"--max-rejected {options.max_rejected:g} allows; the others are stored"
-        )
+    _show(summary_text(summary, options))
+    if error := rejection_error(summary, options):
+        raise BottleneckError(error)
     return 0
 
 
 def _train_head(arguments: argparse.Namespace) -> int:
     from pipelines.train import train
 
-    print(train(_options(TrainOptions, arguments), debug=arguments.debug))
+    _show(train(_options(TrainOptions, arguments), debug=arguments.debug))
     return 0
 
 
@@ -207,7 +245,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _info(arguments: argparse.Namespace) -> int:
     from pipelines.report import info_text
 
-    print(info_text(arguments.store, arguments.features))
+    _show(info_text(arguments.store, arguments.features))
     return 0
 
 

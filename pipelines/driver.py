@@ -11,9 +11,11 @@ import dataclasses
 import gc
 import importlib
 import itertools
+import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +29,11 @@ from features.errors import BottleneckError
 from features.graphs import find_graph, weights_sha256
 from features.inputs import Listing, list_images
 from features.inputs.reference import ImageRef
-from features.locations import store_path
+from features.locations import local_path, store_path
 from features.recipe import FeatureRecipe, parse_layers
 from features.schema import TableFacts
 from features.table import FeatureTable
+from features.text import counted, printable, some
 from features.weights import UNTRAINED, find_weights
 from pipelines.options import LOCAL_RUNNER, ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
@@ -45,6 +48,10 @@ REMOTE_CHUNK = 250_000
 _BEGUN = 256
 
 
+#: Rejected images that an error shows.
+_EXAMPLES = 3
+
+
 class Summary(NamedTuple):
     """What a run found and did, counted from committed rows.
 
@@ -52,11 +59,13 @@ class Summary(NamedTuple):
         seen: images of the input: `stored + rejected + unsettled`.
         stored, rejected: of these, in the feature table and in the rejected table.
         unsettled: images that changed while the run went on.
+        left_out: images whose names are not UTF-8, which are not among those seen.
         new, new_rejected: rows that this run wrote.
         precisions: what their features were really computed in, on whatever machines.
-        reasons: of the rejected images of the input, reason to count.
-        gone: images with rows that the input no longer has.
-        removed: of these, how many this run took out of the tables.
+        reasons: of the rejected images of the input, reason to count, the most frequent first.
+        examples: the first rejected images of the most frequent reason: (uri, reason, detail).
+        gone: images with features that the input no longer has.
+        removed: images, stored or rejected, that this run took out of the tables for that.
         seconds: from when the images were listed to the last commit, loading the network included.
     """
 
@@ -66,10 +75,12 @@ class Summary(NamedTuple):
     stored: int
     rejected: int
     unsettled: int
+    left_out: int
     new: int
     new_rejected: int
     precisions: list[str]
     reasons: dict[str, int]
+    examples: list[tuple[str, str, str]]
     gone: int
     removed: int
     conflicts: Conflicts
@@ -107,32 +118,67 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
 
         make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
     table = _existing(store, options.features)
-    listing = list_images(table.source if table and options.data == "auto" else options.data)
-    for notice in listing.notices:
-        screen.say(notice)
+    listing = _list(options, table)
+    _refuse_missing(listing)
     started = time.monotonic()
-    if table is None:
+    # A table that holds no features binds nobody: unless all there is to try was tried, it is decided on
+    # anew.
+    unsettled = table is None or not table.has_rows
+    if table is not None and not unsettled:
+        _check_same(table, options, listing.source)
+    if table is None or (
+        unsettled and (table.source != listing.source or _plan(options, listing, table).todo)
+    ):
         table = _create(store, options, listing, screen)
     else:
-        _check_same(table, options, listing.source)
-        if table.facts.untrained:
-            screen.say(UNTRAINED)
-    plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
+        for notice in [*([UNTRAINED] if table.facts.untrained else []), *listing.notices]:
+            screen.say(notice)
+    plan = _plan(options, listing, table)
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
     changed = f", {len(plan.replaced):,} of them changed or tried again" if plan.replaced else ""
-    screen.say(f"{len(listing.images):,} images{ignored}; {len(plan.todo):,} to extract{changed}")
-    removed = len(plan.gone) if options.remove_gone else 0
+    screen.say(f"{counted(len(listing.images), 'image')}{ignored}; {len(plan.todo):,} to extract{changed}")
+    removed = len(plan.gone) if options.remove_gone or unsettled else 0
     if removed:
         _remove(table, plan, run_id)
         table = feature_store.open(store, options.features)
-        plan = make_plan(listing.images, table, retry_rejected=options.retry_rejected)
+        plan = _plan(options, listing, table)
     seconds = 0.0
     if plan.todo:
         _extract_chunks(plan, listing.images, table, options, screen, run_id)
         seconds = time.monotonic() - started
         table = feature_store.open(store, options.features)
         plan = make_plan(listing.images, table)
-    return _summarize(listing.images, table, plan, run_id, seconds, removed)
+    return _summarize(listing, table, plan, run_id, seconds, removed if options.remove_gone else 0)
+
+
+def _plan(options: ExtractOptions, listing: Listing, table: FeatureTable) -> Plan:
+    return make_plan(listing.images, table, retry_rejected=options.retry_rejected)
+
+
+def _list(options: ExtractOptions, table: FeatureTable | None) -> Listing:
+    """The images of the input; what is not given is as the table was made."""
+    if table is None:
+        return list_images(options.data, splits=options.splits, classes=options.classes)
+    data = table.source if options.data == "auto" else options.data
+    of_table = table.source in (data, local_path(data))
+    splits, classes = (table.facts.splits, table.facts.classes) if of_table else ((), None)
+    return list_images(data, splits=options.splits or dict(splits), classes=options.classes or classes)
+
+
+def _refuse_missing(listing: Listing) -> None:
+    """Refuse an input that names images and has none of them: nothing stored may be lost over it."""
+    if not listing.images or any(image.size is not None for image in listing.images):
+        return
+    first = some(image.uri for image in listing.images)
+    mend = (
+        f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
+        if os.path.isfile(listing.source)
+        else "their links lead nowhere"
+    )
+    raise BottleneckError(
+        f"none of the {counted(len(listing.images), 'image')} of DATA={printable(listing.source)} is there "
+        f"({first}): {mend}; correct the paths, or bring the images there. Nothing was changed"
+    )
 
 
 def _remove(table: FeatureTable, plan: Plan, run_id: str) -> None:
@@ -145,11 +191,7 @@ def _remove(table: FeatureTable, plan: Plan, run_id: str) -> None:
 
 
 def _existing(store: Path, name: str) -> FeatureTable | None:
-    """The table, if a run has ever committed to it: one that was only created binds nobody to its facts."""
-    if name not in feature_store.table_names(store):
-        return None
-    table = feature_store.open(store, name)
-    return table if table.has_commits else None
+    return feature_store.open(store, name) if name in feature_store.table_names(store) else None
 
 
 def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Screen) -> FeatureTable:
@@ -157,7 +199,7 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
     layers = parse_layers(options.layers)
     _begin_importing_beam()
     source = find_weights(options.weights)
-    for notice in source.notices:
+    for notice in [*source.notices, *listing.notices]:
         screen.say(notice)
     engine = choose_engine(options.engine)
     screen.say(f"Preparing Inception V3 for {engine} …")
@@ -178,13 +220,14 @@ def _create(store: Path, options: ExtractOptions, listing: Listing, screen: Scre
         precision, why = choose_precision(
             lambda: make_extractor(settings("float32")),
             lambda: load_extractor(settings("bfloat16")),
-            _first_uris(listing.images[: _chunk_size(options)]),
+            # In the order of their extraction, as far as it begins with them all.
+            [image.uri for image in listing.images if image.size is not None],
         )
         screen.say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
-    return feature_store.create(
-        store, options.features, TableFacts(listing.source, source.spec, layers, recipe)
-    )
+    splits, classes = tuple((options.splits or {}).items()), options.classes
+    facts = TableFacts(listing.source, source.spec, layers, recipe, splits, classes)
+    return feature_store.create(store, options.features, facts)
 
 
 def _chunk_size(options: ExtractOptions) -> int:
@@ -226,6 +269,10 @@ def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> No
         differences["PRECISION"] = (table.recipe.precision, options.precision)
     if options.exif_orientation not in (None, table.recipe.exif_orientation):
         differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
+    if options.splits and options.splits != dict(table.facts.splits):
+        differences["--splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
+    if options.classes not in (None, table.facts.classes):
+        differences["--classes"] = (table.facts.classes or "not given", options.classes)
     if options.weights not in ("auto", table.facts.weights):
         found = find_weights(options.weights)
         sha256 = weights_sha256(found)
@@ -235,11 +282,18 @@ def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> No
                 f"{found.name} (sha256 {sha256[:12]}…)",
             )
     if differences:
-        told = "; ".join(f"{name} was {was} and is now {now}" for name, (was, now) in differences.items())
+        told = "; ".join(
+            f"{name} was {printable(was)} and is now {printable(now)}"
+            for name, (was, now) in differences.items()
+        )
         raise BottleneckError(
             f"table {table.name!r} was made another way: {told}. "
             f"Name a new table with FEATURES=NAME to keep both"
         )
+
+
+def _splits_text(splits: Mapping[str, str]) -> str:
+    return ",".join(f"{folder}={split}" for folder, split in splits.items()) or "not given"
 
 
 def _extract_chunks(
@@ -302,30 +356,38 @@ def _collect_garbage() -> None:
 
 
 def _summarize(
-    images: list[ImageRef], table: FeatureTable, plan: Plan, run_id: str, seconds: float, removed: int
+    listing: Listing, table: FeatureTable, plan: Plan, run_id: str, seconds: float, removed: int
 ) -> Summary:
     """Count from the committed tables alone; `plan` is what they leave to do."""
     rejected = rejected_rows(table)
-    listed = rejected.filter(
-        pc.is_in(rejected.column("uri"), pa.array([image.uri for image in images], pa.string()))
-    )
+    uris = pa.array([image.uri for image in listing.images], pa.string())
+    listed = rejected.filter(pc.is_in(rejected.column("uri"), uris))
+    reasons = dict(collections.Counter(listed.column("reason").to_pylist()).most_common())
     new = _rows_of_run(table.metadata(["run_id"]), run_id)
     return Summary(
         table=table,
         run_id=run_id,
-        seen=len(images),
+        seen=len(listing.images),
         stored=plan.stored,
         rejected=plan.rejected,
         unsettled=len(plan.todo),
+        left_out=listing.left_out,
         new=new,
         new_rejected=_rows_of_run(rejected, run_id),
         precisions=_precisions_of_run(table, run_id) if new else [],
-        reasons=dict(collections.Counter(listed.column("reason").to_pylist()).most_common()),
-        gone=len(plan.gone),
+        reasons=reasons,
+        examples=_examples(listed, next(iter(reasons), "")),
+        gone=plan.gone_stored,
         removed=removed,
         conflicts=find_conflicts(table),
         seconds=seconds,
     )
+
+
+def _examples(rejected: pa.Table, reason: str) -> list[tuple[str, str, str]]:
+    """The first images, by uri, that were rejected for a reason."""
+    rows = rejected.filter(pc.equal(rejected.column("reason"), reason)).sort_by("uri").slice(0, _EXAMPLES)
+    return [(row["uri"], row["reason"], row["detail"]) for row in rows.to_pylist()]
 
 
 def _rows_of_run(rows: pa.Table, run_id: str) -> int:

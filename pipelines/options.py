@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ class ExtractOptions(NamedTuple):
     retry_rejected: bool = False
     chunk_size: int | None = None
     remove_gone: bool = False
+    splits: Mapping[str, str] | None = None
+    classes: str | None = None
 
 
 class TrainOptions(NamedTuple):

@@ -25,6 +25,7 @@ class Plan(NamedTuple):
         replaced: uris among them that have rows already, of an image that has since changed.
         stored, rejected: how many listed images the tables hold, unchanged.
         gone: uris of images with rows, in either table, that are no longer listed.
+        gone_stored: how many of these have features.
     """
 
     version: int
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
     stored: int
     rejected: int
     gone: frozenset[str]
+    gone_stored: int
 
 
 def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bool = False) -> Plan:
@@ -54,6 +56,7 @@ def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bo
             gone.add(uri)
         else:
             (stored if _unchanged(image, facts) else changed).add(image.uri)
+    gone_stored = len(gone)
     for uri, size, modified_at in _rejected(table):
         image = listed.get(uri)
         if image is None:
@@ -62,7 +65,9 @@ def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bo
             same = (size, modified_at) == (image.size, image.modified_at) and not retry_rejected
             (rejected if same else changed).add(image.uri)
     todo = [image for image in images if image.uri not in stored and image.uri not in rejected]
-    return Plan(table.version, todo, frozenset(changed), len(stored), len(rejected), frozenset(gone))
+    return Plan(
+        table.version, todo, frozenset(changed), len(stored), len(rejected), frozenset(gone), gone_stored
+    )
 
 
 class _Stored(NamedTuple):

@@ -19,9 +19,11 @@ from features import store as feature_store
 from features.errors import BottleneckError
 from features.images import ImageError
 from features.inception import InceptionV3
-from features.inputs import list_images
+from features.inputs import Listing, list_images
 from features.inputs.folder import find_images
+from features.locations import local_path
 from features.recipe import Column
+from features.text import counted, printable
 from features.weights import UNTRAINED
 from heads import SavedHead, load_head
 from pipelines.options import PredictOptions
@@ -39,14 +41,17 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
     Raises:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
     """
-    uris = _list(options.images)
+    listing = _list(options.images)
     saved = load_head(options.store, options.features, options.head_id)
     _check_output(options.output)
     with Screen.of_run(options.store, new_run_id(), "predict", debug=debug) as screen:
-        _predict(uris, saved, options, screen)
+        for notice in listing.notices:
+            screen.say(notice)
+        _predict(listing, saved, options, screen)
 
 
-def _predict(uris: list[str], saved: SavedHead, options: PredictOptions, screen: Screen) -> None:
+def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen: Screen) -> None:
+    uris = [image.uri for image in listing.images]
     extractor = _extractor(saved, options)
     notice = saved.check(Column(extractor.recipe, extractor.layers[0]))
     if notice:
@@ -60,19 +65,23 @@ def _predict(uris: list[str], saved: SavedHead, options: PredictOptions, screen:
             rejected += len(table) - table.column("rejected").null_count
             write(table)
     where = f", written to {options.output}" if options.output else ""
+    left_out = f", {listing.left_out:,} left out" if listing.left_out else ""
     screen.say(
-        f"{len(uris) - rejected:,} images labelled by head {saved.facts['id']}, {rejected:,} rejected{where}"
+        f"{counted(len(uris) - rejected, 'image')} labelled by head {saved.facts['id']}, "
+        f"{rejected:,} rejected{left_out}{where}"
     )
 
 
-def _list(images: str) -> list[str]:
-    path = os.path.abspath(os.path.expanduser(images))
+def _list(images: str) -> Listing:
+    """The images of a folder, whatever its sub-folders are called, of a list, or the one image."""
+    path = local_path(images)
     if not os.path.exists(path):
-        raise BottleneckError(f"IMAGES={images}: there is no such file or folder")
-    uris = find_images(path) if os.path.isdir(path) else [image.uri for image in list_images(path).images]
-    if not uris:
-        raise BottleneckError(f"IMAGES={images}: there are no images in this folder")
-    return uris
+        raise BottleneckError(f"IMAGES={printable(images)}: there is no such file or folder")
+    listing = find_images(path) if os.path.isdir(path) else list_images(path, labelled=False)
+    if not listing.images:
+        others = f", and {listing.left_out:,} whose names are not valid UTF-8" if listing.left_out else ""
+        raise BottleneckError(f"IMAGES={printable(images)}: there are no images in this folder{others}")
+    return listing
 
 
 def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from features import store as feature_store
 from features.commit import rejected_rows
-from features.images import DECODING, REASONS
+from features.images import DECODING, REASONS, REMEDIES
 from features.locations import features_path, rejected_path
 from features.recipe import FeatureRecipe
 from features.splits import SPLITS
 from features.table import FeatureTable
+from features.text import counted, printable
 from features.weights import UNTRAINED
 from heads import current_head, list_heads
 from pipelines.driver import Summary
@@ -32,15 +33,19 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     lines = [
         f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
     ]
+    if summary.left_out:
+        lines.append(f"{counted(summary.left_out, 'more image')} left out: the name is not valid UTF-8")
     for reason, count in summary.reasons.items():
         lines.append(f"  {count:,} {reason}: {REASONS[reason]}")
     if summary.unsettled:
         lines.append("run it again for those that changed while it went on")
     if summary.removed:
-        lines.append(f"{summary.removed:,} images that are no longer in the input were removed")
+        lines.append(f"removed {counted(summary.removed, 'image')} no longer in the input")
     if summary.gone:
         lines.append(
-            f"{summary.gone:,} stored images are no longer in the input, moved or deleted: their rows stay "
+            f"{counted(summary.gone, 'stored image is', 'stored images are')} no longer in the input, moved "
+            "or "
+            f"deleted: their rows stay "
             f"(ARGS=--remove-gone takes them out)"
         )
     lines += _conflict_lines("labels", summary.conflicts.labels)
@@ -60,13 +65,41 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     lines.append(f"features: {features_path(table.store, table.name)} (version {table.version})")
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
-    default = ExtractOptions()
-    variables = f" STORE={shlex.quote(options.store)}" if options.store != default.store else ""
-    variables += f" FEATURES={options.features}" if options.features != default.features else ""
-    lines.append(f"next:     make train-head{variables}")
+    if summary.stored:
+        lines.append(f"next:     {make_command('train-head', options.store, options.features)}")
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
+
+
+def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
+    """Why a run failed over its rejected images, with the first of them and what would mend it; or None."""
+    if summary.seen and not summary.stored and summary.rejected:
+        problem = f"nothing is stored: {summary.rejected:,} of {counted(summary.seen, 'image')} are rejected"
+    elif summary.rejected_share() > options.max_rejected:
+        problem = (
+            f"{summary.rejected_share():.0%} of the images tried were rejected, more than "
+            f"--max-rejected {options.max_rejected:g} allows; the others are stored"
+        )
+    else:
+        return None
+    first = "; ".join(
+        f"{printable(uri)} ({reason}: {printable(detail)})" for uri, reason, detail in summary.examples
+    )
+    reason = summary.examples[0][1]
+    return f"{problem}. The first that are {reason}: {first}. {REMEDIES[reason]}"
+
+
+def make_command(target: str, store: str, features: str, *variables: str) -> str:
+    """The command line of make that goes on with the same store and table.
+
+    Args:
+        variables: others, as `IMAGES=…`.
+    """
+    default = ExtractOptions()
+    given = [f"STORE={shlex.quote(str(store))}"] if str(store) != default.store else []
+    given += [f"FEATURES={features}"] if features != default.features else []
+    return " ".join(["make", target, *variables, *given])
 
 
 def _recipe_text(recipe: FeatureRecipe) -> str:
@@ -78,7 +111,7 @@ def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
     if not cases:
         return []
     lines = [f"{len(cases):,} images are there several times, the same bytes under different {what}:"]
-    lines += [f"  {' = '.join(uris)}" for uris in cases[:_SHOWN]]
+    lines += [f"  {' = '.join(map(printable, uris))}" for uris in cases[:_SHOWN]]
     return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
 
 
@@ -90,15 +123,16 @@ def info_text(store: str | Path, features: str) -> str:
     """
     named = features != ExtractOptions().features
     names = [features] if named else feature_store.table_names(store) or [features]
-    return "\n\n".join("\n".join(_table_lines(feature_store.open(store, name))) for name in names)
+    tables = (feature_store.open(store, name) for name in names)
+    return "\n\n".join("\n".join(_table_lines(table, str(store))) for table in tables)
 
 
-def _table_lines(table: FeatureTable) -> Iterable[str]:
+def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     recipe = table.recipe
     rows = table.metadata(["labels", "split"])
     rejected = len(rejected_rows(table))
     yield f"{table.name}  (version {table.version}, {len(rows):,} rows, {rejected:,} rejected images)"
-    yield f"  data      {table.source}"
+    yield f"  data      {printable(table.source)}"
     yield f"  recipe    {_recipe_text(recipe)}"
     if recipe.exif_orientation:
         yield "            photos turned as their EXIF data say"
@@ -119,7 +153,7 @@ def _table_lines(table: FeatureTable) -> Iterable[str]:
         mark = " (current)" if head["id"] == current else ""
         yield f"  head      {head['id']}{mark}: {accuracy}, from version {head['table_version']}"
     if not heads:
-        yield "  no head yet: run `make train-head`"
+        yield f"  no head yet: run `{make_command('train-head', store, table.name)}`"
 
 
 def _count_lines(rows: pa.Table) -> Iterable[str]:
@@ -128,7 +162,7 @@ def _count_lines(rows: pa.Table) -> Iterable[str]:
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     for labels, split in zip(rows.column("labels").to_pylist(), splits, strict=True):
         for label in labels or ["(no label)"]:
-            counts[label, split] += 1
+            counts[printable(label), split] += 1
     classes = sorted({label for label, _ in counts})
     width = max([len("class"), *map(len, classes)])
     yield f"  {'class':<{width}}" + "".join(f"{split:>12}" for split in SPLITS) + f"{'all':>12}"

@@ -19,6 +19,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from features.locations import logs_path
+from features.text import printable
 
 #: Records of images done come through this logger (`pipelines.handler` sends them): it reaches across the
 #: threads of a runner in this process, and costs nothing where nobody listens.
@@ -88,7 +89,7 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         """Show a line."""
-        tqdm.write(text, file=self._terminal)
+        tqdm.write(printable(text, keep="\n"), file=self._terminal)
 
     def progress(self, total: int) -> ImageProgress:
         """A progress display for `total` images, fed by the handler's progress records."""

@@ -9,6 +9,7 @@ from features.recipe import parse_layers
 from features.weights import UNTRAINED
 from heads import format_metrics, train_head
 from pipelines.options import TrainOptions
+from pipelines.report import make_command
 from pipelines.screen import Screen, new_run_id
 
 
@@ -48,7 +49,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         f"trained in {seconds:.1f} s from {layer} of table {table.name!r}, "
         f"version {saved.facts['table_version']}",
         f"head: {saved.directory}",
-        "next: make predict IMAGES=…",
+        f"next: {make_command('predict', options.store, options.features, 'IMAGES=…')}",
         *untrained,
     ]
     return "\n".join(lines)

@@ -47,6 +47,11 @@ class Variable(NamedTuple):
     convert: Callable[[str], Any] = str
 
     @property
+    def destination(self) -> str:
+        """Where argparse keeps the value."""
+        return self.name.lower()
+
+    @property
     def flag(self) -> str:
         return "--" + self.name.lower().replace("_", "-")
 

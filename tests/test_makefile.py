@@ -84,7 +84,12 @@ def test_help_lists_targets_variables_and_defaults_before_any_set_up(
 
 def test_what_is_not_set_is_left_to_the_command(clone: Path) -> None:
     assert commands(clone, "extract") == [["extract"]]
-    assert commands(clone, "extract", "STORE=", "VIEWS=0") == [["extract", "--views=0"]]
+    assert commands(clone, "extract", "VIEWS=0") == [["extract", "--views=0"]]
+
+
+def test_what_is_given_empty_reaches_the_command_which_refuses_it(clone: Path) -> None:
+    assert commands(clone, "extract", "DATA=", "BEAM_ARGS=") == [["extract", "--data=", "--beam-args="]]
+    assert "--data=''" in make(clone, "-n", "extract", DATA="").stdout
 
 
 @pytest.mark.parametrize(

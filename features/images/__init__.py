@@ -28,7 +28,7 @@ knows (32-bit and signed integers, floats), is rejected as `unsupported`, never 
 """
 
 from features.images.decoding import DECODING, Decoded, decode, read_pixels
-from features.images.errors import REASONS, ImageError
+from features.images.errors import REASONS, REMEDIES, ImageError
 from features.images.files import MAX_BYTES, read_image
 from features.images.limits import MAX_PIXELS
 from features.images.resizing import resize
@@ -38,6 +38,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "REASONS",
+    "REMEDIES",
     "Decoded",
     "ImageError",
     "decode",

@@ -16,6 +16,20 @@ REASONS: dict[str, str] = {
     "not_finite": "the features came out as NaN or infinite",
 }
 
+#: What would mend it.
+REMEDIES: dict[str, str] = {
+    "missing": "Correct the paths (relative ones count from the list's folder), or bring the images there",
+    "not_a_file": "Take these out of the input",
+    "unreadable": "Mend their permissions, or the disk or network that they are on",
+    "empty": "Copy or download them again",
+    "not_an_image": "See what these files are: web pages instead of downloads, or data with an image's name",
+    "unsupported": "Convert them to JPEG, or to PNG or TIFF of 8 bits a sample",
+    "truncated": "Copy or download them again",
+    "corrupt": "Copy or download them again",
+    "too_large": "Scale them down",
+    "not_finite": "Check the file of the weights",
+}
+
 
 class ImageError(Exception):
     """An image that can't be used: `reason` is a key of REASONS, `detail` says what exactly was found."""

@@ -6,51 +6,97 @@
 from __future__ import annotations
 
 import os
-import re
+import unicodedata
+from collections.abc import Mapping
 
 from features.errors import BottleneckError
 from features.inputs.builtin import list_auto, list_digits, list_flowers
 from features.inputs.csv_file import list_csv
-from features.inputs.folder import is_image_name, list_file, list_folder
+from features.inputs.folder import CLASSES, is_image_name, list_file, list_folder
 from features.inputs.reference import ImageRef, Listing
+from features.locations import local_path
+from features.text import printable, some
 
-__all__ = ["ImageRef", "Listing", "list_images"]
+__all__ = ["CLASSES", "ImageRef", "Listing", "list_images"]
 
 _BUILTIN = {"auto": list_auto, "digits": list_digits, "flowers": list_flowers}
+_LISTS = (".csv", ".tsv", ".txt")
 
 _FORMS = (
-    "a folder (with a sub-folder per class, or train/ val/ test/ with these within), "
-    "a CSV file (uri,label or with the header uri,labels,split), an image file, flowers, digits or auto"
+    "a folder (with a sub-folder per class, or train/ val/ test/ with these within), a CSV file (uri,label "
+    "or with a "
+    "header), a text file with a path on each line, an image file, flowers, digits or auto"
 )
 
 
-def list_images(data: str) -> Listing:
+def list_images(
+    data: str,
+    *,
+    splits: Mapping[str, str] | None = None,
+    classes: str | None = None,
+    labelled: bool = True,
+) -> Listing:
     """List the images of an input, without reading any.
 
     Args:
-        data: a folder, a CSV file, an image file, or a built-in data set; `auto` takes `flowers` and,
-            where these can't be had, `digits` with a notice.
+        data: a folder, a CSV file, a list of paths, an image file, or a built-in data set; `auto` takes
+            `flowers` and, where these can't be downloaded, `digits` with a notice. splits, classes: how a
+            folder is read: see `features.inputs.folder.list_folder`. labelled: whether the labels of a CSV
+            are wanted.
 
     Raises:
         BottleneckError: when there is no such input, or something is wrong with it.
     """
+    listing = _list(data, splits or {}, classes, labelled)
+    _notice_similar_labels(listing)
+    return listing
+
+
+def _list(data: str, splits: Mapping[str, str], classes: str | None, labelled: bool) -> Listing:
+    if not data:
+        raise BottleneckError(f"DATA= is empty: expected {_FORMS}")
     if data in _BUILTIN:
+        _refuse_choices(data, splits, classes)
         listing = _BUILTIN[data]()
         if os.path.isdir(data):
             notice = f"{data!r} is the built-in data set: for the folder of that name, say ./{data}"
             listing.notices.append(notice)
         return listing
-    if re.match(r"[a-z][a-z0-9+.-]+://", data, re.IGNORECASE):
-        raise BottleneckError(
-            f"DATA={data} is remote, which is not supported yet: copy it to this machine first"
-        )
-    path = os.path.abspath(os.path.expanduser(data))
-    if data and os.path.isdir(path):
-        return list_folder(path)
-    if data and os.path.isfile(path):
-        if path.lower().endswith(".csv"):
-            return list_csv(path)
+    path = local_path(data)
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise BottleneckError(f"the path {printable(path)} is not valid UTF-8: rename it") from error
+    if os.path.isdir(path):
+        return list_folder(path, splits=splits, classes=classes)
+    _refuse_choices(data, splits, classes)
+    if os.path.isfile(path):
+        if path.lower().endswith(_LISTS):
+            return list_csv(path, labelled=labelled)
         if is_image_name(path):
             return list_file(path)
-        raise BottleneckError(f"DATA={data} is a file of another kind: expected {_FORMS}")
-    raise BottleneckError(f"DATA={data} does not exist: expected {_FORMS}")
+        raise BottleneckError(f"DATA={printable(data)} is a file of another kind: expected {_FORMS}")
+    raise BottleneckError(f"DATA={printable(data)} does not exist: expected {_FORMS}")
+
+
+def _refuse_choices(data: str, splits: Mapping[str, str], classes: str | None) -> None:
+    given = [name for name, value in (("--splits", splits), ("--classes", classes)) if value]
+    if given:
+        raise BottleneckError(
+            f"{' and '.join(given)} can only be given for a folder, which {printable(data)} is not"
+        )
+
+
+def _notice_similar_labels(listing: Listing) -> None:
+    """Labels that look the same, and are not."""
+    alike: dict[str, set[str]] = {}
+    for label in {label for image in listing.images for label in image.labels}:
+        alike.setdefault(unicodedata.normalize("NFC", label).casefold(), set()).add(label)
+    for labels in sorted(sorted(labels) for labels in alike.values() if len(labels) > 1):
+        texts = [
+            label if unicodedata.is_normalized("NFC", label) else f"{label} (decomposed)" for label in labels
+        ]
+        listing.notices.append(
+            f"the labels {some(texts, quote=True)} differ only in case or in Unicode form: they are "
+            "separate classes"
+        )

@@ -1,120 +1,115 @@
-"""Images listed in a CSV file: `uri,label[,label…]`, or with the header `uri,labels[,split]`.
+"""Images listed in a file: a CSV with or without a header, or plain text with a path on each line.
 
-The first form is that of Google's cloudml-samples. With a header, several labels are separated by `|`,
-and the split may be left blank. Relative uris count from the CSV's folder. Each line is an image,
-whatever its extension.
+Without a header a line is `uri,label[,label…]`, as in Google's cloudml-samples. With one, columns are known
+by the names that people use (`features.inputs.columns`); several labels in a cell are separated by `|`.
+Relative paths count from the file's folder. Each line is an image, whatever its extension. What was
+understood is said in a notice; what is not understood is an error that names the line.
 """
 
 from __future__ import annotations
 
-import csv
 import os
-import re
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
 from features.errors import BottleneckError
-from features.inputs.reference import Listing, image_ref
+from features.inputs.columns import Columns, find_columns
+from features.inputs.paths import PathFinder
+from features.inputs.records import Record, read_records, read_text
+from features.inputs.reference import ImageRef, Listing
 from features.splits import given_splits, parse_split
-
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+from features.text import counted, printable
 
 
 class _Row(NamedTuple):
     line: int
-    uri: str
-    labels: tuple[str, ...]
+    image: ImageRef
     split: str | None
 
 
-def list_csv(path: str) -> Listing:
-    """List the images of a CSV file.
+def list_csv(path: str, *, labelled: bool = True) -> Listing:
+    """List the images of a CSV (`.csv`, `.tsv`) or of a list of paths (`.txt`).
 
     Args:
-        path: absolute path of the CSV, in UTF-8.
+        path: absolute path of the file, in UTF-8.
+        labelled: whether labels and splits are wanted; without them, columns that are not known do not
+        matter.
 
     Raises:
-        BottleneckError: for an empty file, a missing column, a split of unknown name, a remote uri, or one
-            image with two different sets of labels or splits; the message names the line.
+        BottleneckError: for an empty file, columns that are not known, a quote that is not closed, a split
+            of unknown name, a remote uri, a path that fits several files, or one image with two different
+            sets of labels or splits; the message names the line.
     """
+    name = printable(path)
+    if path.lower().endswith(".txt"):
+        records, separator, columns = _lines(path), "", Columns(0, (), None, None)
+    else:
+        records, separator = read_records(path)
+        columns = find_columns(records, path, labelled=labelled)
+    finder = PathFinder(os.path.dirname(path))
     rows: dict[str, _Row] = {}
     repeated = 0
-    for row in _read(path):
-        first = rows.setdefault(row.uri, row)
+    for row in _rows(records, columns, finder, name):
+        first = rows.setdefault(row.image.uri, row)
         if first is row:
             continue
-        if set(first.labels) != set(row.labels) or first.split != row.split:
+        if set(first.image.labels) != set(row.image.labels) or first.split != row.split:
             raise BottleneckError(
-                f"{path}, lines {first.line} and {row.line}: {row.uri} is given twice, as {_told(first)} and "
-                f"as {_told(row)}; give each image once, with all of its labels on one line"
+                f"{name}, lines {first.line} and {row.line}: {printable(row.image.uri)} is given twice, as "
+                f"{_described(first)} and as {_described(row)}; "
+                f"give each image once, with all of its labels on one line"
             )
         repeated += 1
     if not rows:
-        raise BottleneckError(f"{path} lists no images: expected lines of uri,label")
-    splits = {row.split for row in rows.values() if row.split}
-    if all(row.split for row in rows.values()):
+        raise BottleneckError(f"{name} lists no images: expected lines of uri,label")
+    notices = [_understood(path, separator, columns, finder, list(rows.values()))]
+    if repeated:
+        notices.append(f"{counted(repeated, 'line repeats', 'lines repeat')} an image, which is taken once")
+    images, about_splits = _with_splits(list(rows.values()))
+    return Listing(path, sorted(images, key=attrgetter("uri")), 0, notices + about_splits)
+
+
+def _lines(path: str) -> list[Record]:
+    lines = enumerate(read_text(path).splitlines(), 1)
+    return [Record(number, number, (line.strip(),)) for number, line in lines if line.strip()]
+
+
+def _rows(records: list[Record], columns: Columns, finder: PathFinder, name: str) -> Iterator[_Row]:
+    for record in records if columns.header is None else records[1:]:
+        where = f"{name}, line {record.line}"
+        uri = record.cells[columns.path]
+        if not uri:
+            raise BottleneckError(f"{where}: found no path")
+        given = columns.split_of(record)
+        split = parse_split(given) if given else None
+        if given and not split:
+            raise BottleneckError(
+                f"{where}: found the split '{printable(given)}', expected train, validation, test or none"
+            )
+        yield _Row(record.line, finder.find(uri, where)._replace(labels=columns.labels_of(record)), split)
+
+
+def _with_splits(rows: list[_Row]) -> tuple[list[ImageRef], list[str]]:
+    """The images with what their splits count as, and notices."""
+    splits = {row.split for row in rows if row.split}
+    if all(row.split for row in rows):
         given, notices = given_splits(splits)
     else:  # the images without a split make up what is missing
         given, notices = {split: split for split in splits}, []
-    images = [image_ref(r.uri, r.labels, given[r.split] if r.split else None) for r in rows.values()]
-    if repeated:
-        notices.append(f"{repeated} lines repeat an image, which is taken once")
-    return Listing(path, sorted(images, key=attrgetter("uri")), 0, notices)
+    return [row.image._replace(split=given[row.split] if row.split else None) for row in rows], notices
 
 
-def _read(path: str) -> Iterator[_Row]:
-    folder = os.path.dirname(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, skipinitialspace=True)
-            header: list[str] | None = None
-            for number, cells in enumerate(lines):
-                cells = [cell.strip() for cell in cells]
-                where = f"{path}, line {lines.line_num}"
-                if number == 0 and "uri" in (cell.lower() for cell in cells):
-                    header = _header(cells, where)
-                elif any(cells):
-                    yield _row(cells, header, folder, where, lines.line_num)
-    except UnicodeDecodeError as error:
-        raise BottleneckError(f"{path} is not in UTF-8 ({error.reason} at byte {error.start})") from error
-    except csv.Error as error:
-        raise BottleneckError(f"{path}, line {lines.line_num}: {error}") from error
-    except OSError as error:
-        raise BottleneckError(f"{path} can't be read: {error.strerror}") from error
+def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: list[_Row]) -> str:
+    """What was made of the file, in a line."""
+    parts = [counted(len(rows), "image"), *([f"separated by {separator}"] if separator else [])]
+    parts += columns.described(finder.changes)
+    unlabelled = sum(not row.image.labels for row in rows)
+    if 0 < unlabelled < len(rows):
+        parts.append(f"{unlabelled:,} without a label")
+    return f"{printable(os.path.basename(path))}: {', '.join(parts)}{columns.unused()}"
 
 
-def _header(cells: list[str], where: str) -> list[str]:
-    header = ["labels" if cell.lower() == "label" else cell.lower() for cell in cells]
-    if "labels" not in header:
-        raise BottleneckError(
-            f"{where}: found the columns {', '.join(cells)}, expected uri,labels or uri,labels,split"
-        )
-    return header
-
-
-def _row(cells: list[str], header: list[str] | None, folder: str, where: str, line: int) -> _Row:
-    if header is None:
-        uri, labels, split = cells[0], cells[1:], ""
-    else:
-        if len(cells) > len(header):
-            raise BottleneckError(
-                f"{where}: found {len(cells)} cells, expected {len(header)} ({','.join(header)}); "
-                "separate labels by | and quote cells with a comma in them"
-            )
-        row = dict(zip(header, cells, strict=False))
-        uri, labels, split = row["uri"], row.get("labels", "").split("|"), row.get("split", "")
-    if not uri:
-        raise BottleneckError(f"{where}: found no uri, expected a path")
-    if _REMOTE.match(uri):
-        raise BottleneckError(f"{where}: {uri} is remote, which is not supported yet; copy the images first")
-    if split and not parse_split(split):
-        raise BottleneckError(f"{where}: found the split {split!r}, expected train, validation, test or none")
-    path = os.path.abspath(os.path.join(folder, os.path.expanduser(uri)))
-    names = tuple(dict.fromkeys(name for label in labels if (name := label.strip())))
-    return _Row(line, path, names, parse_split(split))
-
-
-def _told(row: _Row) -> str:
-    labels = "|".join(row.labels) or "no label"
+def _described(row: _Row) -> str:
+    labels = printable("|".join(row.image.labels)) or "no label"
     return f"{labels} ({row.split})" if row.split else labels

@@ -1,57 +1,81 @@
 """Images in a folder: with a sub-folder per class, these within `train/ val/ test/`, or without any.
 
 As in `keras.utils.image_dataset_from_directory`, the class is the name of the sub-folder, whatever lies
-deeper belongs to it too, and images beside the classes' folders are left out (here with a notice).
+deeper belongs to it too, and images beside the classes' folders are left out (here with a notice). Where the
+folders could be read in two ways, they are refused until `splits` or `classes` says which.
 """
 
 from __future__ import annotations
 
+import collections
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 from features.errors import BottleneckError
 from features.inputs.reference import ImageRef, Listing, image_ref
-from features.splits import given_splits, parse_split
+from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
+from features.splits import SPLITS, given_splits, is_plain_split, parse_split
+from features.text import counted, printable, some
 
-#: Files that count as images. Their content decides how they are decoded, or that they are rejected.
-EXTENSIONS = frozenset(
-    {
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "gif", "bmp", "dib", "webp", "tif", "tiff"),
-        *("avif", "heic", "heif", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm", "tga"),
-    }
-)
+__all__ = ["CLASSES", "find_images", "is_image_name", "list_file", "list_folder"]
+
+#: Which folder names the class of an image, where there are several above it.
+CLASSES = ("top", "deepest")
 
 
-def list_folder(folder: str) -> Listing:
+class _Part(NamedTuple):
+    """A folder that holds one split."""
+
+    name: str
+    split: str
+    images: list[ImageRef]
+
+    def labels(self) -> set[str]:
+        return {label for image in self.images for label in image.labels}
+
+
+def list_folder(
+    folder: str, *, splits: Mapping[str, str] | None = None, classes: str | None = None
+) -> Listing:
     """List the images of a folder.
 
     Args:
         folder: absolute path.
+        splits: which folders within it hold which split; by default those named like one, if any.
+        classes: `top`: the class is the uppermost folder, below that of the split; `deepest`: it is the one
+            that the image lies in. By default the uppermost, unless it is unclear.
 
     Raises:
-        BottleneckError: when there are no images, a folder can't be read, or images lie beside
-            `train/ val/ test/`.
+        BottleneckError: when there are no images, a folder can't be read, images lie beside the folders of
+            the splits, `splits` names a folder that is not there, or it is unclear which folders are the
+            classes.
     """
-    walk = _Walk()
-    parts = _split_folders(folder, walk)
-    if parts:
-        given, notices = given_splits({split for split, _ in parts})
-        images = [ref._replace(split=given[split]) for split, part in parts for ref in walk.classes(part)]
-        walk.notices += notices
-    else:
-        images = walk.classes(folder)
-    if not images:
-        raise BottleneckError(
-            f"found no images in {folder} ({walk.ignored} other files): expected a sub-folder of images for "
-            f"each class, with one of the extensions {', '.join(sorted(EXTENSIONS))}"
+    walk = Walk()
+    found = _named_splits(folder, splits, walk) if splits else _split_folders(folder, walk)
+    if found:
+        images = _of_splits(
+            [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in found], walk
         )
-    labels = {ref.labels for ref in images}
+    else:
+        images = _labelled(folder, classes, walk)
+    if not images:
+        others = f"{walk.ignored} other files"
+        if walk.left_out:
+            others += f", and {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8"
+        raise BottleneckError(
+            f"found no images in {printable(folder)} ({others}): expected a sub-folder of images for each "
+            "class, "
+            f"with one of the extensions {', '.join(sorted(EXTENSIONS))}"
+        )
+    labels = {image.labels for image in images}
     if len(labels) == 1 and images[0].labels:
         walk.notices.append(
-            f"all images have the label {images[0].labels[0]!r}: is {folder} one level too high?"
+            f"all images have the label '{printable(images[0].labels[0])}': "
+            f"is {printable(folder)} one level too high?"
         )
-    return Listing(folder, sorted(images, key=attrgetter("uri")), walk.ignored, walk.notices)
+    return _listing(folder, images, walk)
 
 
 def list_file(path: str) -> Listing:
@@ -59,8 +83,8 @@ def list_file(path: str) -> Listing:
     return Listing(path, [image_ref(path, ())], 0, [])
 
 
-def find_images(folder: str) -> list[str]:
-    """Paths of all images anywhere below a folder, whatever their sub-folders are called, in order.
+def find_images(folder: str) -> Listing:
+    """All images anywhere below a folder, without labels, whatever their sub-folders are called.
 
     Args:
         folder: absolute path.
@@ -68,125 +92,156 @@ def find_images(folder: str) -> list[str]:
     Raises:
         BottleneckError: when a folder can't be read.
     """
-    return [ref.uri for ref in _Walk().images(folder, os.path.realpath(folder), (), ())]
+    walk = Walk()
+    images = [ref._replace(labels=()) for ref in walk.images(folder)]
+    return _listing(folder, images, walk)
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name counts as an image."""
-    return name.rpartition(".")[2].lower() in EXTENSIONS and "." in name
+def _listing(folder: str, images: list[ImageRef], walk: Walk) -> Listing:
+    if walk.left_out:
+        names = some(os.path.relpath(path, folder) for path in walk.left_out)
+        walk.notices.append(
+            f"left out {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8 ({names}): "
+            f"rename them"
+        )
+    images = sorted(images, key=attrgetter("uri"))
+    return Listing(folder, images, walk.ignored, walk.notices, len(walk.left_out))
 
 
-def _split_folders(folder: str, walk: _Walk) -> list[tuple[str, str]]:
-    """The folders of the splits as (split, path), or nothing when `folder` does not come split.
+def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tuple[str, str, str]]:
+    """The folders that `splits` names, as (name, split, path)."""
+    folders = {entry.name: entry.path for entry in walk.entries(folder) if is_folder(entry)}
+    for name, split in splits.items():
+        if name not in folders:
+            raise BottleneckError(
+                f"--splits names {printable(name)}, and {printable(folder)} has no such folder: "
+                f"it has {some(folders, shown=10) or 'none'}"
+            )
+        if split not in SPLITS:
+            raise BottleneckError(
+                f"--splits {printable(name)}={printable(split)}: expected one of {', '.join(SPLITS)}"
+            )
+    others = [name for name in folders if name not in splits]
+    if others:
+        walk.notices.append(f"left out {some(others)}, which --splits does not name")
+    return [(name, split, _inner(folders[name], split, walk)) for name, split in splits.items()]
+
+
+def _split_folders(folder: str, walk: Walk) -> list[tuple[str, str, str]]:
+    """The folders of the splits as (name, split, path), or nothing when `folder` does not come split.
 
     `train` alone may be a class beside others (`bus`, `car`); with `val` or `test` at its side it is not.
     """
     entries = walk.entries(folder)
-    folders = [entry for entry in entries if _is_folder(entry)]
-    parts = [(split, entry.path) for entry in folders if (split := parse_split(entry.name))]
+    folders = [entry for entry in entries if is_folder(entry)]
+    parts = [(entry.name, split, entry.path) for entry in folders if (split := parse_split(entry.name))]
     others = [entry for entry in folders if not parse_split(entry.name)]
-    splits = {split for split, _ in parts}
+    splits = {split for _, split, _ in parts}
     if others and not ("train" in splits and len(splits) > 1):
         return []
-    astray = [entry.name for entry in others if walk.classes(entry.path)]
+    astray = [entry.name for entry in others if walk.images(entry.path)]
     if astray:
+        named = ",".join(f"{printable(name)}={split}" for name, split, _ in parts)
         raise BottleneckError(
-            f"found images in {', '.join(map(repr, astray))} beside the folders of the splits in {folder}: "
-            "move each class into train/, val/ and test/, or these elsewhere"
+            f"found images in {some(astray, quote=True)} beside the folders of the splits in "
+            f"{printable(folder)}: "
+            f"move each class into train/, val/ and test/, or say --splits {named} to leave the others out"
         )
     if parts:
         walk.ignored += len(entries) - len(folders)
-    return parts
+    if not all(is_plain_split(name) for name, _, _ in parts):
+        taken = ", ".join(f"{printable(name)} as {split}" for name, split, _ in parts)
+        walk.notices.append(f"folders taken as splits: {taken}")
+    return [(name, split, _inner(path, split, walk)) for name, split, path in parts]
 
 
-class _Walk:
-    """One walk over a folder; counts what it ignores.
+def _inner(path: str, split: str, walk: Walk) -> str:
+    """The folder of a split, or the one of the same split that is all it holds, as in unpacked archives."""
+    entries = walk.entries(path)
+    if len(entries) == 1 and is_folder(entries[0]) and parse_split(entries[0].name) == split:
+        return entries[0].path
+    return path
 
-    Attributes:
-        ignored: files that are no images (or are beside the classes).
-        notices: what the user should know.
-    """
 
-    def __init__(self) -> None:
-        self.ignored = 0
-        self.notices: list[str] = []
+def _of_splits(parts: list[_Part], walk: Walk) -> list[ImageRef]:
+    """The images of all splits, each with what its split counts as."""
+    trained = {label for part in parts if part.split == "train" for label in part.labels()}
+    parts = [_without_false_class(part, trained, walk) for part in parts]
+    labelled = {part.split for part in parts if part.labels() or not trained}
+    given, notices = given_splits(labelled)
+    walk.notices += notices
+    return [
+        image._replace(split=given.get(part.split, part.split)) for part in parts for image in part.images
+    ]
 
-    def entries(self, folder: str) -> list[os.DirEntry[str]]:
-        """What is in a folder, but hidden files, in the order of the names."""
-        try:
-            with os.scandir(folder) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".")]
-        except OSError as error:
-            raise BottleneckError(f"the folder {folder} can't be read: {error.strerror}") from error
-        return sorted(entries, key=attrgetter("name"))
 
-    def classes(self, folder: str) -> list[ImageRef]:
-        """The images in the folders of the classes, or those in `folder` itself where there are none."""
-        beside: list[os.DirEntry[str]] = []
-        images: list[ImageRef] = []
-        empty: list[str] = []
-        real = os.path.realpath(folder)
-        for entry in self.entries(folder):
-            if _is_folder(entry):
-                inside = list(self.images(entry.path, _real(entry, real), (real,), (entry.name,)))
-                images += inside
-                if not inside:
-                    empty.append(entry.name)
-            elif self._is_image(entry):
-                beside.append(entry)
-        if not images:
-            return [_ref(entry, ()) for entry in beside]
-        if beside:
-            self.ignored += len(beside)
-            self.notices.append(f"left out {len(beside)} images beside the classes' folders in {folder}")
-        if empty:
-            self.notices.append(f"no images in {', '.join(empty)} (in {folder})")
+def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
+    """A split without classes though the training part has some: its images get no labels."""
+    labels = part.labels()
+    if not trained or not part.images or (labels and not (len(labels) == 1 and not labels & trained)):
+        return part
+    seen = (
+        f"the one folder '{printable(*labels)}', which is no class of train"
+        if labels
+        else "no folders of classes"
+    )
+    walk.notices.append(
+        f"{printable(part.name)} holds {counted(len(part.images), 'image')} and {seen}: "
+        f"they are stored without a label, and can't test a head"
+    )
+    return part._replace(images=[image._replace(labels=()) for image in part.images])
+
+
+def _labelled(folder: str, classes: str | None, walk: Walk) -> list[ImageRef]:
+    """The images in the folders of the classes, or those in `folder` itself where there are none."""
+    images = walk.images(folder)
+    below = {image: _folders_above(image.uri, folder) for image in images}
+    beside = [image for image, above in below.items() if not above]
+    if len(beside) == len(images):
         return images
-
-    def images(
-        self, folder: str, real: str, above: tuple[str, ...], labels: tuple[str, ...]
-    ) -> Iterator[ImageRef]:
-        """The images anywhere below a folder; `real` is its path without links, `above` those above it."""
-        if real in above:  # a link back to where we come from
-            return
-        for entry in self.entries(folder):
-            if _is_folder(entry):
-                yield from self.images(entry.path, _real(entry, real), (*above, real), labels)
-            elif self._is_image(entry):
-                yield _ref(entry, labels)
-
-    def _is_image(self, entry: os.DirEntry[str]) -> bool:
-        if not is_image_name(entry.name):
-            self.ignored += 1
-            return False
-        if not _is_text(entry.path):
-            self.ignored += 1
-            self.notices.append(f"left out {entry.path!r}: its name is not valid UTF-8, rename it")
-            return False
-        return True
+    if beside:
+        walk.ignored += len(beside)
+        walk.notices.append(
+            f"left out {counted(len(beside), 'image')} beside the classes' folders in {printable(folder)}"
+        )
+        below = {image: above for image, above in below.items() if above}
+    if classes is None:
+        _refuse_unclear(folder, below.values())
+    full = {above[0] for above in below.values()}
+    full |= {name for path in walk.left_out for name in _folders_above(path, folder)[:1]}
+    empty = [entry.name for entry in walk.entries(folder) if is_folder(entry) and entry.name not in full]
+    if empty:
+        walk.notices.append(f"no images in {some(empty)} (in {printable(folder)})")
+    place = -1 if classes == "deepest" else 0
+    return [image._replace(labels=(above[place],)) for image, above in below.items()]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether to look inside. A folder with an image's name counts as an image that can't be read."""
-    try:
-        return not is_image_name(entry.name) and entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+def _folders_above(path: str, folder: str) -> Sequence[str]:
+    """Names of the folders between `folder` and a file somewhere below it, from the top."""
+    return path[len(os.path.join(folder, "")) :].split(os.sep)[:-1]
 
 
-def _real(entry: os.DirEntry[str], parent: str) -> str:
-    return os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(parent, entry.name)
+def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
+    """Refuse folders of folders that could be classes of splits (or sites), or classes of classes.
 
-
-def _ref(entry: os.DirEntry[str], labels: tuple[str, ...]) -> ImageRef:
-    return image_ref(entry.path, labels)
-
-
-def _is_text(path: str) -> bool:
-    if path.isascii():
-        return True
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # Python stands in for undecodable bytes with lone surrogates
-        return False
-    return True
+    The same names below several folders, two names at least, and no image in between: a class per folder
+    would be as good a reading as a class per name.
+    """
+    below: dict[str, set[str]] = collections.defaultdict(set)
+    for path in paths:
+        below[path[0]].add(path[1] if len(path) > 1 else "")
+    names = collections.Counter(name for within in below.values() for name in within)
+    if "" in names or len(names) < 2 or max(names.values()) < 2:
+        return
+    tops = sorted(below)
+    shared = sorted(name for name, count in names.items() if count > 1)
+    example = ",".join(
+        f"{printable(top)}={split}" for top, split in zip(tops, ("train", "test"), strict=False)
+    )
+    raise BottleneckError(
+        f"{printable(folder)} has folders of folders, and the same names ({some(shared, quote=True)}) in "
+        "several "
+        f"of them ({some(tops, quote=True)}): say which are the classes, with --classes top ({some(tops)}) "
+        "or "
+        f"--classes deepest ({some(sorted(names))}), or which are the splits, with --splits {example}"
+    )

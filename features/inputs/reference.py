@@ -33,12 +33,14 @@ class Listing(NamedTuple):
         images: in the order of their uri, each once.
         ignored: files that are no images.
         notices: what the user should know.
+        left_out: images that can't be listed, since their names are not UTF-8.
     """
 
     source: str
     images: list[ImageRef]
     ignored: int
     notices: list[str]
+    left_out: int = 0
 
 
 def image_ref(uri: str, labels: tuple[str, ...], split: str | None = None) -> ImageRef:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -27,10 +28,7 @@ def test_another_name_lists_the_tables_there_are(tmp_path: Path):
 
 
 def test_a_table_keeps_the_facts_it_was_created_with(tmp_path: Path):
-    table = feature_store.create(tmp_path, "mine", FACTS)
-    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [], {})
-    other = TableFacts("/data/other", "random", ("avg_pool",), RECIPE)
-    assert feature_store.create(tmp_path, "mine", other).facts == FACTS
+    feature_store.create(tmp_path, "mine", FACTS)
     table = feature_store.open(tmp_path, "mine")
     assert table.facts == FACTS and table.layers == ("mixed8", "avg_pool")
     metadata = {field.name: field.metadata for field in table.delta.schema().fields}
@@ -38,14 +36,31 @@ def test_a_table_keeps_the_facts_it_was_created_with(tmp_path: Path):
     assert metadata["avg_pool"]["width"] == "2048"
 
 
-def test_a_table_that_nobody_committed_to_is_made_anew(tmp_path: Path):
-    feature_store.create(tmp_path, "mine", FACTS)
-    other = TableFacts("/data/other", "random", ("mixed0",), RECIPE)
+def test_a_table_that_holds_no_features_is_made_anew_and_keeps_its_rejections(tmp_path: Path):
+    table = feature_store.create(tmp_path, "mine", FACTS)
+    bad = Rejected("/data/bad.jpg", "corrupt", "", 1, 1)
+    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [bad], {})
+    assert not feature_store.open(tmp_path, "mine").has_rows
+    other = TableFacts("/data/other", "random", ("mixed0",), RECIPE, (("a", "train"),), "deepest")
     feature_store.create(tmp_path, "mine", other)
     table = feature_store.open(tmp_path, "mine")
     assert table.facts == other
-    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [], {})
-    assert feature_store.open(tmp_path, "mine").has_commits
+    assert rejected_rows(table).column("uri").to_pylist() == ["/data/bad.jpg"]
+
+
+def test_a_table_that_holds_features_stays_as_it_is(tmp_path: Path):
+    table = make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"], name="mine")
+    assert table.has_rows
+    other = TableFacts("/data/other", "random", ("mixed0",), RECIPE)
+    assert feature_store.create(tmp_path, "mine", other).facts == table.facts
+    assert feature_store.open(tmp_path, "mine").version == table.version
+
+
+def test_facts_that_were_not_given_are_written_as_before_they_were_known():
+    assert set(json.loads(FACTS.to_json())) == {"source", "weights", "layers", "recipe"}
+    assert TableFacts.from_json(FACTS.to_json()) == FACTS
+    read = TableFacts("/data", "random", ("mixed0",), RECIPE, (("site_a", "train"),), "deepest")
+    assert TableFacts.from_json(read.to_json()) == read
 
 
 def test_both_tables_live_where_promised(tmp_path: Path):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,9 +112,111 @@ def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
     assert main(["extract", *arguments]) == 1
     out, err = capfd.readouterr()
     assert "2 images seen = 1 stored + 1 rejected" in out and "1 not_an_image" in out
-    assert "50% of the images tried were rejected, more than --max-rejected 0.1 allows" in err
+    assert (
+        "50% of the images tried were rejected, more than --max-rejected 0.1 allows; the others are stored. "
+        f"The first that are not_an_image: {tmp_path}/data/rose/bad.jpg (not_an_image: unknown format; it "
+        "begins "
+        "with b'no image'). See what these files are"
+    ) in err
     assert len(feature_store.open(tmp_path / "store").metadata()) == 1
     assert main(["extract", *arguments]) == 0, "nothing was tried, so nothing failed"
+
+
+def test_a_run_that_stores_nothing_fails_each_time_and_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "data" / "rose").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / "data" / "rose" / f"\x1b[31m{number}.jpg").write_text("no image")
+    arguments = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), *RANDOM]
+    for _ in range(2):
+        assert main(["extract", *arguments, "--max-rejected", "1"]) == 1
+        out, err = capfd.readouterr()
+        assert "4 images seen = 0 stored + 4 rejected" in out and "next:" not in out
+        assert "nothing is stored: 4 of 4 images are rejected. The first that are not_an_image: " in err
+        assert r"rose/\x1b[31m0.jpg (not_an_image" in err and r"\x1b[31m2.jpg" in err
+        assert "3.jpg" not in err.splitlines()[-1] and "\x1b[31m" not in err + out
+
+
+@pytest.mark.parametrize("variable", ["data", "store", "weights", "layers", "features"])
+def test_an_empty_variable_is_refused_by_name(
+    tmp_path: Path, variable: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract", f"--{variable}", ""]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith(
+        f"bottlenecks extract: {variable.upper()} is empty: give it a value, or leave it out"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_beam_args_may_be_empty(store: Path):
+    assert main(["extract", "--store", str(store), "--beam-args="]) == 0
+
+
+def test_hints_repeat_the_store_and_the_table(store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    named = tmp_path / "my store"
+    shutil.copytree(store / "features" / "inception_v3", named / "features" / "mine")
+    shutil.copytree(store / "rejected" / "inception_v3", named / "rejected" / "mine")
+    arguments = ["--store", str(named), "--features", "mine"]
+    assert main(["info", *arguments]) == 0
+    assert f"run `make train-head STORE='{named}' FEATURES=mine`" in capfd.readouterr().out
+    assert main(["train-head", *arguments]) == 0
+    assert f"next: make predict IMAGES=… STORE='{named}' FEATURES=mine\n" in capfd.readouterr().out
+
+
+def test_predict_takes_lists_of_paths(
+    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["train-head", "--store", str(store)]) == 0
+    paths = [str(path) for path in sorted(photos.rglob("*.*"))[:3]]
+    (tmp_path / "paths.txt").write_text("\n".join([*paths, "missing.jpg"]))
+    (tmp_path / "bare.csv").write_text("\n".join(paths))
+    (tmp_path / "named.csv").write_text("\n".join(["taken_by;file", *(f"Lange;{path}" for path in paths)]))
+    for name, rejected in (("paths.txt", 1), ("bare.csv", 0), ("named.csv", 0)):
+        capfd.readouterr()
+        url = f"file://{tmp_path}/{name}"
+        assert main(["predict", "--store", str(store), "--images", url]) == 0
+        out, err = capfd.readouterr()
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert sorted(row["uri"] for row in rows if not row["rejected"]) == paths
+        assert [row["rejected"] for row in rows if row["rejected"]] == ["missing"] * rejected
+        assert "3 images labelled by head" in err and f"{rejected} rejected" in err
+
+
+def test_predict_says_which_images_it_leaves_out(
+    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["train-head", "--store", str(store)]) == 0
+    capfd.readouterr()
+    photo(3).save(tmp_path / "new.png")
+    try:
+        photo(4).save(os.fsencode(tmp_path) + b"/\xff.png", "PNG")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 2
+    assert r"left out 1 image whose names are not valid UTF-8 (\xff.png): rename them" in err
+    assert "1 image labelled by head" in err and "0 rejected, 1 left out" in err
+
+
+def test_splits_and_classes_are_flags(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    for site in "ab":
+        for label in ("cat", "dog"):
+            (tmp_path / "data" / site / label).mkdir(parents=True)
+            photo(ord(site) + len(label) * ord(label[0])).save(tmp_path / "data" / site / label / "1.png")
+    arguments = ["extract", "--data", str(tmp_path / "data"), *RANDOM, "--precision", "float32", "--store"]
+    assert main([*arguments, str(tmp_path / "store")]) == 1
+    assert "--splits a=train,b=test" in capfd.readouterr().err
+    assert main([*arguments, str(tmp_path / "store"), "--splits", "a=train,b=testing"]) == 0
+    rows = feature_store.open(tmp_path / "store").metadata(["labels", "split"]).to_pylist()
+    assert {row["split"] for row in rows if row["labels"] == ["cat"]} == {"test", "train"} or len(rows) == 4
+    for wrong in ("a", "a=", "=train", "a=holdout", "a=train,a=test"):
+        with pytest.raises(SystemExit):
+            main([*arguments, str(tmp_path / "store"), "--splits", wrong])
+        assert f"{wrong!r} is not like site_a=train,site_b=test" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -126,6 +229,7 @@ def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
         (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag"),
         (["train-head"], "run `make extract` first"),
         (["predict", "--images", "/no/such/folder"], "IMAGES=/no/such/folder"),
+        (["predict", "--images", "gs://bucket/x"], "gs://bucket/x is remote, which is not supported yet"),
         (["info"], "run `make extract` first"),
     ],
 )

@@ -245,6 +245,116 @@ def test_a_bfloat16_table_goes_on_in_float32_where_the_processor_has_no_other_an
     assert "computed in float32 by this run" in summary_text(summary, ExtractOptions())
 
 
+def csv_of(folder: Path, rows: list[str]) -> Path:
+    (folder / "list.csv").write_text("\n".join(["uri,label", *rows]))
+    return folder / "list.csv"
+
+
+def test_an_input_of_which_nothing_is_there_is_refused_and_changes_nothing(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    listed = csv_of(tmp_path, [f"photos/{number}.jpg,rose" for number in range(5)])
+    with pytest.raises(
+        BottleneckError,
+        match=rf"none of the 5 images of DATA={listed} is there \({tmp_path}/photos/0.jpg, .* and 2 more\): "
+        rf"relative paths count from the list's folder, {tmp_path}; correct",
+    ):
+        run(listed, store)
+    assert feature_store.table_names(store) == []
+
+    csv_of(tmp_path, [f"data/daisy/{number}.jpg,daisy" for number in (0, 1)])
+    first = run(listed, store)
+    shutil.move(data, tmp_path / "elsewhere")  # a disk that is not mounted, say
+    with pytest.raises(BottleneckError, match="none of the 2 images"):
+        run(listed, store)
+    assert feature_store.open(store).version == first.table.version
+
+
+def test_a_run_that_stored_nothing_binds_nobody(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    bad = tmp_path / "bad" / "rose"
+    bad.mkdir(parents=True)
+    (bad / "text.jpg").write_text("no image")
+    (bad / "empty.jpg").touch()
+    failed = run(bad.parent, store, layers="mixed0", max_rejected=1.0)
+    assert (failed.seen, failed.stored, failed.rejected) == (2, 0, 2)
+
+    again = run(bad.parent, store, layers="mixed0")
+    assert (again.stored, again.rejected, again.new_rejected) == (0, 2, 0), (
+        "the same images are not tried again"
+    )
+    assert again.table.version == failed.table.version
+
+    other = run(data, store, layers="mixed2", exif_orientation=True)
+    assert other.table.layers == ("mixed2",) and other.table.source == str(data)
+    assert other.table.recipe.exif_orientation
+    assert (other.seen, other.stored, other.rejected, other.gone, other.removed) == (3, 3, 0, 0, 0)
+    assert len(rejected_rows(other.table)) == 0, "nothing is left of the other input"
+    with pytest.raises(BottleneckError, match="LAYERS was mixed2 and is now mixed0"):
+        run(data, store, layers="mixed0")
+
+
+def test_the_first_rejected_images_of_the_most_frequent_reason_are_kept_for_the_error(
+    messy: Path, tmp_path: Path
+):
+    for number in (3, 1, 2, 4):
+        (messy / "rose" / f"text{number}.jpg").write_text("no image")
+    summary = run(messy, tmp_path / "store", max_rejected=1.0)
+    assert list(summary.reasons.items())[0] == ("not_an_image", 5)
+    detail = "unknown format; it begins with b'no image'"
+    assert summary.examples == [
+        (str(messy / name), "not_an_image", detail)
+        for name in ("daisy/text.jpg", "rose/text1.jpg", "rose/text2.jpg")
+    ]
+
+
+def test_rejected_images_that_left_the_input_are_not_stored_images_that_did(messy: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    run(messy, store, max_rejected=1.0)
+    (messy / "daisy" / "text.jpg").unlink()
+    (messy / "daisy" / "empty.png").unlink()
+    summary = run(messy, store)
+    assert (summary.gone, summary.rejected) == (0, 3)
+    assert "no longer in the input" not in summary_text(summary, ExtractOptions())
+    (messy / "daisy" / "0.jpg").unlink()
+    summary = run(messy, store)
+    assert summary.gone == 1
+    assert "1 stored image is no longer in the input" in summary_text(summary, ExtractOptions())
+    assert run(messy, store, remove_gone=True).removed == 3
+
+
+def test_how_folders_are_read_is_kept_with_the_table(data: Path, tmp_path: Path):
+    for site in ("site_a", "site_b"):
+        shutil.copytree(data, tmp_path / "sites" / site)
+    sites, store = tmp_path / "sites", tmp_path / "store"
+    with pytest.raises(BottleneckError, match="--classes deepest"):
+        run(sites, store)
+    first = run(sites, store, splits={"site_a": "train", "site_b": "test"})
+    assert first.table.facts.splits == (("site_a", "train"), ("site_b", "test"))
+    for source in (sites, Path("auto")):
+        again = run(source, store)
+        assert (again.new, again.stored, again.table.version) == (0, 6, first.table.version)
+    with pytest.raises(
+        BottleneckError,
+        match="--splits was site_a=train,site_b=test and is now site_a=test,site_b=train; "
+        "--classes was not given and is now top",
+    ):
+        run(sites, store, splits={"site_a": "test", "site_b": "train"}, classes="top")
+
+
+def test_names_that_are_not_utf8_are_counted_beside_what_is_seen(data: Path, tmp_path: Path):
+    try:
+        os.mkdir(os.fsencode(data) + b"/t\xfclip")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    photo(3).save(os.fsencode(data) + b"/t\xfclip/3.jpg", "JPEG")
+    summary = run(data, tmp_path / "store")
+    assert (summary.seen, summary.stored, summary.rejected, summary.left_out) == (3, 3, 0, 1)
+    assert summary_text(summary, ExtractOptions()).splitlines()[:2] == [
+        "3 images seen = 3 stored + 0 rejected",
+        "1 more image left out: the name is not valid UTF-8",
+    ]
+
+
 def test_a_table_refuses_another_source(data: Path, tmp_path: Path):
     run(data, tmp_path / "store")
     other = shutil.copytree(data, tmp_path / "other")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,44 @@ def test_the_path_of_a_link_is_kept(photos: Path, tmp_path: Path) -> None:
     assert listing.images[0].uri.startswith(str(tmp_path / "link"))
 
 
+def test_a_file_url_is_a_local_path(photos: Path, tmp_path: Path) -> None:
+    expected = list_images(str(photos))
+    assert list_images(f"file://{photos}") == list_images(f"file://localhost{photos}") == expected
+    (tmp_path / "my photos").symlink_to(photos)
+    assert list_images(f"file://{tmp_path}/my%20photos").source == str(tmp_path / "my photos")
+    with pytest.raises(BottleneckError, match="file://elsewhere/photos is remote"):
+        list_images("file://elsewhere/photos")
+
+
+def test_labels_that_differ_only_in_case_or_unicode_form_are_said(tmp_path: Path) -> None:
+    lines = ["a.jpg,Rose", "b.jpg,rose", "c.jpg,caf\u00e9", "d.jpg,cafe\u0301", "e.jpg,tulip"]
+    (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    notices = list_images(str(tmp_path / "list.csv")).notices
+    assert notices[1:] == [
+        "the labels 'Rose', 'rose' differ only in case or in Unicode form: they are separate classes",
+        "the labels 'cafe\u0301 (decomposed)', 'caf\u00e9' differ only in case or in Unicode form: they are "
+        "separate classes",
+    ]
+
+
+@pytest.mark.parametrize("options", [{"splits": {"a": "train"}}, {"classes": "deepest"}])
+def test_how_folders_are_read_can_not_be_said_of_other_inputs(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    (tmp_path / "list.csv").write_text("a.jpg,rose\n")
+    for data in (str(tmp_path / "list.csv"), "digits"):
+        with pytest.raises(BottleneckError, match=f"--{next(iter(options))} can only be given for a folder"):
+            list_images(data, **options)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system takes UTF-8 names only")
+def test_a_path_that_is_not_utf8_is_refused_in_printable_words(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    os.mkdir(folder)
+    with pytest.raises(BottleneckError, match=r"/\\xff is not valid UTF-8: rename it"):
+        list_images(folder)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -62,7 +102,8 @@ def test_the_path_of_a_link_is_kept(photos: Path, tmp_path: Path) -> None:
             "no/such/folder",
             "DATA=no/such/folder does not exist: expected a folder .* CSV .* flowers, digits or auto",
         ),
-        ("", "does not exist: expected a folder"),
+        ("", "DATA= is empty: expected a folder"),
+        (r"no\x1b[31m", r"DATA=no\\x1b\[31m does not exist"),
         (__file__, "file of another kind: expected a folder"),
         ("gs://bucket/photos", "remote, which is not supported yet"),
         ("s3://bucket/photos", "remote, which is not supported yet"),

@@ -1,0 +1,189 @@
+"""The columns of a CSV, by the names that people use for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from features.errors import BottleneckError
+from features.inputs.records import Record
+from features.inputs.walk import is_image_name
+from features.text import printable, some
+
+#: Names of columns, each list in the order of preference where several are there.
+PATHS = (
+    *(
+        "uri",
+        "url",
+        "filepath",
+        "file_path",
+        "path",
+        "image_path",
+        "img_path",
+        "filename",
+        "file_name",
+        "file",
+    ),
+    *("image_file", "image_name", "image", "img", "image_id", "id"),
+)
+LABELS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "dx", "tags")
+SPLITS = ("split", "set", "subset")
+
+_KNOWN = (
+    f"paths are known as {', '.join(PATHS)}; labels as {', '.join(LABELS)}; splits as {', '.join(SPLITS)}"
+)
+
+
+class Columns(NamedTuple):
+    """Where in a record what stands.
+
+    Attributes:
+        path, labels, split: numbers of the columns; `labels` may be several or none.
+        header: the columns' names as they stand in the file; None for a file without a header, in which all
+            cells after the path are labels.
+    """
+
+    path: int
+    labels: tuple[int, ...]
+    split: int | None
+    header: tuple[str, ...] | None
+
+    def labels_of(self, record: Record) -> tuple[str, ...]:
+        """The labels of a row, each once."""
+        if self.header is None:
+            found: Iterable[str] = record.cells[1:]
+        else:
+            cells = [(self.header[number], record.cells[number]) for number in self.labels]
+            found = (label for name, cell in cells for label in _split_labels(name, cell))
+        return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
+
+    def split_of(self, record: Record) -> str:
+        return "" if self.split is None else record.cells[self.split]
+
+    def described(self, changes: Collection[str]) -> list[str]:
+        """What was taken from where, in a few words each."""
+        changed = f" ({', '.join(changes)})" if changes else ""
+        if self.header is None:
+            return [f"without a header{changed}"]
+        parts = [f"path from '{printable(self.header[self.path])}'{changed}"]
+        if self.labels:
+            names = dict.fromkeys(printable(self.header[number]) for number in self.labels)
+            times = f" ({len(self.labels)} columns)" if len(self.labels) > len(names) else ""
+            parts.append(f"label from {', '.join(repr(name) for name in names)}{times}")
+        else:
+            parts.append("no labels")
+        if self.split is not None:
+            parts.append(f"split from '{printable(self.header[self.split])}'")
+        return parts
+
+    def unused(self) -> str:
+        used = {self.path, *self.labels, self.split}
+        names = [name for number, name in enumerate(self.header or ()) if number not in used]
+        return f"; not used: {some(names, shown=6)}" if names else ""
+
+
+def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> Columns:
+    """The columns of a CSV; records that are shorter than its header are filled up with empty cells.
+
+    Args:
+        records: of the whole file, the header included.
+        path: of the file, for messages.
+        labelled: whether a column of labels is wanted.
+
+    Raises:
+        BottleneckError: for a header whose columns are not known, or a row that does not fit it.
+    """
+    if not records:
+        return Columns(0, (), None, None)
+    first = records[0]
+    where = f"{printable(path)}, line {first.line}"
+    names = [_plain(cell) for cell in first.cells]
+    known = {*PATHS, *LABELS, *SPLITS}
+    if any(map(is_image_name, first.cells)) or not any(name in known or _numbered(name) for name in names):
+        _refuse_unknown_header(records, where)
+        columns = Columns(0, (), None, None)
+        _check_cells(records, columns, path)
+        return columns
+    columns = Columns(
+        path=_one_of(PATHS, names, first.cells, where),
+        labels=_label_columns(names),
+        split=next((names.index(name) for name in SPLITS if name in names), None),
+        header=first.cells,
+    )
+    others = len(first.cells) - 1 - (columns.split is not None)
+    if labelled and others and not columns.labels:
+        raise BottleneckError(
+            f"{where}: no column is known for the labels (found {some(first.cells, shown=8)}): {_KNOWN}; "
+            f"rename one, or leave only the column of the paths where there are no labels"
+        )
+    _check_cells(records, columns, path)
+    return columns
+
+
+def _one_of(known: Sequence[str], names: list[str], cells: Sequence[str], where: str) -> int:
+    for name in known:
+        if name in names:
+            return names.index(name)
+    raise BottleneckError(
+        f"{where}: no column is known for the paths (found {some(cells, shown=8)}): {_KNOWN}; rename one"
+    )
+
+
+def _label_columns(names: list[str]) -> tuple[int, ...]:
+    """All columns of the first of the labels' names that is there; `label_1`, `label_2` are of one name."""
+    for known in LABELS:
+        numbers = tuple(
+            number for number, name in enumerate(names) if name == known or _numbered(name) == known
+        )
+        if numbers:
+            return numbers
+    return ()
+
+
+def _refuse_unknown_header(records: list[Record], where: str) -> None:
+    """A first line that names no image, before lines that do, is a header of which nothing is known."""
+    first, *others = (record.cells[0] for record in records)
+    if not is_image_name(first) and others and all(map(is_image_name, others)):
+        raise BottleneckError(
+            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {_KNOWN}; rename them"
+        )
+
+
+def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
+    """Refuse rows of too many cells, and used cells with line breaks; fill up rows of too few cells."""
+    header = columns.header
+    used = {columns.path, *columns.labels, columns.split}
+    for number, record in enumerate(records):
+        cells, where = record.cells, f"{printable(path)}, line {record.line}"
+        if header is not None and len(cells) > len(header):
+            raise BottleneckError(
+                f"{where}: found {len(cells)} cells, expected {len(header)} "
+                f"({','.join(map(printable, header))}); "
+                "separate labels by | and quote cells with a separator in them"
+            )
+        if header is not None and len(cells) < len(header):
+            records[number] = record._replace(cells=cells + ("",) * (len(header) - len(cells)))
+        if record.line == record.last_line:
+            continue
+        if any(
+            "\n" in cell or "\r" in cell for place, cell in enumerate(cells) if not header or place in used
+        ):
+            raise BottleneckError(
+                f"{where}: a quote is opened that is closed on line {record.last_line} only: close it, or "
+                "remove it"
+            )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip().lower()).strip("_")
+
+
+def _numbered(name: str) -> str:
+    """`label` for `label_1` and `label2`, else nothing."""
+    return "label" if re.fullmatch(r"labels?_?\d+", name) else ""
+
+
+def _split_labels(column: str, cell: str) -> list[str]:
+    """Labels are separated by `|`; tags by spaces too, as Kaggle's multi-label sets have them."""
+    return cell.split() if _plain(column) == "tags" and "|" not in cell else cell.split("|")

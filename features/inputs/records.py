@@ -1,0 +1,91 @@
+"""The records of a CSV: which separator it uses, its cells, and the lines that they stand on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from typing import NamedTuple
+
+from features.errors import BottleneckError
+from features.text import printable
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+#: Lines that the separator is told by.
+_LOOKED_AT = 50
+
+
+class Record(NamedTuple):
+    """A row of a CSV: lines `line` to `last_line` of the file, and its cells without spaces around them."""
+
+    line: int
+    last_line: int
+    cells: tuple[str, ...]
+
+
+def read_text(path: str) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        BottleneckError: where it can't be read, or is in another encoding.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise BottleneckError(
+            f"{printable(path)} is not in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise BottleneckError(f"{printable(path)} can't be read: {error.strerror}") from error
+
+
+def read_records(path: str) -> tuple[list[Record], str]:
+    """The records of a CSV that are not empty, and what separates its cells, in words.
+
+    Raises:
+        BottleneckError: where a quote is opened and not closed, or swallows other records; with its line.
+    """
+    text = read_text(path)
+    separator = _separator(text)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    records: list[Record] = []
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                records.append(Record(line, reader.line_num, tuple(cell.strip() for cell in cells)))
+                _check_lines(records[-1], records[0], separator, path)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        why = "a quote is opened and not closed" if "end of data" in str(error) else str(error)
+        raise BottleneckError(f"{printable(path)}, line {line}: {why}") from error
+    return records, _SEPARATORS[separator]
+
+
+def _separator(text: str) -> str:
+    """The separator that the first lines have in common: a comma, unless another fits better."""
+    lines = [line for line in itertools.islice(io.StringIO(text), _LOOKED_AT) if line.strip()]
+    if not lines:
+        return ","
+    there = [separator for separator in _SEPARATORS if separator in lines[0]]
+    alike = [separator for separator in there if len({line.count(separator) for line in lines}) == 1]
+    everywhere = [separator for separator in there if all(separator in line for line in lines)]
+    return [*alike, *everywhere, *there, ","][0]
+
+
+def _check_lines(record: Record, first: Record, separator: str, path: str) -> None:
+    """Refuse a record of several lines that look like records of their own: a stray quote made them one."""
+    if record.line == record.last_line:
+        return
+    cells = len(first.cells) if first.line == first.last_line else 2
+    for cell in record.cells:
+        swallowed = [line for line in cell.splitlines()[1:] if line.count(separator) >= max(1, cells - 1)]
+        if swallowed:
+            raise BottleneckError(
+                f"{printable(path)}, line {record.line}: a quote is opened that is closed on line "
+                f"{record.last_line} "
+                f"only, with other rows in between ('{printable(swallowed[0][:60])}'): close it, or remove it"
+            )

@@ -1,0 +1,48 @@
+"""Names that users gave, made fit for a line of text: of a terminal, a log or an error."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable
+
+#: Control characters, surrogates (bytes that are not UTF-8), separators of lines and paragraphs, and what
+#: changes the direction of writing: https://www.unicode.org/reports/tr44/#General_Category_Values
+_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+#: Examples shown of a long list.
+_SHOWN = 3
+
+
+def printable(text: object, *, keep: Collection[str] = ()) -> str:
+    """`text` with a backslash escape for each character that would break a line or a terminal.
+
+    Args:
+        keep: characters to leave as they are, such as the line ends of a text of several lines.
+    """
+    shown = str(text)
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(c if c in keep or _is_shown(c) else _escaped(c) for c in shown)
+
+
+def some(names: Iterable[object], *, quote: bool = False, shown: int = _SHOWN) -> str:
+    """The first few of `names`, printable, and how many more there are: `a, b, c and 4 more`."""
+    texts = [f"'{printable(name)}'" if quote else printable(name) for name in names]
+    more = f" and {len(texts) - shown:,} more" if len(texts) > shown else ""
+    return ", ".join(texts[:shown]) + more
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 image`, `2 images`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _is_shown(character: str) -> bool:
+    return unicodedata.category(character) not in _NOT_SHOWN and character not in _DIRECTIONS
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python stands in for a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
