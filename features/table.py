@@ -64,7 +64,7 @@ class FeatureTable:
         self.name = name
         self.delta = delta
         self.version = delta.version()
-        self._found_groups: dict[tuple[str | None, bool], list[_RowGroup]] = {}
+        self._found_groups: dict[tuple[str | None, bool, frozenset[str] | None], list[_RowGroup]] = {}
         self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
 
     @property
@@ -135,6 +135,7 @@ class FeatureTable:
         *,
         layer: str | None = None,
         labelled: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels, in memory.
 
@@ -143,6 +144,7 @@ class FeatureTable:
                 or None for every row.
             layer: the feature column; by default the one deepest in the network.
             labelled: leave out the images without a label.
+            classes: leave out the images whose label is none of these, too.
 
         Returns:
             X : float32 ndarray of shape (n, width); labels : object ndarray of shape (n,), a str each, or
@@ -154,7 +156,7 @@ class FeatureTable:
         column = self.column(layer).layer
         width = LAYER_WIDTHS[column]
         splits = [split] if split is None or isinstance(split, str) else list(split)
-        groups = [group for one in splits for group in self._row_groups(one, labelled)]
+        groups = [group for one in splits for group in self._row_groups(one, labelled, classes)]
         X = np.empty((_count(groups), width), np.float32)
         with ThreadPoolExecutor(_READERS) as readers:
             return X, _read_groups(groups, column, X, readers)
@@ -165,6 +167,7 @@ class FeatureTable:
         *,
         layer: str | None = None,
         labelled: bool = False,
+        classes: Sequence[str] | None = None,
         batch_size: int = 1024,
         shuffle: bool = False,
         seed: int = 0,
@@ -176,6 +179,7 @@ class FeatureTable:
         Args:
             split: `train`, `validation`, `test`, or None for every row.
             labelled: leave out the images without a label.
+            classes: leave out the images whose label is none of these, too.
             batch_size: rows in each batch; the last may have fewer.
 
         Yields:
@@ -184,7 +188,7 @@ class FeatureTable:
         column = self.column(layer).layer
         width = LAYER_WIDTHS[column]
         random = np.random.default_rng(seed)
-        groups = self._row_groups(split, labelled)
+        groups = self._row_groups(split, labelled, classes)
         if shuffle:
             random.shuffle(groups)
         together = _SHUFFLE_GROUPS if shuffle else _READERS
@@ -212,10 +216,10 @@ class FeatureTable:
         shuffle: bool = False,
         seed: int = 0,
     ) -> tf.data.Dataset:
-        """The labelled images as a stream for `keras.Model.fit`; with `shuffle`, another order at each epoch.
+        """Images of some classes as a stream for `keras.Model.fit`; with `shuffle`, another order each epoch.
 
         Args:
-            labels: the classes; y is the index into it.
+            labels: the classes; y is the index into it. Images of others are left out.
 
         Returns:
             Dataset of X : float32 (batch, width) and y : int32 (batch,).
@@ -228,13 +232,13 @@ class FeatureTable:
 
         def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             batches = self.batches(
-                split, layer=layer, labelled=True, batch_size=batch_size, shuffle=shuffle, seed=next(epochs)
+                split, layer=layer, classes=labels, batch_size=batch_size, shuffle=shuffle, seed=next(epochs)
             )
             for X, names in batches:
                 yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
 
         signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
-        rows = _count(self._row_groups(split, labelled=True))
+        rows = _count(self._row_groups(split, True, labels))
         data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
         data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
         # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
@@ -242,20 +246,27 @@ class FeatureTable:
         options.autotune.enabled = False
         return data.with_options(options)
 
-    def _row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
+    def _row_groups(
+        self, split: str | None, labelled: bool, classes: Sequence[str] | None = None
+    ) -> list[_RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
-        if (split, labelled) not in self._found_groups:
-            self._found_groups[split, labelled] = self._find_row_groups(split, labelled)
-        return list(self._found_groups[split, labelled])
+        key = (split, labelled, None if classes is None else frozenset(classes))
+        if key not in self._found_groups:
+            self._found_groups[key] = self._find_row_groups(*key)
+        return list(self._found_groups[key])
 
-    def _find_row_groups(self, split: str | None, labelled: bool) -> list[_RowGroup]:
+    def _find_row_groups(
+        self, split: str | None, labelled: bool, classes: frozenset[str] | None
+    ) -> list[_RowGroup]:
         groups = []
         for path in self.paths:
             file = pq.ParquetFile(path)
             table = file.read(["labels", "split"], use_threads=False)
             labels = _single_labels(table.column("labels"), self.name)
             wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
-            if labelled:
+            if classes is not None:
+                wanted &= np.fromiter((label in classes for label in labels), bool, len(labels))
+            elif labelled:
                 wanted &= labels != None  # noqa: E711  (element by element)
             start = 0
             for number in range(file.num_row_groups):

@@ -59,6 +59,7 @@ class Head(abc.ABC):
         n_features_in_: after `fit`, the width of the features.
         majority_class_: after `fit`, the most frequent label of `train`.
         training_: after `fit`, what training came to; None for a head that was loaded.
+        left_out_: after `fit`, the labels that were left out, with their rows by split.
     """
 
     kind: ClassVar[str]
@@ -69,24 +70,34 @@ class Head(abc.ABC):
     n_features_in_: int
     majority_class_: str
     training_: Trained | None
+    left_out_: dict[str, dict[str, int]]
 
-    def fit(self, table: FeatureTable, *, layer: str | None = None, progress: Progress | None = None) -> Self:
+    def fit(
+        self,
+        table: FeatureTable,
+        *,
+        layer: str | None = None,
+        min_images: int = 1,
+        progress: Progress | None = None,
+    ) -> Self:
         """Learn from the train split of a table, with hyper-parameters chosen on its validation split.
 
         Args:
             table: a feature table.
             layer: the feature column; by default the one deepest in the network.
+            min_images: classes with fewer training images are left out.
             progress: called at each step.
 
         Raises:
             BottleneckError: for a parameter out of range, or where `find_examples` finds nothing to learn.
         """
         self._check_parameters()
-        examples = find_examples(table)
+        examples = find_examples(table, min_images)
         column = table.column(layer)
         self.classes_ = np.array(examples.classes)
         self.n_features_in_ = LAYER_WIDTHS[column.layer]
         self.majority_class_ = examples.majority_class
+        self.left_out_ = examples.left_out
         self.training_ = self._fit(table, column.layer, examples, progress or _silent)
         return self
 
@@ -124,18 +135,24 @@ class Head(abc.ABC):
     ) -> dict[str, Any]:
         """Measure this head on a split, read as a stream; see `heads.metrics.evaluate`.
 
+        Images of the classes that were left out in training are left out here, too; `left_out` says how many.
+
         Raises:
-            BottleneckError: for a split without rows, or a label that this head was not taught.
+            BottleneckError: for a split without rows, or a label that this head never saw.
         """
-        true, probabilities = [], []
+        true, probabilities, left_out = [], [], 0
         for X, labels in table.batches(split, layer=layer, labelled=True):
-            probabilities.append(self.predict_proba(X))
-            true.append(self._class_numbers(labels))
+            known = np.array([label not in self.left_out_ for label in labels])
+            left_out += len(known) - int(known.sum())
+            if known.any():
+                probabilities.append(self.predict_proba(X[known]))
+                true.append(self._class_numbers(labels[known]))
         if not true:
             raise BottleneckError(
                 f"the {split} split of table {table.name!r} has no rows to test this head on"
             )
-        return self._metrics(np.concatenate(true), np.concatenate(probabilities))
+        metrics = self._metrics(np.concatenate(true), np.concatenate(probabilities))
+        return metrics | ({"left_out": left_out} if left_out else {})
 
     def save(self, directory: Path, facts: dict[str, Any] | None = None) -> None:
         """Write the model and `head.json` into an empty directory.
@@ -155,6 +172,7 @@ class Head(abc.ABC):
         head.n_features_in_ = facts["width"]
         head.majority_class_ = facts["majority_class"]
         head.training_ = None
+        head.left_out_ = facts.get("left_out", {})
         head._load_model(directory / cls.model_file)
         return head
 
@@ -164,6 +182,7 @@ class Head(abc.ABC):
         return {
             "kind": self.kind,
             "labels": self.classes_.tolist(),
+            "left_out": self.left_out_,
             "majority_class": self.majority_class_,
             "width": self.n_features_in_,
             "parameters": self.parameters(),

@@ -8,6 +8,7 @@ epoch is a pass of its own.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class DenseHead(Head):
             callbacks.append(
                 keras.callbacks.EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
             )
-        self.model_, training = self._build(*moments(table, layer, self.n_features_in_))
+        self.model_, training = self._build(*moments(table, layer, self.n_features_in_, examples.classes))
         history = training.fit(
             stream("train", shuffle=True),
             validation_data=stream("validation") if validated else None,
@@ -156,15 +157,17 @@ class DenseHead(Head):
         self.model_ = keras.saving.load_model(path, compile=False)
 
 
-def moments(table: FeatureTable, layer: str, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the train split in one pass, float32 ndarrays of shape (width,).
+def moments(
+    table: FeatureTable, layer: str, width: int, classes: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the train split's `classes` in one pass, float32 ndarrays of shape (width,).
 
     Batches are combined as in Chan, Golub and LeVeque (1979), Updating Formulae and a Pairwise
     Algorithm for Computing Sample Variances. A feature that as good as never varies gets a variance of 1:
     divided by a deviation near 0, the slightest difference in a new image would drown everything else.
     """
     count, mean, squares = 0, np.zeros(width), np.zeros(width)
-    for X, _ in table.batches("train", layer=layer, labelled=True):
+    for X, _ in table.batches("train", layer=layer, labelled=True, classes=classes):
         batch_mean = X.mean(axis=0).astype(np.float64)
         delta = batch_mean - mean
         total = count + len(X)

@@ -6,13 +6,17 @@ milliseconds, and says what stands in the way of training before any feature is 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BottleneckError
+from features.splits import SPLITS
+from features.text import counted, printable, some
 
 if TYPE_CHECKING:
     from features.table import FeatureTable
@@ -23,14 +27,16 @@ class Examples:
     """What there is to train, select and test on.
 
     Attributes:
-        classes: the labels, sorted.
+        classes: the labels that are learned, sorted.
         rows: by split and label; a view of an image is a row of its own.
         unlabelled: images without a label, which are left out.
+        left_out: rows of the classes with too few training images to be learned: by label and split.
     """
 
     classes: tuple[str, ...]
     rows: dict[str, dict[str, int]]
     unlabelled: int
+    left_out: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def count(self, split: str) -> int:
         """Labelled rows of a split."""
@@ -43,12 +49,15 @@ class Examples:
         return max(self.classes, key=lambda label: train[label])
 
 
-def find_examples(table: FeatureTable) -> Examples:
+def find_examples(table: FeatureTable, min_images: int = 1) -> Examples:
     """Count the rows that a head can learn from.
 
+    Args:
+        min_images: classes with fewer images (not counting their views) in the train split are left out.
+
     Raises:
-        BottleneckError: for a table without rows or labels, for images with several labels, for
-            one class only, or for a class that `train` has no row of.
+        BottleneckError: for a table without rows or labels, for images with several labels, or where fewer
+            than two classes are left.
     """
     rows = table.metadata(["labels", "split", "view"])
     of_images = pc.equal(rows.column("view"), 0)
@@ -68,38 +77,42 @@ def find_examples(table: FeatureTable) -> Examples:
         raise BottleneckError(
             f"none of the {images:,} images in table {table.name!r} has a label, and a head needs labels"
         )
-    labelled = rows.filter(pc.equal(label_counts, 1))
-    examples = _count(labelled.column("split"), pc.list_flatten(labelled.column("labels")), unlabelled)
-    _check_classes(examples, table.name)
-    return examples
-
-
-def _count(splits: pa.ChunkedArray, labels: pa.ChunkedArray, unlabelled: int) -> Examples:
-    counted = (
-        pa.table({"split": splits, "label": labels})
-        .group_by(["split", "label"])
-        .aggregate([([], "count_all")])
-    )
-    found = {(row["split"], row["label"]): row["count_all"] for row in counted.to_pylist()}
-    classes = tuple(sorted({label for _, label in found}))
-    rows = {
-        split: {label: found.get((split, label), 0) for label in classes}
-        for split in ("train", "validation", "test")
+    counts = _count(rows.filter(pc.equal(label_counts, 1)))
+    of_train = _count(rows.filter(pc.and_(pc.equal(label_counts, 1), of_images)))["train"]
+    labels = sorted({label for of_split in counts.values() for label in of_split})
+    classes = tuple(label for label in labels if of_train[label] >= max(1, min_images))
+    _check_classes(classes, labels, of_train, max(1, min_images), table.name)
+    kept = {split: {label: of_split[label] for label in classes} for split, of_split in counts.items()}
+    left_out = {
+        label: {split: of_split[label] for split, of_split in counts.items()}
+        for label in labels
+        if label not in classes
     }
-    return Examples(classes, rows, unlabelled)
+    return Examples(classes, kept, unlabelled, left_out)
 
 
-def _check_classes(examples: Examples, name: str) -> None:
-    if len(examples.classes) == 1:
+def _count(rows: pa.Table) -> dict[str, collections.Counter[str]]:
+    """Rows of one label each, by split and label."""
+    labelled = pa.table({"split": rows.column("split"), "label": pc.list_flatten(rows.column("labels"))})
+    counts: dict[str, collections.Counter[str]] = {split: collections.Counter() for split in SPLITS}
+    for row in labelled.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist():
+        counts[row["split"]][row["label"]] = row["count_all"]
+    return counts
+
+
+def _check_classes(
+    classes: Sequence[str], labels: Sequence[str], of_train: Mapping[str, int], min_images: int, name: str
+) -> None:
+    if len(labels) == 1:
         raise BottleneckError(
-            f"all images in table {name!r} are labelled {examples.classes[0]!r}: a head needs two classes"
+            f"all images in table {name!r} are labelled '{printable(labels[0])}': a head needs two classes"
         )
-    untaught = [label for label in examples.classes if not examples.rows["train"][label]]
-    if untaught:
-        shown = ", ".join(map(repr, untaught[:5])) + (
-            f" and {len(untaught) - 5:,} more" if len(untaught) > 5 else ""
-        )
+    if len(classes) < 2:
+        most = sorted(labels, key=lambda label: -of_train[label])
+        counts = some((f"{label} {of_train[label]:,}" for label in most), shown=5)
         raise BottleneckError(
-            f"no image in the train split of table {name!r} is labelled {shown}: a head can't learn a class "
-            f"without training images; add some (about 8 of 10 go to train) or leave the class out"
+            f"{counted(len(classes), 'class', 'classes')} of {len(labels):,} in table {name!r} "
+            f"{'has' if len(classes) == 1 else 'have'} {counted(min_images, 'training image')} or more "
+            f"({counts}), and "
+            f"a head needs two: add images (about 8 of 10 go to train), or lower --min-images"
         )

@@ -81,7 +81,7 @@ class LogisticHead(Head):
         train = examples.count("train")
         rows = train + examples.count("validation")
         self._check_memory(rows)
-        X, labels = table.matrix(["train", "validation"], layer=layer, labelled=True)
+        X, labels = table.matrix(["train", "validation"], layer=layer, classes=examples.classes)
         y = self._class_numbers(labels)
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)

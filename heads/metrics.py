@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from features.text import printable
+
 #: Up to this many classes the whole confusion matrix is shown; above, the pairs confused most often.
 _SHOWN_CLASSES = 20
 _SHOWN_PAIRS = 10
@@ -155,4 +157,5 @@ def _confused_pairs(metrics: dict[str, Any]) -> list[str]:
 
 
 def _short(label: str) -> str:
+    label = printable(label)
     return label if len(label) <= _SHOWN_LABEL else label[: _SHOWN_LABEL - 1] + "…"

@@ -9,9 +9,13 @@ from typing import Any
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.table import FeatureTable
+from features.text import counted, some
 from heads.base import Head, Progress
 from heads.examples import Examples, find_examples
 from heads.registry import SavedHead, head_class, save_head
+
+#: Classes named in a notice.
+_SHOWN = 5
 
 
 def train_head(
@@ -21,6 +25,7 @@ def train_head(
     kind: str = "logistic",
     layer: str | None = None,
     version: int | None = None,
+    min_images: int = 1,
     seed: int = 0,
     progress: Progress | None = None,
     **parameters: Any,
@@ -36,6 +41,7 @@ def train_head(
         kind: `logistic` or `dense`.
         layer: the feature column; by default the one deepest in the network.
         version: of the table; the newest by default.
+        min_images: classes with fewer training images are left out, of training and of testing.
         seed: of all that is random.
         progress: called at each step of training with its number, the steps at most, and its figures.
         **parameters: of `LogisticHead` or `DenseHead`.
@@ -50,15 +56,17 @@ def train_head(
     head = _new_head(kind, {"seed": seed, **parameters})
     table = feature_store.open(store, features, version=version)
     column = table.column(layer)
-    examples = find_examples(table)
+    examples = find_examples(table, min_images)
     if not examples.count("test"):
         raise BottleneckError(
-            f"the test split of table {features!r} has no labelled image, so that a head can't be tested: "
+            f"the test split of table {features!r} has no labelled image of a class with training images, "
+            "so that a "
+            f"head can't be tested: "
             f"extract more images (about 1 of 10 goes to test), or give the splits in DATA"
         )
-    head.fit(table, layer=column.layer, progress=progress)
+    head.fit(table, layer=column.layer, min_images=min_images, progress=progress)
     test = head.evaluate(table, "test", layer=column.layer)
-    facts = _facts(table, column.layer, head, examples, test)
+    facts = _facts(table, column.layer, head, examples, min_images, test)
     return save_head(table.store, table.name, head, facts)
 
 
@@ -74,7 +82,7 @@ def _new_head(kind: str, parameters: dict[str, Any]) -> Head:
 
 
 def _facts(
-    table: FeatureTable, layer: str, head: Head, examples: Examples, test: dict[str, Any]
+    table: FeatureTable, layer: str, head: Head, examples: Examples, min_images: int, test: dict[str, Any]
 ) -> dict[str, Any]:
     training = head.training_
     assert training is not None, "fit sets it"
@@ -93,16 +101,29 @@ def _facts(
             "rows": {split: examples.count(split) for split in examples.rows},
         },
         "metrics": {**metrics, "test": test},
-        "notices": _notices(examples),
+        "min_images": min_images,
+        "notices": _notices(examples, min_images),
     }
 
 
-def _notices(examples: Examples) -> list[str]:
+def _notices(examples: Examples, min_images: int) -> list[str]:
     notices = []
     if examples.unlabelled:
-        notices.append(f"{examples.unlabelled:,} images without a label were left out")
-    missing = [label for label in examples.classes if not examples.rows["test"][label]]
-    if missing:
-        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        notices.append(f"{len(missing):,} of {len(examples.classes):,} classes have no test image: {shown}")
+        notices.append(f"left out {counted(examples.unlabelled, 'image')} without a label")
+    if examples.left_out:
+        rows = sum(sum(of_label.values()) for of_label in examples.left_out.values())
+        classes = len(examples.left_out) + len(examples.classes)
+        few = "no training image" if min_images <= 1 else f"fewer than {min_images:,} training images"
+        named = (f"{label} ({of_label['train']:,})" for label, of_label in examples.left_out.items())
+        notices.append(
+            f"left out {counted(rows, 'image')} of {len(examples.left_out):,} of {classes:,} classes, those "
+            f"with {few}: "
+            f"{some(named, shown=_SHOWN)}"
+        )
+    untested = [label for label in examples.classes if not examples.rows["test"][label]]
+    if untested:
+        notices.append(
+            f"{len(untested):,} of {len(examples.classes):,} classes have no test image: "
+            f"{some(untested, shown=_SHOWN)}"
+        )
     return notices

@@ -139,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
     )
     train.add_argument(
+        "--min-images",
+        type=_positive,
+        default=TrainOptions().min_images,
+        metavar="N",
+        help="leave out classes with fewer training images (default: %(default)s)",
+    )
+    train.add_argument(
         "--hidden",
         type=_positive,
         default=None,

@@ -119,10 +119,9 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
         make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
     table = _existing(store, options.features)
     listing = _list(options, table)
-    _refuse_missing(listing)
+    _refuse_missing(listing, screen)
     started = time.monotonic()
-    # A table that holds no features binds nobody: unless all there is to try was tried, it is decided on
-    # anew.
+    # A table that holds no features binds nobody: what it is made with is decided anew.
     unsettled = table is None or not table.has_rows
     if table is not None and not unsettled:
         _check_same(table, options, listing.source)
@@ -165,10 +164,12 @@ def _list(options: ExtractOptions, table: FeatureTable | None) -> Listing:
     return list_images(data, splits=options.splits or dict(splits), classes=options.classes or classes)
 
 
-def _refuse_missing(listing: Listing) -> None:
+def _refuse_missing(listing: Listing, screen: Screen) -> None:
     """Refuse an input that names images and has none of them: nothing stored may be lost over it."""
     if not listing.images or any(image.size is not None for image in listing.images):
         return
+    for notice in listing.notices:
+        screen.say(notice)
     first = some(image.uri for image in listing.images)
     mend = (
         f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"

@@ -45,6 +45,7 @@ class TrainOptions(NamedTuple):
     layers: str = default_of("LAYERS")
     seed: int = 0
     hidden: int | None = None
+    min_images: int = 1
 
 
 class PredictOptions(NamedTuple):

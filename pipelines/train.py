@@ -38,6 +38,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             kind=options.head,
             layer=layer,
             seed=options.seed,
+            min_images=options.min_images,
             progress=tell,
             **({} if options.hidden is None else {"hidden": options.hidden}),
         )

@@ -47,8 +47,10 @@ def test_of_equally_frequent_classes_the_first_by_name_is_the_majority(three_cla
         (["a", "a"], [TRAIN, TEST], "all images in table 'inception_v3' are labelled 'a'"),
         (
             ["a", "b", "c", "d"],
-            [TRAIN, VALIDATION, TEST, TRAIN],
-            "no image in the train split of table 'inception_v3' is labelled 'b', 'c': ",
+            [TRAIN, VALIDATION, TEST, TEST],
+            "1 class of 4 in table 'inception_v3' has 1 training image or more (a 1, b 0, c 0, d 0), and a "
+            "head needs "
+            "two: add images",
         ),
     ],
 )
@@ -59,7 +61,24 @@ def test_what_can_not_be_learned_is_said(
         find_examples(small_table(labels, splits))
 
 
-def test_only_some_of_many_untaught_classes_are_named(small_table: MakeSmallTable) -> None:
-    table = small_table(list("abcdefghi"), [TRAIN, *[TEST] * 8])
-    with pytest.raises(BottleneckError, match=re.escape("'b', 'c', 'd', 'e', 'f' and 3 more: ")):
-        find_examples(table)
+def test_classes_without_a_training_image_are_left_out(small_table: MakeSmallTable) -> None:
+    table = small_table(["a", "b", "c", "c", "d", "a"], [TRAIN, TRAIN, TEST, VALIDATION, TEST, TEST])
+    examples = find_examples(table)
+    assert examples.classes == ("a", "b")
+    assert examples.rows == {TRAIN: {"a": 1, "b": 1}, VALIDATION: {"a": 0, "b": 0}, TEST: {"a": 1, "b": 0}}
+    assert examples.left_out == {
+        "c": {TRAIN: 0, VALIDATION: 1, TEST: 1},
+        "d": {TRAIN: 0, VALIDATION: 0, TEST: 1},
+    }
+    assert examples.count(TEST) == 1
+
+
+def test_classes_with_fewer_training_images_than_asked_for_are_left_out(small_table: MakeSmallTable) -> None:
+    table = small_table(list("aaabbbccd"), [TRAIN] * 8 + [TEST])
+    assert find_examples(table, 2).classes == ("a", "b", "c")
+    assert find_examples(table, 3).classes == ("a", "b")
+    assert find_examples(table, 3).left_out["c"] == {TRAIN: 2, VALIDATION: 0, TEST: 0}
+    with pytest.raises(
+        BottleneckError, match=re.escape("0 classes of 4 in table 'inception_v3' have 4 training images")
+    ):
+        find_examples(table, 4)

@@ -15,7 +15,7 @@ from features.parts import write_part
 from features.table import FeatureTable
 from heads import LogisticHead, SavedHead, load_head, train_head
 from tests.heads.conftest import MakeSmallTable
-from tests.tables import RECIPE, make_rows
+from tests.tables import RECIPE, make_rows, make_table
 
 
 def test_head_json_says_all_that_is_needed_to_build_it_again(
@@ -107,7 +107,7 @@ def test_what_is_left_out_is_said(small_table: MakeSmallTable) -> None:
     splits = ["train"] * 24 + ["test", "train", "test"] + ["validation"] * 3
     saved = train_head(small_table(labels, splits).store, C=0.01)
     assert saved.facts["notices"] == [
-        "10 images without a label were left out",
+        "left out 10 images without a label",
         "1 of 2 classes have no test image: rose",
     ]
     assert saved.facts["splits"]["rows"] == {"train": 17, "validation": 2, "test": 1}
@@ -142,3 +142,61 @@ def test_training_a_logistic_head_imports_no_tensorflow(three_classes: FeatureTa
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
+
+
+@pytest.fixture
+def long_tail(small_table: MakeSmallTable) -> FeatureTable:
+    """Three classes of 20 images, one of two training images, and two without any."""
+    labels, splits = [], []
+    for label in ("daisy", "rose", "tulip"):
+        labels += [label] * 20
+        splits += ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+    labels += ["orchid"] * 3 + ["lotus"] * 2 + ["poppy"]
+    splits += ["train", "train", "test", "test", "validation", "test"]
+    return small_table(labels, splits)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "dense"])
+def test_a_long_tail_is_left_out_and_said(long_tail: FeatureTable, kind: str) -> None:
+    saved = train_head(long_tail.store, kind=kind)
+    assert saved.facts["labels"] == ["daisy", "orchid", "rose", "tulip"]
+    assert saved.facts["notices"] == [
+        "left out 3 images of 2 of 6 classes, those with no training image: lotus (0), poppy (0)"
+    ]
+    assert saved.facts["left_out"] == {
+        "lotus": {"train": 0, "validation": 1, "test": 1},
+        "poppy": {"train": 0, "validation": 0, "test": 1},
+    }
+    test = saved.facts["metrics"]["test"]
+    assert (test["count"], test["left_out"], test["accuracy"]) == (13, 2, 1.0)
+
+    fewer = train_head(long_tail.store, kind=kind, min_images=3)
+    assert fewer.facts["labels"] == ["daisy", "rose", "tulip"]
+    assert fewer.facts["min_images"] == 3
+    assert fewer.facts["notices"] == [
+        "left out 6 images of 3 of 6 classes, those with fewer than 3 training images: "
+        "lotus (0), orchid (2), poppy (0)"
+    ]
+    assert fewer.facts["splits"]["rows"] == {"train": 36, "validation": 12, "test": 12}
+    again = load_head(long_tail.store, id=fewer.facts["id"]).head
+    assert again.left_out_ == fewer.facts["left_out"]
+    assert again.evaluate(long_tail) == fewer.facts["metrics"]["test"]
+
+
+def test_rows_of_classes_that_are_left_out_teach_nothing(long_tail: FeatureTable, tmp_path: Path) -> None:
+    """The same head as from a table without them."""
+    X, labels = long_tail.matrix()
+    splits = long_tail.metadata(["split"]).column("split").to_pylist()
+    kept = [number for number, label in enumerate(labels) if label in ("daisy", "rose", "tulip")]
+    alone = make_table(tmp_path / "alone", X[kept], [labels[n] for n in kept], [splits[n] for n in kept])
+    full = train_head(long_tail.store, min_images=3).head.predict_proba(X[:5])
+    np.testing.assert_allclose(train_head(alone.store).head.predict_proba(X[:5]), full, atol=1e-6)
+
+
+def test_a_label_that_the_head_never_saw_is_still_an_error(long_tail: FeatureTable, tmp_path: Path) -> None:
+    head = train_head(long_tail.store, min_images=3).head
+    other = make_table(
+        tmp_path / "other", np.zeros((2, 2048), np.float32), ["daisy", "cactus"], ["test", "test"]
+    )
+    with pytest.raises(BottleneckError, match="this head was not taught the labels 'cactus'"):
+        head.evaluate(other)

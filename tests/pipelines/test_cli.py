@@ -151,6 +151,14 @@ def test_an_empty_variable_is_refused_by_name(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_classes_with_few_images_can_be_left_out(store: Path, capfd: pytest.CaptureFixture[str]):
+    assert main(["train-head", "--store", str(store), "--min-images", "7"]) == 1
+    assert (
+        "0 classes of 2 in table 'inception_v3' have 7 training images or more (daisy 6, rose 6), and a head "
+        "needs two: add images (about 8 of 10 go to train), or lower --min-images" in capfd.readouterr().err
+    )
+
+
 def test_beam_args_may_be_empty(store: Path):
     assert main(["extract", "--store", str(store), "--beam-args="]) == 0
 
