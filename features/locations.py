@@ -30,8 +30,8 @@ def local_path(name: str | Path) -> str:
     text = str(name)
     if is_remote(text):
         raise BottleneckError(
-            f"{printable(text)} is remote, which is not supported yet: give a local path, or copy it here "
-            "first"
+            f"{printable(text)} is remote, which is not supported yet: "
+            "give a local path, or copy it here first"
         )
     if text.lower().startswith("file:/"):
         text = unquote(urlsplit(text).path, errors="surrogateescape")

@@ -125,8 +125,9 @@ class FeatureTable:
         rows: collections.Counter[int] = collections.Counter()
         for path in self.paths:
             numbers = read_decodings(path)
-            for run_id in pq.ParquetFile(path).read(["run_id"]).column("run_id").to_pylist():
-                rows[numbers.get(run_id, 0)] += 1
+            runs = pq.ParquetFile(path).read(["run_id"]).column("run_id").value_counts()
+            for run in runs.to_pylist():
+                rows[numbers.get(run["values"], 0)] += run["counts"]
         return dict(sorted(rows.items(), reverse=True))
 
     def matrix(

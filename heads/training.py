@@ -60,9 +60,8 @@ def train_head(
     if not examples.count("test"):
         raise BottleneckError(
             f"the test split of table {features!r} has no labelled image of a class with training images, "
-            "so that a "
-            f"head can't be tested: "
-            f"extract more images (about 1 of 10 goes to test), or give the splits in DATA"
+            f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
+            f"or give the splits in DATA"
         )
     head.fit(table, layer=column.layer, min_images=min_images, progress=progress)
     test = head.evaluate(table, "test", layer=column.layer)
@@ -116,9 +115,8 @@ def _notices(examples: Examples, min_images: int) -> list[str]:
         few = "no training image" if min_images <= 1 else f"fewer than {min_images:,} training images"
         named = (f"{label} ({of_label['train']:,})" for label, of_label in examples.left_out.items())
         notices.append(
-            f"left out {counted(rows, 'image')} of {len(examples.left_out):,} of {classes:,} classes, those "
-            f"with {few}: "
-            f"{some(named, shown=_SHOWN)}"
+            f"left out {counted(rows, 'image')} of {len(examples.left_out):,} of {classes:,} classes, "
+            f"those with {few}: {some(named, shown=_SHOWN)}"
         )
     untested = [label for label in examples.classes if not examples.rows["test"][label]]
     if untested:

@@ -118,7 +118,12 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
 
         make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
     table = _existing(store, options.features)
-    listing = _list(options, table)
+    options = _with_reading_of(table, options)
+    listing = list_images(
+        table.source if table and options.data == "auto" else options.data,
+        splits=options.splits,
+        classes=options.classes,
+    )
     _refuse_missing(listing, screen)
     started = time.monotonic()
     # A table that holds no features binds nobody: what it is made with is decided anew.
@@ -154,14 +159,17 @@ def _plan(options: ExtractOptions, listing: Listing, table: FeatureTable) -> Pla
     return make_plan(listing.images, table, retry_rejected=options.retry_rejected)
 
 
-def _list(options: ExtractOptions, table: FeatureTable | None) -> Listing:
-    """The images of the input; what is not given is as the table was made."""
-    if table is None:
-        return list_images(options.data, splits=options.splits, classes=options.classes)
-    data = table.source if options.data == "auto" else options.data
-    of_table = table.source in (data, local_path(data))
-    splits, classes = (table.facts.splits, table.facts.classes) if of_table else ((), None)
-    return list_images(data, splits=options.splits or dict(splits), classes=options.classes or classes)
+def _with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
+    """The options with how folders are read as the table was made, where that was not given."""
+    if (
+        table is None
+        or options.data not in ("auto", table.source)
+        and local_path(options.data) != table.source
+    ):
+        return options
+    return options._replace(
+        splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
+    )
 
 
 def _refuse_missing(listing: Listing, screen: Screen) -> None:

@@ -43,10 +43,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append(f"removed {counted(summary.removed, 'image')} no longer in the input")
     if summary.gone:
         lines.append(
-            f"{counted(summary.gone, 'stored image is', 'stored images are')} no longer in the input, moved "
-            "or "
-            f"deleted: their rows stay "
-            f"(ARGS=--remove-gone takes them out)"
+            f"{counted(summary.gone, 'stored image is', 'stored images are')} no longer in the input, "
+            f"moved or deleted: the rows stay (ARGS=--remove-gone takes them out)"
         )
     lines += _conflict_lines("labels", summary.conflicts.labels)
     lines += _conflict_lines("splits", summary.conflicts.splits)
@@ -83,10 +81,10 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
         )
     else:
         return None
-    first = "; ".join(
-        f"{printable(uri)} ({reason}: {printable(detail)})" for uri, reason, detail in summary.examples
-    )
+    if not summary.examples:
+        return problem
     reason = summary.examples[0][1]
+    first = "; ".join(f"{printable(uri)} ({printable(detail)})" for uri, _, detail in summary.examples)
     return f"{problem}. The first that are {reason}: {first}. {REMEDIES[reason]}"
 
 

@@ -23,9 +23,9 @@ _BUILTIN = {"auto": list_auto, "digits": list_digits, "flowers": list_flowers}
 _LISTS = (".csv", ".tsv", ".txt")
 
 _FORMS = (
-    "a folder (with a sub-folder per class, or train/ val/ test/ with these within), a CSV file (uri,label "
-    "or with a "
-    "header), a text file with a path on each line, an image file, flowers, digits or auto"
+    "a folder (with a sub-folder per class, or train/ val/ test/ with these within), a CSV file "
+    "(uri,label or with a header), a text file with a path on each line, an image file, flowers, digits or "
+    "auto"
 )
 
 
@@ -97,6 +97,6 @@ def _notice_similar_labels(listing: Listing) -> None:
             label if unicodedata.is_normalized("NFC", label) else f"{label} (decomposed)" for label in labels
         ]
         listing.notices.append(
-            f"the labels {some(texts, quote=True)} differ only in case or in Unicode form: they are "
-            "separate classes"
+            f"the labels {some(texts, quote=True)} differ only in case or in Unicode form: "
+            "they are separate classes"
         )

@@ -170,8 +170,8 @@ def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
             "\n" in cell or "\r" in cell for place, cell in enumerate(cells) if not header or place in used
         ):
             raise BottleneckError(
-                f"{where}: a quote is opened that is closed on line {record.last_line} only: close it, or "
-                "remove it"
+                f"{where}: a quote is opened that is closed on line {record.last_line} only: "
+                "close it, or remove it"
             )
 
 

@@ -65,8 +65,8 @@ def list_folder(
         if walk.left_out:
             others += f", and {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8"
         raise BottleneckError(
-            f"found no images in {printable(folder)} ({others}): expected a sub-folder of images for each "
-            "class, "
+            f"found no images in {printable(folder)} ({others}): "
+            f"expected a sub-folder of images for each class, "
             f"with one of the extensions {', '.join(sorted(EXTENSIONS))}"
         )
     labels = {image.labels for image in images}
@@ -239,9 +239,8 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
         f"{printable(top)}={split}" for top, split in zip(tops, ("train", "test"), strict=False)
     )
     raise BottleneckError(
-        f"{printable(folder)} has folders of folders, and the same names ({some(shared, quote=True)}) in "
-        "several "
-        f"of them ({some(tops, quote=True)}): say which are the classes, with --classes top ({some(tops)}) "
-        "or "
-        f"--classes deepest ({some(sorted(names))}), or which are the splits, with --splits {example}"
+        f"{printable(folder)} has folders of folders, and the same names ({some(shared, quote=True)}) "
+        f"in several of them ({some(tops, quote=True)}): say which are the classes, with --classes top "
+        f"({some(tops)}) or --classes deepest ({some(sorted(names))}), "
+        f"or which are the splits, with --splits {example}"
     )

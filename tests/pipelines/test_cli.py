@@ -114,7 +114,7 @@ def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
     assert "2 images seen = 1 stored + 1 rejected" in out and "1 not_an_image" in out
     assert (
         "50% of the images tried were rejected, more than --max-rejected 0.1 allows; the others are stored. "
-        f"The first that are not_an_image: {tmp_path}/data/rose/bad.jpg (not_an_image: unknown format; it "
+        f"The first that are not_an_image: {tmp_path}/data/rose/bad.jpg (unknown format; it "
         "begins "
         "with b'no image'). See what these files are"
     ) in err
@@ -134,7 +134,7 @@ def test_a_run_that_stores_nothing_fails_each_time_and_says_why(
         out, err = capfd.readouterr()
         assert "4 images seen = 0 stored + 4 rejected" in out and "next:" not in out
         assert "nothing is stored: 4 of 4 images are rejected. The first that are not_an_image: " in err
-        assert r"rose/\x1b[31m0.jpg (not_an_image" in err and r"\x1b[31m2.jpg" in err
+        assert r"rose/\x1b[31m0.jpg (unknown format" in err and r"\x1b[31m2.jpg" in err
         assert "3.jpg" not in err.splitlines()[-1] and "\x1b[31m" not in err + out
 
 
