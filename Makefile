@@ -1,5 +1,5 @@
 # The front door. `make` lists the targets and the variables; variables, their defaults and the commands
-# that take them are in pipelines/variables.py. Works with GNU make 3.81, which macOS still has.
+# that take them are in pipelines/variables.py. Nothing in it is newer than GNU make 3.81; it is tried with 4.3.
 
 .DEFAULT_GOAL := help
 # Where the packages are; test-pythons has one for each Python.

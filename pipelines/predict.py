@@ -147,14 +147,28 @@ def _check_output(output: Path | None) -> None:
         raise BottleneckError(f"--output {output}: there is no folder {output.absolute().parent}")
 
 
+def _printable(table: pa.Table) -> pa.Table:
+    """The same for people's eyes: no name in it reaches the terminal as a command."""
+    columns = [
+        pa.array([None if text is None else printable(text) for text in column.to_pylist()], pa.string())
+        if pa.types.is_string(column.type)
+        else column
+        for column in table.columns
+    ]
+    return pa.table(columns, names=[printable(name) for name in table.column_names])
+
+
 @contextlib.contextmanager
 def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
     """A function that writes tables: to standard output, or to a file that appears whole or not at all."""
     half = output.with_name(f".{output.name}.{os.getpid()}") if output else None
+    on_terminal = output is None and sys.stdout.isatty()
     writer: pyarrow.csv.CSVWriter | pq.ParquetWriter | None = None
 
     def write(table: pa.Table) -> None:
         nonlocal writer
+        if on_terminal:
+            table = _printable(table)
         if writer is None:
             parquet = output is not None and output.suffix == ".parquet"
             kind = pq.ParquetWriter if parquet else pyarrow.csv.CSVWriter

@@ -61,11 +61,11 @@ class Columns(NamedTuple):
     def split_of(self, record: Record) -> str:
         return "" if self.split is None else record.cells[self.split]
 
-    def described(self, changes: Collection[str]) -> list[str]:
-        """What was taken from where, in a few words each."""
+    def described(self, changes: Collection[str], *, alone: str) -> list[str]:
+        """What was taken from where, in a few words each; `alone` where there is no header."""
         changed = f" ({', '.join(changes)})" if changes else ""
         if self.header is None:
-            return [f"without a header{changed}"]
+            return [f"{alone}{changed}"]
         parts = [f"path from '{printable(self.header[self.path])}'{changed}"]
         if self.labels:
             names = dict.fromkeys(printable(self.header[number]) for number in self.labels)
@@ -79,7 +79,8 @@ class Columns(NamedTuple):
 
     def unused(self) -> str:
         used = {self.path, *self.labels, self.split}
-        names = [name for number, name in enumerate(self.header or ()) if number not in used]
+        header = enumerate(self.header or ())
+        names = [name or f"column {number + 1}" for number, name in header if number not in used]
         return f"; not used: {some(names, shown=6)}" if names else ""
 
 

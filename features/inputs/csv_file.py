@@ -46,6 +46,8 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
         records, separator, columns = _lines(path), "", Columns(0, (), None, None)
     else:
         records, separator = read_records(path)
+        if all(len(record.cells) == 1 for record in records):
+            separator = ""
         columns = find_columns(records, path, labelled=labelled)
     finder = PathFinder(os.path.dirname(path))
     rows: dict[str, _Row] = {}
@@ -103,7 +105,9 @@ def _with_splits(rows: list[_Row]) -> tuple[list[ImageRef], list[str]]:
 def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: list[_Row]) -> str:
     """What was made of the file, in a line."""
     parts = [counted(len(rows), "image"), *([f"separated by {separator}"] if separator else [])]
-    parts += columns.described(finder.changes)
+    parts += columns.described(
+        finder.changes, alone="without a header" if separator else "a path on each line"
+    )
     unlabelled = sum(not row.image.labels for row in rows)
     if 0 < unlabelled < len(rows):
         parts.append(f"{unlabelled:,} without a label")

@@ -193,6 +193,21 @@ def test_predict_takes_lists_of_paths(
         assert "3 images labelled by head" in err and f"{rejected} rejected" in err
 
 
+def test_predictions_on_a_terminal_show_no_control_characters(
+    store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert main(["train-head", "--store", str(store)]) == 0
+    photo(3).save(tmp_path / "\x1b[31mnew\n.png")
+    outputs = []
+    for terminal in (True, False):
+        capfd.readouterr()
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
+        assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
+        outputs.append(capfd.readouterr().out)
+    assert r"/\x1b[31mnew\n.png" in outputs[0] and len(outputs[0].splitlines()) == 2
+    assert f'"{tmp_path}/\x1b[31mnew\n.png"' in outputs[1]
+
+
 def test_predict_says_which_images_it_leaves_out(
     store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

@@ -283,14 +283,15 @@ def test_rows_that_end_early_have_no_label_and_that_is_said(folder: Path) -> Non
 def test_paths_without_labels(folder: Path) -> None:
     for text in ("filename\na.jpg\nb.jpg\n", "a.jpg\nb.jpg\n"):
         assert labels(folder, text) == {"a.jpg": (), "b.jpg": ()}
-    assert notice(folder, "filename\na.jpg\n").endswith("path from 'filename', no labels")
+    assert notice(folder, "filename\na.jpg\n") == "images.csv: 1 image, path from 'filename', no labels"
+    assert notice(folder, ",path,label\n0,a.jpg,daisy\n").endswith("label from 'label'; not used: column 1")
     (folder / "a, b.jpg").write_bytes(b"abc")
     (folder / "paths.txt").write_text(f"a, b.jpg\n\n{folder}/a.jpg\n")
     listing = list_csv(str(folder / "paths.txt"))
     assert [(os.path.basename(ref.uri), ref.size, ref.labels) for ref in listing.images] == [
         ("a, b.jpg", 3, ()), ("a.jpg", 3, ()),
     ]  # fmt: skip
-    assert listing.notices == ["paths.txt: 2 images, without a header"]
+    assert listing.notices == ["paths.txt: 2 images, a path on each line"]
 
 
 def test_where_labels_do_not_matter_any_columns_will_do(folder: Path) -> None:
