@@ -44,9 +44,11 @@ def open_gif(data: bytes) -> OpenedImage:
     check_held(first.width, first.height, first.width * first.height / _LZW_RATIO, first.held)
     width, height = max(frame.width for frame in frames), max(frame.height for frame in frames)
     check_size(width, height)
-    # Pillow makes a canvas of its own, as large as the header and the first frame say.
-    own = max(_number(data, 6), first.left + first.width) * max(_number(data, 8), first.top + first.height)
-    check_size(own, 1)
+    # Pillow makes a canvas as large as the header says, which nobody else believes: it is told what it needs.
+    right, bottom = first.left + first.width, first.top + first.height
+    check_size(right, bottom)
+    canvas_size = b"".join(min(side, 0xFFFF).to_bytes(2, "little") for side in (right, bottom))
+    data = data[:6] + canvas_size + data[10:]
 
     def load() -> np.ndarray:
         canvas = np.zeros((height, width, 3), np.uint8)
@@ -54,7 +56,7 @@ def open_gif(data: bytes) -> OpenedImage:
         canvas[first.top : first.top + len(frame), first.left : first.left + frame.shape[1]] = frame
         return canvas
 
-    return OpenedImage("gif", 3 * width * height + 8 * own, load)
+    return OpenedImage("gif", 3 * width * height + 8 * right * bottom, load)
 
 
 def _first_frame(data: bytes) -> np.ndarray:

@@ -18,6 +18,9 @@ from features.images.pillow import load_cmyk, load_rgb, open_with_pillow
 
 SIGNATURE = b"\xff\xd8\xff"
 
+#: At the peak, for a JPEG that Pillow has to look at too.
+_BYTES_A_PIXEL = 10
+
 #: Rows of a CMYK image that are turned into RGB at a time.
 _ROWS_AT_ONCE = 256
 
@@ -53,7 +56,7 @@ def open_jpeg(data: bytes) -> OpenedImage:
         blocks = -(-width // 8) * -(-height // 8)
         check_held(width, height, blocks / 8, len(data))  # each block of 8 × 8 has a bit of its own at least
     coefficients = 2 * frame.components if frame.marker in _PROGRESSIVE_FRAMES else 0
-    memory = (4 + 3 * (frame.components == 4) + coefficients) * width * height
+    memory = (_BYTES_A_PIXEL + coefficients) * width * height
     return OpenedImage("jpeg", memory, lambda: _load(data, cmyk=frame.components == 4))
 
 

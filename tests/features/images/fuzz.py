@@ -26,6 +26,7 @@ from PIL import Image
 from features.images import ImageError, decode
 
 _PNG_HEADER = 8
+_ORIENTATION = 0x0112
 
 
 def seeds_of(format: str) -> list[bytes]:
@@ -95,8 +96,10 @@ _SAVES: dict[str, list[_Save]] = {
 def _saved(format: str, save: _Save) -> bytes | None:
     mode, options = save
     file = io.BytesIO()
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
     try:
-        _picture(mode).save(file, format, **options)
+        _picture(mode).save(file, format, exif=exif.tobytes(), **options)
     except (OSError, KeyError, ValueError):  # a mode that the format has not
         return None
     return file.getvalue()
@@ -191,13 +194,14 @@ def main() -> None:
     warnings.simplefilter("ignore")
     faulthandler.enable()
     outcomes: collections.Counter[str] = collections.Counter()
-    for data in (
+    damaged_images = (
         itertools.chain.from_iterable(map(every_bit, _animations()))
         if arguments.every_bit
         else images(arguments.format, arguments.count, arguments.seed)
-    ):
+    )
+    for number, data in enumerate(damaged_images):
         try:
-            outcomes[decode(data).format] += 1
+            outcomes[decode(data, exif_orientation=number % 2 == 1).format] += 1
         except ImageError as error:
             outcomes[error.reason] += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

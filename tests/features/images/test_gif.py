@@ -59,7 +59,7 @@ def test_frames_of_several_sizes_and_places(frames: list[bytes], shape: tuple[in
 
 
 def test_the_header_may_give_a_smaller_or_a_larger_canvas() -> None:
-    for width, height in ((1, 1), (40, 70), (640, 480)):
+    for width, height in ((0, 0), (1, 1), (40, 70), (640, 480), (65_535, 65_535)):
         assert_same_as_tensorflow(gif(frame(0, 33, 64), width=width, height=height), "gif")
 
 
@@ -73,7 +73,6 @@ def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:
     large = bytearray(frame(0, 64, 48))
     large[5:9] = struct.pack("<HH", 12_000, 12_000)
     assert reason(gif(bytes(large))) == "truncated"
-    assert reason(gif(frame(0, 64, 48), width=60_000, height=60_000)) == "too_large"
     elsewhere = bytearray(frame(1, 64, 48))
     elsewhere[5:9] = struct.pack("<HH", 60_000, 60_000)
     assert reason(gif(frame(0, 64, 48), bytes(elsewhere))) == "too_large"
