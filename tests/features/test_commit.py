@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from features import store as feature_store
 from features.commit import Chunk, Rejected, StalePlan, commit_chunk, rejected_rows
 from features.locations import features_path, rejected_path
-from features.parts import Part, write_part
+from features.parts import Part, read_decodings, write_part
 from features.table import FeatureTable
 from tests.tables import make_rows, make_table
 
@@ -162,3 +162,21 @@ def test_a_chunk_of_nothing_but_rejections_moves_the_table_on(tmp_path: Path):
     newest = feature_store.open(tmp_path)
     assert newest.version == table.version + 1
     assert rejected_rows(newest).to_pylist()[0]["size"] == 12
+
+
+def test_a_rewritten_part_keeps_the_decoding_of_the_runs_that_it_still_holds(tmp_path: Path):
+    table = table_of(tmp_path)
+    batches = [
+        make_rows(table.facts, features(2), ["a"] * 2, prefix=run_id, run_id=run_id)
+        for run_id in ("run-2", "run-3")
+    ]
+    part = write_part(
+        features_path(tmp_path, table.name), batches, table.facts.schema, {"run-2": 1, "run-3": 2}
+    )
+    version = commit_chunk(tmp_path, table.name, Chunk("run-3", 1, table.version), [part], [], {})
+    assert feature_store.open(tmp_path).decodings() == {2: 2, 1: 2, 0: 4}
+    gone = frozenset({"/images/run-2-0.png", "/images/run-2-1.png", "/images/run-3-0.png"})
+    commit_chunk(tmp_path, table.name, Chunk("run-4", 1, version, gone), [], [], {})
+    newest = feature_store.open(tmp_path)
+    assert newest.decodings() == {2: 1, 0: 4}
+    assert sorted(map(str, map(read_decodings, newest.paths))) == ["{'run-3': 2}", "{}"]
