@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     except BottleneckError as error:
         if arguments.debug:
             raise
-        print(f"bottlenecks {arguments.command}: {printable(error)}", file=sys.stderr)
+        message = _with_store(printable(error), arguments)
+        print(f"bottlenecks {arguments.command}: {message}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
@@ -183,6 +185,16 @@ def _add_command(
 def _show(text: str) -> None:
     """Print lines for people; no name in them can reach the terminal as a command."""
     print(printable(text, keep="\n"), flush=True)
+
+
+def _with_store(message: str, arguments: argparse.Namespace) -> str:
+    """The same message with the store and the table that were given in each command that it tells to run."""
+    from pipelines.report import make_command
+
+    def complete(command: re.Match[str]) -> str:
+        return f"`{make_command(command[1], arguments.store, arguments.features)}`"
+
+    return re.sub(r"`make ([a-z-]+)`", complete, message)
 
 
 def _refuse_empty(arguments: argparse.Namespace) -> None:

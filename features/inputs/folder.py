@@ -195,30 +195,33 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
 def _labelled(folder: str, classes: str | None, walk: Walk) -> list[ImageRef]:
     """The images in the folders of the classes, or those in `folder` itself where there are none."""
     images = walk.images(folder)
-    below = {image: _folders_above(image.uri, folder) for image in images}
-    beside = [image for image, above in below.items() if not above]
-    if len(beside) == len(images):
+    paths = [_folders_above(image.uri, folder) for image in images]
+    beside = sum(not path for path in paths)
+    if beside == len(images):
         return images
     if beside:
-        walk.ignored += len(beside)
+        walk.ignored += beside
         walk.notices.append(
-            f"left out {counted(len(beside), 'image')} beside the classes' folders in {printable(folder)}"
+            f"left out {counted(beside, 'image')} beside the classes' folders in {printable(folder)}"
         )
-        below = {image: above for image, above in below.items() if above}
     if classes is None:
-        _refuse_unclear(folder, below.values())
-    full = {above[0] for above in below.values()}
+        _refuse_unclear(folder, filter(None, paths))
+    full = {path[0] for path in paths if path}
     full |= {name for path in walk.left_out for name in _folders_above(path, folder)[:1]}
     empty = [entry.name for entry in walk.entries(folder) if is_folder(entry) and entry.name not in full]
     if empty:
         walk.notices.append(f"no images in {some(empty)} (in {printable(folder)})")
     place = -1 if classes == "deepest" else 0
-    return [image._replace(labels=(above[place],)) for image, above in below.items()]
+    return [
+        ImageRef(image.uri, (path[place],), None, image.size, image.modified_at)
+        for image, path in zip(images, paths, strict=True)
+        if path
+    ]
 
 
 def _folders_above(path: str, folder: str) -> Sequence[str]:
     """Names of the folders between `folder` and a file somewhere below it, from the top."""
-    return path[len(os.path.join(folder, "")) :].split(os.sep)[:-1]
+    return path[len(folder) + (not folder.endswith(os.sep)) :].split(os.sep)[:-1]
 
 
 def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:

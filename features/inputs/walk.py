@@ -70,11 +70,9 @@ class Walk:
             return
         for entry in self.entries(folder):
             if is_folder(entry):
-                found = False
-                for image in self._images(entry.path, _real(entry, real), (*above, real)):
-                    found = True
-                    yield image
-                if found or not is_image_name(entry.name):
+                below = list(self._images(entry.path, _real(entry, real), (*above, real)))
+                yield from below
+                if below or not is_image_name(entry.name):
                     continue
             # A folder with an image's name and no images in it counts as an image that can't be read.
             if not is_image_name(entry.name):

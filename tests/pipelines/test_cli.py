@@ -174,6 +174,17 @@ def test_hints_repeat_the_store_and_the_table(store: Path, tmp_path: Path, capfd
     assert f"next: make predict IMAGES=… STORE='{named}' FEATURES=mine\n" in capfd.readouterr().out
 
 
+def test_errors_that_name_a_command_repeat_the_store_and_the_table(
+    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["train-head", "--store", str(tmp_path), "--features", "mine"]) == 1
+    assert f"run `make extract STORE={tmp_path} FEATURES=mine` first" in capfd.readouterr().err
+    shutil.copytree(store / "features", tmp_path / "features")
+    shutil.copytree(store / "rejected", tmp_path / "rejected")
+    assert main(["predict", "--store", str(tmp_path), "--images", str(photos)]) == 1
+    assert f"run `make train-head STORE={tmp_path}` first" in capfd.readouterr().err
+
+
 def test_predict_takes_lists_of_paths(
     store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -250,10 +261,10 @@ def test_splits_and_classes_are_flags(tmp_path: Path, capfd: pytest.CaptureFixtu
         (["extract", "--weights", "/no/such.h5"], "there is no weights file /no/such.h5"),
         (["extract", "--views", "2"], "VIEWS=2"),
         (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag"),
-        (["train-head"], "run `make extract` first"),
+        (["train-head"], "run `make extract STORE="),
         (["predict", "--images", "/no/such/folder"], "IMAGES=/no/such/folder"),
         (["predict", "--images", "gs://bucket/x"], "gs://bucket/x is remote, which is not supported yet"),
-        (["info"], "run `make extract` first"),
+        (["info"], "run `make extract STORE="),
     ],
 )
 def test_wrong_input_gets_one_sentence(
