@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,15 +25,16 @@ from features import store as feature_store
 from features.commit import Chunk, StalePlan, commit_chunk, rejected_rows
 from features.engines import choose_engine
 from features.errors import BottleneckError
-from features.graphs import find_graph, weights_sha256
+from features.graphs import find_graph
 from features.inputs import Listing, list_images
 from features.inputs.reference import ImageRef
-from features.locations import local_path, store_path
+from features.locations import store_path
 from features.recipe import FeatureRecipe, parse_layers
 from features.schema import TableFacts
 from features.table import FeatureTable
 from features.text import counted, printable, some
 from features.weights import UNTRAINED, find_weights
+from pipelines.agreement import check_same, with_reading_of
 from pipelines.options import LOCAL_RUNNER, ExtractOptions
 from pipelines.planning import Conflicts, Plan, find_conflicts, make_plan
 from pipelines.screen import Screen, new_run_id
@@ -118,7 +118,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
 
         make_pipeline(options.runner, list(options.beam_args))  # faults in them are told before any work
     table = _existing(store, options.features)
-    options = _with_reading_of(table, options)
+    options = with_reading_of(table, options)
     listing = list_images(
         table.source if table and options.data == "auto" else options.data,
         splits=options.splits,
@@ -129,7 +129,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     # A table that holds no features binds nobody: what it is made with is decided anew.
     unsettled = table is None or not table.has_rows
     if table is not None and not unsettled:
-        _check_same(table, options, listing.source)
+        check_same(table, options, listing.source)
     if table is None or (
         unsettled and (table.source != listing.source or _plan(options, listing, table).todo)
     ):
@@ -157,19 +157,6 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
 
 def _plan(options: ExtractOptions, listing: Listing, table: FeatureTable) -> Plan:
     return make_plan(listing.images, table, retry_rejected=options.retry_rejected)
-
-
-def _with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
-    """The options with how folders are read as the table was made, where that was not given."""
-    if (
-        table is None
-        or options.data not in ("auto", table.source)
-        and local_path(options.data) != table.source
-    ):
-        return options
-    return options._replace(
-        splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
-    )
 
 
 def _refuse_missing(listing: Listing, screen: Screen) -> None:
@@ -264,45 +251,6 @@ def _begin_importing_beam() -> None:
             importlib.import_module("pipelines.extraction")
 
     threading.Thread(target=import_quietly, daemon=True).start()
-
-
-def _check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
-    """Refuse a run that would put other features into the table than it holds."""
-    differences: dict[str, tuple[object, object]] = {}
-    if source != table.source:
-        differences["DATA"] = (table.source, source)
-    asked = options.layers != ExtractOptions().layers  # the default stands for whatever the table has
-    if asked and not set(parse_layers(options.layers)) <= set(table.layers):
-        differences["LAYERS"] = (",".join(table.layers), options.layers)
-    if options.precision not in ("auto", table.recipe.precision):
-        differences["PRECISION"] = (table.recipe.precision, options.precision)
-    if options.exif_orientation not in (None, table.recipe.exif_orientation):
-        differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
-    if options.splits and options.splits != dict(table.facts.splits):
-        differences["--splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
-    if options.classes not in (None, table.facts.classes):
-        differences["--classes"] = (table.facts.classes or "not given", options.classes)
-    if options.weights not in ("auto", table.facts.weights):
-        found = find_weights(options.weights)
-        sha256 = weights_sha256(found)
-        if sha256 != table.recipe.weights_sha256:
-            differences["WEIGHTS"] = (
-                f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
-                f"{found.name} (sha256 {sha256[:12]}…)",
-            )
-    if differences:
-        told = "; ".join(
-            f"{name} was {printable(was)} and is now {printable(now)}"
-            for name, (was, now) in differences.items()
-        )
-        raise BottleneckError(
-            f"table {table.name!r} was made another way: {told}. "
-            f"Name a new table with FEATURES=NAME to keep both"
-        )
-
-
-def _splits_text(splits: Mapping[str, str]) -> str:
-    return ",".join(f"{folder}={split}" for folder, split in splits.items()) or "not given"
 
 
 def _extract_chunks(

@@ -1,0 +1,73 @@
+"""What a run asks for against what the table was made with: a table never holds features made in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from features.errors import BottleneckError
+from features.graphs import weights_sha256
+from features.locations import local_path
+from features.recipe import parse_layers
+from features.table import FeatureTable
+from features.text import printable
+from features.weights import find_weights
+from pipelines.options import ExtractOptions
+
+
+def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
+    """The options with how folders are read as the table was made, where that was not given."""
+    if (
+        table is None
+        or options.data not in ("auto", table.source)
+        and local_path(options.data) != table.source
+    ):
+        return options
+    return options._replace(
+        splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
+    )
+
+
+def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
+    """Refuse a run that would put other features into the table than it holds.
+
+    Args:
+        source: the input that is asked for, as its listing names it.
+
+    Raises:
+        BottleneckError: for any difference; the message names each.
+    """
+    differences: dict[str, tuple[object, object]] = {}
+    if source != table.source:
+        differences["DATA"] = (table.source, source)
+    asked = options.layers != ExtractOptions().layers  # the default stands for whatever the table has
+    if asked and not set(parse_layers(options.layers)) <= set(table.layers):
+        differences["LAYERS"] = (",".join(table.layers), options.layers)
+    if options.precision not in ("auto", table.recipe.precision):
+        differences["PRECISION"] = (table.recipe.precision, options.precision)
+    if options.exif_orientation not in (None, table.recipe.exif_orientation):
+        differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
+    if options.splits and options.splits != dict(table.facts.splits):
+        differences["--splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
+    if options.classes not in (None, table.facts.classes):
+        differences["--classes"] = (table.facts.classes or "not given", options.classes)
+    if options.weights not in ("auto", table.facts.weights):
+        found = find_weights(options.weights)
+        sha256 = weights_sha256(found)
+        if sha256 != table.recipe.weights_sha256:
+            differences["WEIGHTS"] = (
+                f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
+                f"{found.name} (sha256 {sha256[:12]}…)",
+            )
+    if differences:
+        told = "; ".join(
+            f"{name} was {printable(was)} and is now {printable(now)}"
+            for name, (was, now) in differences.items()
+        )
+        raise BottleneckError(
+            f"table {table.name!r} was made another way: {told}. "
+            f"Name a new table with FEATURES=NAME to keep both"
+        )
+
+
+def _splits_text(splits: Mapping[str, str]) -> str:
+    return ",".join(f"{folder}={split}" for folder, split in splits.items()) or "not given"
