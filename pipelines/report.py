@@ -129,14 +129,16 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     recipe = table.recipe
     rows = table.metadata(["labels", "split"])
     rejected = len(rejected_rows(table))
-    yield f"{table.name}  (version {table.version}, {len(rows):,} rows, {rejected:,} rejected images)"
+    counts = f"{counted(len(rows), 'row')}, {counted(rejected, 'rejected image')}"
+    yield f"{table.name}  (version {table.version}, {counts})"
     yield f"  data      {printable(table.source)}"
     yield f"  recipe    {_recipe_text(recipe)}"
     if recipe.exif_orientation:
         yield "            photos turned as their EXIF data say"
     decodings = table.decodings()
     if decodings:
-        yield "  decoding  " + ", ".join(f"{number} ({count:,} rows)" for number, count in decodings.items())
+        numbers = (f"{number} ({counted(count, 'row')})" for number, count in decodings.items())
+        yield f"  decoding  {', '.join(numbers)}"
     if min(decodings, default=DECODING) < DECODING:
         yield f"            some kinds of images are read otherwise since number {DECODING}"
     for layer in table.layers:
