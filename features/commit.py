@@ -23,6 +23,7 @@ from deltalake.transaction import RemoveAction
 
 from features import store as feature_store
 from features.locations import rejected_path
+from features.log import part_paths, read_parts
 from features.parts import Part, read_decodings, write_part
 from features.schema import REJECTED_SCHEMA
 from features.table import REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
@@ -66,7 +67,7 @@ class Chunk(NamedTuple):
 def rejected_rows(table: FeatureTable) -> pa.Table:
     """The images rejected as of this version of the features, in `REJECTED_SCHEMA`."""
     path = rejected_path(table.store, table.name)
-    return _in_schema(DeltaTable(path, version=table.rejected_version).to_pyarrow_table())
+    return read_parts(part_paths(DeltaTable(path, version=table.rejected_version), path), REJECTED_SCHEMA)
 
 
 def commit_chunk(
@@ -169,7 +170,3 @@ def _without_uris(rows: pa.Table, uris: frozenset[str]) -> pa.Table:
     if not uris:
         return rows
     return rows.filter(pc.invert(pc.is_in(rows.column("uri"), pa.array(uris, pa.string()))))
-
-
-def _in_schema(rows: pa.Table) -> pa.Table:
-    return rows.select(REJECTED_SCHEMA.names).cast(REJECTED_SCHEMA)

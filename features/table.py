@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 
 from features.errors import BottleneckError
 from features.locations import features_path
+from features.log import part_paths, read_parts
 from features.parts import list_values, read_decodings
 from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, parse_layers
 from features.schema import IMAGE_COLUMNS, TableFacts
@@ -104,9 +105,7 @@ class FeatureTable:
     @cached_property
     def paths(self) -> list[str]:
         """The Parquet files that make up this version, in an order that depends on nothing else."""
-        names = pa.table(self.delta.get_add_actions(flatten=True)).column("path").to_pylist()
-        folder = features_path(self.store, self.name)
-        return [str(folder / name) for name in sorted(names)]
+        return part_paths(self.delta, features_path(self.store, self.name))
 
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Everything stored of the images but their features, one row an image and view.
@@ -114,11 +113,8 @@ class FeatureTable:
         Args:
             columns: some of `features.schema.IMAGE_COLUMNS`; all of them by default.
         """
-        names = list(columns or IMAGE_COLUMNS)
-        schema = pa.schema([self.facts.schema.field(name) for name in names])
-        with ThreadPoolExecutor(_READERS) as pool:
-            tables = pool.map(lambda path: pq.ParquetFile(path).read(names, use_threads=False), self.paths)
-            return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
+        schema = pa.schema([self.facts.schema.field(name) for name in columns or IMAGE_COLUMNS])
+        return read_parts(self.paths, schema)
 
     def decodings(self) -> dict[int, int]:
         """How many rows were read by each decoding (`features.images.DECODING`), the newest first."""
