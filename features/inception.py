@@ -11,6 +11,7 @@ Don't use it to fill a table from thousands of images: the pipeline does that, i
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import threading
@@ -26,7 +27,7 @@ import numpy as np
 from features.engines import choose_engine, load_engine
 from features.errors import BottleneckError
 from features.graphs import find_graph
-from features.images import ImageError, read_image, read_pixels
+from features.images import ImageError, image_bytes, read_pixels
 from features.processor import usable_cores
 from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
 from features.weights import find_weights
@@ -215,10 +216,12 @@ class InceptionV3:
     def _prepare(self, image: _Image, out: np.ndarray) -> Extracted:
         """Read, hash, decode and resize one image into `out`, float32 (299, 299, 3)."""
         started = time.perf_counter()
-        data = image if isinstance(image, bytes) else read_image(str(image))
-        image_id = hashlib.sha256(data).hexdigest()
-        read = time.perf_counter()
-        width, height, format = read_pixels(data, out, exif_orientation=self.recipe.exif_orientation)
+        source: contextlib.AbstractContextManager[bytes]
+        source = contextlib.nullcontext(image) if isinstance(image, bytes) else image_bytes(str(image))
+        with source as data:
+            image_id = hashlib.sha256(data).hexdigest()
+            read = time.perf_counter()
+            width, height, format = read_pixels(data, out, exif_orientation=self.recipe.exif_orientation)
         self._count(read=read - started, decode=time.perf_counter() - read)
         return Extracted(image_id, width, height, format, ())
 

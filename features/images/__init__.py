@@ -1,6 +1,6 @@
 """From a file's bytes to pixels, as `keras.utils.image_dataset_from_directory` would give them.
 
-Use `read_image` and `read_pixels` (or `decode` and `resize`) wherever an image is turned into the network's
+Use `image_bytes` and `read_pixels` (or `decode` and `resize`) wherever an image is turned into the network's
 input: they need no TensorFlow, let go of Python's global lock while they work, and are safe to call from many
 threads.
 
@@ -29,7 +29,7 @@ knows (32-bit and signed integers, floats), is rejected as `unsupported`, never 
 
 from features.images.decoding import DECODING, Decoded, decode, read_pixels
 from features.images.errors import REASONS, REMEDIES, ImageError
-from features.images.files import MAX_BYTES, read_image
+from features.images.files import MAX_BYTES, image_bytes, read_image
 from features.images.limits import MAX_PIXELS
 from features.images.resizing import resize
 
@@ -42,6 +42,7 @@ __all__ = [
     "Decoded",
     "ImageError",
     "decode",
+    "image_bytes",
     "read_image",
     "read_pixels",
     "resize",

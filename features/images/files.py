@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import threading
+from collections.abc import Iterator
 
 from features.images.errors import ImageError
 
+#: Files of more bytes are in memory one at a time.
+LARGE_FILE = 2**26
+_large_files = threading.Lock()
+
 #: No photo within `limits.MAX_PIXELS` needs more: 16-bit RGB without compression is 6 bytes a pixel.
 MAX_BYTES = 2**30
+
+
+@contextlib.contextmanager
+def image_bytes(uri: str) -> Iterator[bytes]:
+    """The bytes of the file at `uri` for as long as they are needed; large files one at a time in a process.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    try:
+        large = os.stat(uri).st_size > LARGE_FILE
+    except (OSError, ValueError):  # reading it will tell
+        large = False
+    with _large_files if large else contextlib.nullcontext():
+        yield read_image(uri)
 
 
 def read_image(uri: str) -> bytes:
