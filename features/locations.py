@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from features.errors import BottleneckError
 from features.text import printable
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: Not by urlsplit, which would cut a path at # and ?.
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?(/.*)|(/(?!/).*))", re.IGNORECASE | re.DOTALL)
 
 
 def is_remote(name: str) -> bool:
     """Whether `name` is a URL of something that is not a file of this machine."""
-    scheme = _SCHEME.match(name)
-    return scheme is not None and (
-        scheme[1].lower() != "file" or urlsplit(name).netloc not in ("", "localhost")
-    )
+    return _SCHEME.match(name) is not None and not _FILE_URL.match(name)
 
 
 def local_path(name: str | Path) -> str:
@@ -33,8 +32,8 @@ def local_path(name: str | Path) -> str:
             f"{printable(text)} is remote, which is not supported yet: "
             "give a local path, or copy it here first"
         )
-    if text.lower().startswith("file:/"):
-        text = unquote(urlsplit(text).path, errors="surrogateescape")
+    if url := _FILE_URL.match(text):
+        text = unquote(url[1] or url[2], errors="surrogateescape")
     return os.path.abspath(os.path.expanduser(text))
 
 

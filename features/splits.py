@@ -18,8 +18,8 @@ SPLITS = ("train", "validation", "test")
 TRAIN_AND_VALIDATION = "train+validation"
 
 _NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
 #: Names that need no comment.
@@ -81,7 +81,8 @@ def given_splits(found: Collection[str]) -> tuple[dict[str, str | None], list[st
 
 def parse_split(name: str) -> str | None:
     """The split that people mean by `name` (`Train`, `valid`, `training_set`, `seg_test`, …), or None."""
-    words = [word for word in re.split(r"[\s_.-]+", name.strip().lower()) if word not in _FILLERS]
+    words = [re.sub(r"\d+$", "", word) for word in re.split(r"[\s_.-]+", name.strip().lower())]
+    words = [word for word in words if word and word not in _FILLERS]
     return _NAMES.get(words[0].removesuffix("set")) if len(words) == 1 else None
 
 

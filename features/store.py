@@ -15,6 +15,7 @@ from features.errors import BottleneckError
 from features.locations import features_path, rejected_path, store_path
 from features.schema import REJECTED_SCHEMA, TableFacts
 from features.table import FACTS_KEY, FeatureTable
+from features.text import printable
 
 #: Delta would forget versions, and with them the run log, after 30 days.
 _KEEP_EVERYTHING = {
@@ -70,12 +71,16 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         BottleneckError: for a name that is not a plain folder name.
     """
     store = store_path(store)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", features):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,127}", features):
         raise BottleneckError(
-            f"{features!r} can't name a table: use letters, digits, '_', '-' and '.', a letter or digit first"
+            f"{features!r} can't name a table: use up to 128 letters, digits, '_', '-' and '.', a letter or "
+            "digit first"
         )
-    if re.search(r"%[0-9A-Fa-f]{2}|[\[\]]", str(store)):
-        raise BottleneckError(f"STORE={store}: Delta Lake can't keep a table under a path with %, [ or ]")
+    if re.search(r"%[0-9A-Fa-f]{2}|[\[\]\x00-\x1f]", str(store)):
+        raise BottleneckError(
+            f"STORE={printable(store)}: Delta Lake can't keep a table under a path with %, [, ] or control "
+            "characters"
+        )
     # Rejections first: whoever finds the features finds both.
     DeltaTable.create(
         rejected_path(store, features),

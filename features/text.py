@@ -12,6 +12,8 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 
 #: Examples shown of a long list.
 _SHOWN = 3
+#: Characters shown of one of them; a path should fit.
+_LONGEST = 300
 
 
 def printable(text: object, *, keep: Collection[str] = ()) -> str:
@@ -28,9 +30,13 @@ def printable(text: object, *, keep: Collection[str] = ()) -> str:
 
 def some(names: Iterable[object], *, quote: bool = False, shown: int = _SHOWN) -> str:
     """The first few of `names`, printable, and how many more there are: `a, b, c and 4 more`."""
-    texts = [f"'{printable(name)}'" if quote else printable(name) for name in names]
+    texts = [f"'{_short(printable(name))}'" if quote else _short(printable(name)) for name in names]
     more = f" and {len(texts) - shown:,} more" if len(texts) > shown else ""
     return ", ".join(texts[:shown]) + more
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

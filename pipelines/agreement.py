@@ -8,6 +8,7 @@ from features.errors import BottleneckError
 from features.graphs import weights_sha256
 from features.locations import local_path
 from features.recipe import parse_layers
+from features.splits import parse_split
 from features.table import FeatureTable
 from features.text import printable
 from features.weights import find_weights
@@ -15,12 +16,13 @@ from pipelines.options import ExtractOptions
 
 
 def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
-    """The options with how folders are read as the table was made, where that was not given."""
-    if (
-        table is None
-        or options.data not in ("auto", table.source)
-        and local_path(options.data) != table.source
-    ):
+    """The options with how folders are read as the table was made, where that was not given.
+
+    A table that holds no features says nothing of it.
+    """
+    if table is None or not table.has_rows:
+        return options
+    if options.data not in ("auto", table.source) and local_path(options.data) != table.source:
         return options
     return options._replace(
         splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
@@ -46,9 +48,9 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
         differences["PRECISION"] = (table.recipe.precision, options.precision)
     if options.exif_orientation not in (None, table.recipe.exif_orientation):
         differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
-    if options.splits and options.splits != dict(table.facts.splits):
+    if options.splits and not _same_splits(options.splits, dict(table.facts.splits)):
         differences["--splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
-    if options.classes not in (None, table.facts.classes):
+    if options.classes not in (None, table.facts.classes or "top"):
         differences["--classes"] = (table.facts.classes or "not given", options.classes)
     if options.weights not in ("auto", table.facts.weights):
         found = find_weights(options.weights)
@@ -67,6 +69,11 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
             f"table {table.name!r} was made another way: {told}. "
             f"Name a new table with FEATURES=NAME to keep both"
         )
+
+
+def _same_splits(given: Mapping[str, str], of_table: Mapping[str, str]) -> bool:
+    """Whether the folders are read alike; a table of which nothing was said took those named like splits."""
+    return given == of_table if of_table else all(parse_split(name) == split for name, split in given.items())
 
 
 def _splits_text(splits: Mapping[str, str]) -> str:

@@ -46,6 +46,14 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if arguments.debug:
+            raise
+        print(
+            f"bottlenecks {arguments.command}: {printable(error)} (--debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         if arguments.debug:
             raise
@@ -138,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = add("train-head", "train and test a head from stored features", _train_head)
     train.add_argument(
-        "--seed", type=int, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
+        "--seed", type=_seed, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
     )
     train.add_argument(
         "--min-images",
@@ -218,6 +226,12 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
     return share
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -59,6 +59,7 @@ class Summary(NamedTuple):
         seen: images of the input: `stored + rejected + unsettled`.
         stored, rejected: of these, in the feature table and in the rejected table.
         unsettled: images that changed while the run went on.
+        away: of the stored, images whose files are not there now.
         left_out: images whose names are not UTF-8, which are not among those seen.
         new, new_rejected: rows that this run wrote.
         precisions: what their features were really computed in, on whatever machines.
@@ -75,6 +76,7 @@ class Summary(NamedTuple):
     stored: int
     rejected: int
     unsettled: int
+    away: int
     left_out: int
     new: int
     new_rejected: int
@@ -140,7 +142,10 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     plan = _plan(options, listing, table)
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
     changed = f", {len(plan.replaced):,} of them changed or tried again" if plan.replaced else ""
-    screen.say(f"{counted(len(listing.images), 'image')}{ignored}; {len(plan.todo):,} to extract{changed}")
+    labels = sorted({label for image in listing.images for label in image.labels})
+    classes = f" of {counted(len(labels), 'class', 'classes')} ({some(labels)})" if labels else ""
+    images = counted(len(listing.images), "image")
+    screen.say(f"{images}{classes}{ignored}; {len(plan.todo):,} to extract{changed}")
     removed = len(plan.gone) if options.remove_gone or unsettled else 0
     if removed:
         _remove(table, plan, run_id)
@@ -328,6 +333,7 @@ def _summarize(
         stored=plan.stored,
         rejected=plan.rejected,
         unsettled=len(plan.todo),
+        away=plan.away,
         left_out=listing.left_out,
         new=new,
         new_rejected=_rows_of_run(rejected, run_id),

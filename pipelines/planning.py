@@ -26,6 +26,8 @@ class Plan(NamedTuple):
         stored, rejected: how many listed images the tables hold, unchanged.
         gone: uris of images with rows, in either table, that are no longer listed.
         gone_stored: how many of these have features.
+        away: listed images with features whose files are not there now: they keep their rows, and count as
+            stored.
     """
 
     version: int
@@ -35,12 +37,14 @@ class Plan(NamedTuple):
     rejected: int
     gone: frozenset[str]
     gone_stored: int
+    away: int
 
 
 def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bool = False) -> Plan:
     """Compare the listing with what is stored, by size and time of change: no image is read.
 
-    An image is extracted again when its file, its labels or its given split changed.
+    An image is extracted again when its file, its labels or its given split changed. One whose file is not
+    there now keeps its row: the disk may not be mounted.
 
     Args:
         retry_rejected: try rejected images again though they did not change.
@@ -50,12 +54,14 @@ def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bo
     rejected: set[str] = set()
     changed: set[str] = set()
     gone: set[str] = set()
+    away = 0
     for uri, facts in _stored(table):
         image = listed.get(uri)
         if image is None:
             gone.add(uri)
         else:
-            (stored if _unchanged(image, facts) else changed).add(image.uri)
+            away += image.size is None
+            (stored if image.size is None or _unchanged(image, facts) else changed).add(image.uri)
     gone_stored = len(gone)
     for uri, size, modified_at in _rejected(table):
         image = listed.get(uri)
@@ -66,7 +72,14 @@ def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bo
             (rejected if same else changed).add(image.uri)
     todo = [image for image in images if image.uri not in stored and image.uri not in rejected]
     return Plan(
-        table.version, todo, frozenset(changed), len(stored), len(rejected), frozenset(gone), gone_stored
+        version=table.version,
+        todo=todo,
+        replaced=frozenset(changed),
+        stored=len(stored),
+        rejected=len(rejected),
+        gone=frozenset(gone),
+        gone_stored=gone_stored,
+        away=away,
     )
 
 

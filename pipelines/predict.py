@@ -66,6 +66,12 @@ def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen
             write(table)
     where = f", written to {options.output}" if options.output else ""
     left_out = f", {listing.left_out:,} left out" if listing.left_out else ""
+    if rejected == len(uris):
+        raise BottleneckError(
+            f"none of the {counted(len(uris), 'image')} of IMAGES={printable(options.images)} could be "
+            "labelled: the "
+            f"column 'rejected' of the output{where} says why"
+        )
     screen.say(
         f"{counted(len(uris) - rejected, 'image')} labelled by head {saved.facts['id']}, "
         f"{rejected:,} rejected{left_out}{where}"
@@ -141,7 +147,9 @@ def _label(block: _Block, saved: SavedHead) -> pa.Table:
 
 
 def _check_output(output: Path | None) -> None:
-    if output is not None and output.suffix not in (".csv", ".parquet"):
+    if output is not None and output.is_dir():
+        raise BottleneckError(f"--output {output}: this is a folder, expected the name of a file")
+    if output is not None and output.suffix.lower() not in (".csv", ".parquet"):
         raise BottleneckError(f"--output {output}: expected a name that ends in .csv or .parquet")
     if output is not None and not output.absolute().parent.is_dir():
         raise BottleneckError(f"--output {output}: there is no folder {output.absolute().parent}")
@@ -170,7 +178,7 @@ def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
         if on_terminal:
             table = _printable(table)
         if writer is None:
-            parquet = output is not None and output.suffix == ".parquet"
+            parquet = output is not None and output.suffix.lower() == ".parquet"
             kind = pq.ParquetWriter if parquet else pyarrow.csv.CSVWriter
             writer = kind(half or sys.stdout.buffer, table.schema)
         writer.write_table(table)

@@ -33,6 +33,9 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     lines = [
         f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
     ]
+    if summary.away:
+        files = counted(summary.away, "stored image has no file now", "stored images have no file now")
+        lines.append(f"{files}, where the input says it is: the rows stay")
     if summary.left_out:
         lines.append(f"{counted(summary.left_out, 'more image')} left out: the name is not valid UTF-8")
     for reason, count in summary.reasons.items():

@@ -22,6 +22,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _HEADER_END = 33
+#: PNG_USER_WIDTH_MAX and PNG_USER_HEIGHT_MAX, as libpng is built.
+_LONGEST_SIDE = 1_000_000
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 #: Bytes that one byte of a deflate stream can stand for: https://zlib.net/zlib_tech.html
 _DEFLATE_RATIO = 1032
@@ -43,6 +45,10 @@ def open_png(data: bytes) -> OpenedImage:
         raise ImageError("truncated", "the image ends within its header")
     width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
     check_size(width, height)
+    if max(width, height) > _LONGEST_SIDE:
+        raise ImageError(
+            "unsupported", f"a PNG of {width:,} × {height:,} pixels: libpng reads {_LONGEST_SIDE:,} a side"
+        )
     chunks = list(_chunks(data))
     if chunks[0].kind != b"IHDR" or chunks[0].end != _HEADER_END:
         raise ImageError("corrupt", "the PNG does not begin with its header")

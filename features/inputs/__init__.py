@@ -69,7 +69,8 @@ def _list(data: str, splits: Mapping[str, str], classes: str | None, labelled: b
         raise BottleneckError(f"the path {printable(path)} is not valid UTF-8: rename it") from error
     if os.path.isdir(path):
         return list_folder(path, splits=splits, classes=classes)
-    _refuse_choices(data, splits, classes)
+    if os.path.exists(path):
+        _refuse_choices(data, splits, classes)
     if os.path.isfile(path):
         if path.lower().endswith(_LISTS):
             return list_csv(path, labelled=labelled)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from features.errors import BottleneckError
 from features.inputs.records import Record
 from features.inputs.walk import is_image_name
+from features.splits import parse_split
 from features.text import printable, some
 
 #: Names of columns, each list in the order of preference where several are there.
 PATHS = (
     *(
         "uri",
-        "url",
         "filepath",
         "file_path",
         "path",
@@ -25,14 +25,17 @@ PATHS = (
         "file_name",
         "file",
     ),
-    *("image_file", "image_name", "image", "img", "image_id", "id"),
+    *("image_file", "image_name", "image", "img", "image_id", "id", "url"),
 )
 LABELS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "dx", "tags")
 SPLITS = ("split", "set", "subset")
 
-_KNOWN = (
-    f"paths are known as {', '.join(PATHS)}; labels as {', '.join(LABELS)}; splits as {', '.join(SPLITS)}"
-)
+
+def known_names() -> str:
+    """The names that columns are known by, for messages."""
+    return (
+        f"paths are known as {', '.join(PATHS)}; labels as {', '.join(LABELS)}; splits as {', '.join(SPLITS)}"
+    )
 
 
 class Columns(NamedTuple):
@@ -105,6 +108,8 @@ def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> 
         _refuse_unknown_header(records, where)
         columns = Columns(0, (), None, None)
         _check_cells(records, columns, path)
+        if labelled:
+            _refuse_hidden_columns(records, path)
         return columns
     columns = Columns(
         path=_one_of(PATHS, names, first.cells, where),
@@ -115,10 +120,13 @@ def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> 
     others = len(first.cells) - 1 - (columns.split is not None)
     if labelled and others and not columns.labels:
         raise BottleneckError(
-            f"{where}: no column is known for the labels (found {some(first.cells, shown=8)}): {_KNOWN}; "
+            f"{where}: no column is known for the labels (found {some(first.cells, shown=8)}): "
+            f"{known_names()}; "
             f"rename one, or leave only the column of the paths where there are no labels"
         )
     _check_cells(records, columns, path)
+    if labelled:
+        _refuse_flags(records, columns, where)
     return columns
 
 
@@ -127,7 +135,8 @@ def _one_of(known: Sequence[str], names: list[str], cells: Sequence[str], where:
         if name in names:
             return names.index(name)
     raise BottleneckError(
-        f"{where}: no column is known for the paths (found {some(cells, shown=8)}): {_KNOWN}; rename one"
+        f"{where}: no column is known for the paths (found {some(cells, shown=8)}): {known_names()}; rename "
+        "one"
     )
 
 
@@ -147,7 +156,37 @@ def _refuse_unknown_header(records: list[Record], where: str) -> None:
     first, *others = (record.cells[0] for record in records)
     if not is_image_name(first) and others and all(map(is_image_name, others)):
         raise BottleneckError(
-            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {_KNOWN}; rename them"
+            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {known_names()}; rename "
+            "them"
+        )
+
+
+def _refuse_hidden_columns(records: list[Record], path: str) -> None:
+    """Refuse what would be read as labels in a file without a header, and is something else."""
+    for record in records:
+        names = {_plain(cell) for cell in record.cells}
+        if names & set(PATHS) and names & {*LABELS, *SPLITS} and not any(map(is_image_name, record.cells)):
+            raise BottleneckError(
+                f"{printable(path)}, line {record.line}: a header ({some(record.cells, shown=8)}) that is "
+                "not the "
+                f"first line: remove the lines before it, or this one"
+            )
+    lasts = [record.cells[-1] for record in records if len(record.cells) > 2]
+    if len(lasts) == len(records) > 1 and all(map(parse_split, lasts)):
+        raise BottleneckError(
+            f"{printable(path)}: the last cell of each line names a split ({some(sorted(set(lasts)))}), "
+            "which a file "
+            f"without a header can't give: put a line such as uri,label,split at its top"
+        )
+
+
+def _refuse_flags(records: list[Record], columns: Columns, where: str) -> None:
+    """Refuse several columns of labels that hold nothing but 0 and 1: each stands for a class."""
+    cells = {record.cells[number] for record in records[1:] for number in columns.labels}
+    if len(columns.labels) > 1 and cells and cells <= {"0", "1", "0.0", "1.0", ""}:
+        raise BottleneckError(
+            f"{where}: the columns of labels hold only 0 and 1: give the labels by name, in one column, "
+            "separated by |"
         )
 
 

@@ -8,16 +8,18 @@ understood is said in a notice; what is not understood is an error that names th
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
 from features.errors import BottleneckError
-from features.inputs.columns import Columns, find_columns
+from features.inputs.columns import Columns, find_columns, known_names
 from features.inputs.paths import PathFinder
 from features.inputs.records import Record, read_records, read_text
 from features.inputs.reference import ImageRef, Listing
+from features.inputs.walk import is_image_name
 from features.splits import given_splits, parse_split
 from features.text import counted, printable
 
@@ -52,7 +54,7 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
     finder = PathFinder(os.path.dirname(path))
     rows: dict[str, _Row] = {}
     repeated = 0
-    for row in _rows(records, columns, finder, name):
+    for row in _rows(records, columns, finder, name, labelled):
         first = rows.setdefault(row.image.uri, row)
         if first is row:
             continue
@@ -65,6 +67,7 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
         repeated += 1
     if not rows:
         raise BottleneckError(f"{name} lists no images: expected lines of uri,label")
+    _refuse_header_without_file(records, columns, list(rows.values()), name)
     notices = [_understood(path, separator, columns, finder, list(rows.values()))]
     if repeated:
         notices.append(f"{counted(repeated, 'line repeats', 'lines repeat')} an image, which is taken once")
@@ -73,21 +76,39 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
 
 
 def _lines(path: str) -> list[Record]:
-    lines = enumerate(read_text(path).splitlines(), 1)
+    lines = enumerate(io.StringIO(read_text(path), newline=None), 1)
     return [Record(number, number, (line.strip(),)) for number, line in lines if line.strip()]
 
 
-def _rows(records: list[Record], columns: Columns, finder: PathFinder, name: str) -> Iterator[_Row]:
+def _refuse_header_without_file(records: list[Record], columns: Columns, rows: list[_Row], name: str) -> None:
+    """A first line that is no file and has no image's extension, before lines that are files, is a header."""
+    first = rows[0]
+    suspect = columns.header is None and first.image.size is None and not is_image_name(first.image.uri)
+    if suspect and any(row.image.size is not None for row in rows[1:]):
+        raise BottleneckError(
+            f"{name}, line {first.line}: there is no file '{printable(records[0].cells[0])}', as there is "
+            "for "
+            f"other lines: if this is a header, name its columns as they are known ({known_names()})"
+        )
+
+
+def _rows(
+    records: list[Record], columns: Columns, finder: PathFinder, name: str, labelled: bool
+) -> Iterator[_Row]:
     for record in records if columns.header is None else records[1:]:
         where = f"{name}, line {record.line}"
         uri = record.cells[columns.path]
         if not uri:
             raise BottleneckError(f"{where}: found no path")
+        if not labelled:
+            yield _Row(record.line, finder.find(uri, where), None)
+            continue
         given = columns.split_of(record)
         split = parse_split(given) if given else None
         if given and not split:
             raise BottleneckError(
-                f"{where}: found the split '{printable(given)}', expected train, validation, test or none"
+                f"{where}: found the split '{printable(given)}', expected train, validation, test "
+                f"or an empty cell"
             )
         yield _Row(record.line, finder.find(uri, where)._replace(labels=columns.labels_of(record)), split)
 
@@ -95,7 +116,7 @@ def _rows(records: list[Record], columns: Columns, finder: PathFinder, name: str
 def _with_splits(rows: list[_Row]) -> tuple[list[ImageRef], list[str]]:
     """The images with what their splits count as, and notices."""
     splits = {row.split for row in rows if row.split}
-    if all(row.split for row in rows):
+    if all(row.split for row in rows) or ("train" in splits and len(splits) > 1):
         given, notices = given_splits(splits)
     else:  # the images without a split make up what is missing
         given, notices = {split: split for split in splits}, []

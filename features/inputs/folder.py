@@ -53,7 +53,7 @@ def list_folder(
             classes.
     """
     walk = Walk()
-    found = _named_splits(folder, splits, walk) if splits else _split_folders(folder, walk)
+    found = _named_splits(folder, splits, walk) if splits else _split_folders(folder, classes, walk)
     if found:
         images = _of_splits(
             [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in found], walk
@@ -127,7 +127,7 @@ def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tu
     return [(name, split, _inner(folders[name], split, walk)) for name, split in splits.items()]
 
 
-def _split_folders(folder: str, walk: Walk) -> list[tuple[str, str, str]]:
+def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[str, str, str]]:
     """The folders of the splits as (name, split, path), or nothing when `folder` does not come split.
 
     `train` alone may be a class beside others (`bus`, `car`); with `val` or `test` at its side it is not.
@@ -138,6 +138,8 @@ def _split_folders(folder: str, walk: Walk) -> list[tuple[str, str, str]]:
     others = [entry for entry in folders if not parse_split(entry.name)]
     splits = {split for _, split, _ in parts}
     if others and not ("train" in splits and len(splits) > 1):
+        if classes is None:
+            _refuse_train_beside_others(folder, parts, others)
         return []
     astray = [entry.name for entry in others if walk.images(entry.path)]
     if astray:
@@ -149,17 +151,40 @@ def _split_folders(folder: str, walk: Walk) -> list[tuple[str, str, str]]:
         )
     if parts:
         walk.ignored += len(entries) - len(folders)
+        loose = sum(is_image_name(entry.name) for entry in entries if not is_folder(entry))
+        if loose:
+            walk.notices.append(
+                f"left out {counted(loose, 'image')} beside the folders of the splits in {printable(folder)}"
+            )
     if not all(is_plain_split(name) for name, _, _ in parts):
         taken = ", ".join(f"{printable(name)} as {split}" for name, split, _ in parts)
         walk.notices.append(f"folders taken as splits: {taken}")
     return [(name, split, _inner(path, split, walk)) for name, split, path in parts]
 
 
+def _refuse_train_beside_others(
+    folder: str, parts: list[tuple[str, str, str]], others: list[os.DirEntry[str]]
+) -> None:
+    """Refuse a training part with classes of its own beside folders that are no splits: it is no class."""
+    for name, split, path in parts:
+        inner = {above[0] for image in Walk().images(path) if (above := _folders_above(image.uri, path))}
+        if split == "train" and len(inner) > 1:
+            raise BottleneckError(
+                f"{printable(folder)} has '{printable(name)}' with folders of images in it "
+                f"({some(sorted(inner))}), beside {some((entry.name for entry in others), quote=True)}: say "
+                "which are "
+                f"the splits, with --splits {printable(name)}=train,…, or which are the classes, with "
+                "--classes top"
+            )
+
+
 def _inner(path: str, split: str, walk: Walk) -> str:
-    """The folder of a split, or the one of the same split that is all it holds, as in unpacked archives."""
+    """The folder of a split, or the only one in it where that names the same split, as in archives."""
     entries = walk.entries(path)
-    if len(entries) == 1 and is_folder(entries[0]) and parse_split(entries[0].name) == split:
-        return entries[0].path
+    folders = [entry for entry in entries if is_folder(entry)]
+    images = any(is_image_name(entry.name) for entry in entries if entry not in folders)
+    if len(folders) == 1 and not images and parse_split(folders[0].name) == split:
+        return folders[0].path
     return path
 
 
@@ -167,6 +192,9 @@ def _of_splits(parts: list[_Part], walk: Walk) -> list[ImageRef]:
     """The images of all splits, each with what its split counts as."""
     trained = {label for part in parts if part.split == "train" for label in part.labels()}
     parts = [_without_false_class(part, trained, walk) for part in parts]
+    for part in parts:
+        if part.split != "train" and trained and part.labels() and not part.labels() & trained:
+            walk.notices.append(f"no class of {printable(part.name)} is a class of the training part")
     labelled = {part.split for part in parts if part.labels() or not trained}
     given, notices = given_splits(labelled)
     walk.notices += notices
@@ -232,15 +260,18 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
     """
     below: dict[str, set[str]] = collections.defaultdict(set)
     for path in paths:
-        below[path[0]].add(path[1] if len(path) > 1 else "")
+        below[path[0]].add(path[1].casefold() if len(path) > 1 else "")
     names = collections.Counter(name for within in below.values() for name in within)
-    if "" in names or len(names) < 2 or max(names.values()) < 2:
+    stray = names.pop("", 0)
+    several = sum(count > 1 for count in names.values())
+    if len(names) < 2 or several < (2 if stray else 1):
         return
     tops = sorted(below)
     shared = sorted(name for name, count in names.items() if count > 1)
-    example = ",".join(
-        f"{printable(top)}={split}" for top, split in zip(tops, ("train", "test"), strict=False)
-    )
+    splits = {top: parse_split(top) for top in tops[:2]}
+    first = "test" if "train" in splits.values() else "train"
+    unknown = iter([first, "test"])
+    example = ",".join(f"{printable(top)}={split or next(unknown)}" for top, split in splits.items())
     raise BottleneckError(
         f"{printable(folder)} has folders of folders, and the same names ({some(shared, quote=True)}) "
         f"in several of them ({some(tops, quote=True)}): say which are the classes, with --classes top "

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from features.errors import BottleneckError
 from features.inputs.reference import ImageRef, image_ref
-from features.inputs.walk import is_image_name
+from features.inputs.walk import is_image_name, is_text
 from features.locations import is_remote, local_path
 from features.text import printable, some
 
@@ -42,7 +42,10 @@ class PathFinder:
             raise BottleneckError(
                 f"{where}: {printable(path)} is remote, which is not supported yet; copy the images first"
             )
-        plain = self._absolute(local_path(path) if path.lower().startswith("file:/") else path)
+        path = local_path(path) if path.lower().startswith("file:/") else path
+        plain = self._absolute(path)
+        if not is_text(plain):
+            raise BottleneckError(f"{where}: the path {printable(path)} is not valid UTF-8: rename it")
         found = image_ref(plain, ())
         if found.size is not None or os.path.lexists(plain):
             return found
@@ -91,7 +94,7 @@ def _images_by_stem(folder: str) -> dict[str, list[str]]:
     stems: dict[str, list[str]] = {}
     try:
         names = sorted(os.listdir(folder))
-    except OSError:  # no such folder: the image is missing, which its reference says
+    except (OSError, ValueError):  # no such folder: the image is missing, which its reference says
         return stems
     for name in filter(is_image_name, names):
         stems.setdefault(name.rpartition(".")[0], []).append(name)

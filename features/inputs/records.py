@@ -68,12 +68,19 @@ def read_records(path: str) -> tuple[list[Record], str]:
 def _separator(text: str) -> str:
     """The separator that the first lines have in common: a comma, unless another fits better."""
     lines = [line for line in itertools.islice(io.StringIO(text), _LOOKED_AT) if line.strip()]
-    if not lines:
-        return ","
-    there = [separator for separator in _SEPARATORS if separator in lines[0]]
-    alike = [separator for separator in there if len({line.count(separator) for line in lines}) == 1]
-    everywhere = [separator for separator in there if all(separator in line for line in lines)]
+    cells = {separator: [_cells(line, separator) for line in lines] for separator in _SEPARATORS}
+    there = [separator for separator in _SEPARATORS if lines and cells[separator][0] > 1]
+    alike = [separator for separator in there if len(set(cells[separator])) == 1]
+    everywhere = [separator for separator in there if min(cells[separator]) > 1]
     return [*alike, *everywhere, *there, ","][0]
+
+
+def _cells(line: str, separator: str) -> int:
+    """How many cells a line has; 0 where its quotes do not fit the separator."""
+    try:
+        return len(next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)))
+    except csv.Error as error:
+        return line.count(separator) + 1 if "end of data" in str(error) else 0
 
 
 def _check_lines(record: Record, first: Record, separator: str, path: str) -> None:

@@ -77,7 +77,7 @@ class Walk:
             # A folder with an image's name and no images in it counts as an image that can't be read.
             if not is_image_name(entry.name):
                 self.ignored += 1
-            elif not _is_text(entry.path):
+            elif not is_text(entry.path):
                 self.left_out.append(entry.path)
             else:
                 yield image_ref(entry.path, ())
@@ -91,7 +91,8 @@ def _real(entry: os.DirEntry[str], parent: str) -> str:
     return os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(parent, entry.name)
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """Whether a path is UTF-8."""
     if path.isascii():
         return True
     try:

@@ -106,7 +106,7 @@ def test_an_image_given_twice_alike_is_taken_once(folder: Path) -> None:
         ("uri,labels,split\na.jpg,daisy,train\nb.jpg,rose,holdout\n", "line 3: .*'holdout', expected train"),
         (
             "uri,breed\na.jpg,daisy\n",
-            "line 1: no column is known for the labels .found uri, breed.: paths are known as uri, url, "
+            "line 1: no column is known for the labels .found uri, breed.: paths are known as uri, "
             ".*filename"
             ".*; labels as label, .*dx, tags; splits as split, set, subset; rename one",
         ),
@@ -199,11 +199,12 @@ def test_a_label_that_is_the_name_of_a_column_makes_no_header(folder: Path) -> N
 @pytest.mark.parametrize(("separator", "words"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs")])
 def test_usual_separators(folder: Path, separator: str, words: str) -> None:
     rows = ["uri,label,split", "a.jpg,daisy,train", "b.jpg,rose,test"]
+    bare_rows = ["a.jpg,daisy,yellow", "b.jpg,rose,red"]
     text = "\n".join(row.replace(",", separator) for row in rows)
     assert labels(folder, text) == {"a.jpg": ("daisy",), "b.jpg": ("rose",)}
     assert f"separated by {words}" in notice(folder, text)
-    bare = "\n".join(row.replace(",", separator) for row in rows[1:])
-    assert labels(folder, bare) == {"a.jpg": ("daisy", "train"), "b.jpg": ("rose", "test")}
+    bare = "\n".join(row.replace(",", separator) for row in bare_rows)
+    assert labels(folder, bare) == {"a.jpg": ("daisy", "yellow"), "b.jpg": ("rose", "red")}
 
 
 def test_a_separator_within_cells_does_not_mislead(folder: Path) -> None:
