@@ -268,6 +268,12 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
         return
     tops = sorted(below)
     shared = sorted(name for name, count in names.items() if count > 1)
+    if all(map(parse_split, shared)):
+        raise BottleneckError(
+            f"{printable(folder)} has the splits ({some(shared)}) below the classes ({some(tops)}): put "
+            "them above, as "
+            f"{shared[-1]}/{printable(tops[0])}, or say --classes top to leave them out of account"
+        )
     splits = {top: parse_split(top) for top in tops[:2]}
     first = "test" if "train" in splits.values() else "train"
     unknown = iter([first, "test"])

@@ -278,6 +278,37 @@ def test_wrong_input_gets_one_sentence(
     assert not (tmp_path / "store" / "features").exists()
 
 
+def test_predict_fails_when_it_labels_nothing_and_refuses_a_folder_as_output_before_work(
+    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["train-head", "--store", str(store)]) == 0
+    (tmp_path / "bad.jpg").write_text("no image")
+    capfd.readouterr()
+    assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 1
+    out, err = capfd.readouterr()
+    assert "not_an_image" in out
+    assert f"none of the 1 image of IMAGES={tmp_path} could be labelled: the column 'rejected'" in err
+    (tmp_path / "x.csv").mkdir()
+    arguments = ["--images", str(photos), "--output", str(tmp_path / "x.csv")]
+    assert main(["predict", "--store", str(store), *arguments]) == 1
+    assert "x.csv: this is a folder, expected the name of a file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("store", ["/dev/null", "/dev/null/store"])
+def test_a_store_that_can_not_be_made_gets_a_sentence(
+    photos: Path, store: str, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["extract", "--data", str(photos), "--store", store, *RANDOM]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("bottlenecks extract: ") and "/dev/null" in err and "unexpected" not in err
+
+
+def test_a_negative_seed_is_refused(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["train-head", "--seed", "-1"])
+    assert "'-1' is not a whole number from 0 up" in capfd.readouterr().err
+
+
 def test_an_unknown_flag_is_an_error(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stop:
         main(["info", "--no-such-flag"])

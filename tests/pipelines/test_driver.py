@@ -269,6 +269,44 @@ def test_an_input_of_which_nothing_is_there_is_refused_and_changes_nothing(data:
     assert feature_store.open(store).version == first.table.version
 
 
+def test_files_that_are_away_keep_their_rows(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    listed = csv_of(tmp_path, [f"{path},{path.parent.name}" for path in sorted(data.rglob("*.jpg"))])
+    first = run(listed, store)
+    (data / "daisy").rename(tmp_path / "elsewhere")
+    away = run(listed, store)
+    assert (away.seen, away.stored, away.rejected, away.away, away.new) == (3, 3, 0, 2, 0)
+    assert away.table.version == first.table.version
+    text = summary_text(away, ExtractOptions())
+    assert "2 stored images have no file now, where the input says it is: the rows stay" in text
+    (tmp_path / "elsewhere").rename(data / "daisy")
+    back = run(listed, store)
+    assert (back.stored, back.away, back.new) == (3, 0, 0)
+
+
+def test_a_flag_that_says_how_the_table_was_read_anyway_is_accepted(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    first = run(data, store)
+    assert run(data, store, classes="top").table.version == first.table.version
+    with pytest.raises(BottleneckError, match="--classes was not given and is now deepest"):
+        run(data, store, classes="deepest")
+
+
+def test_how_folders_were_read_for_nothing_is_not_kept(data: Path, tmp_path: Path):
+    store, sites = tmp_path / "store", tmp_path / "sites"
+    for site in ("site_a", "site_b"):
+        for label in ("daisy", "rose"):
+            (sites / site / label).mkdir(parents=True)
+            (sites / site / label / "bad.jpg").write_text("no image")
+    run(sites, store, classes="deepest", max_rejected=1.0)
+    with pytest.raises(BottleneckError, match="--classes deepest"):
+        run(sites, store)
+    photo(1).save(sites / "site_a" / "rose" / "good.jpg")
+    again = run(sites, store, classes="top", max_rejected=1.0)
+    assert again.table.facts.classes == "top"
+    assert again.table.metadata(["labels"]).column("labels").to_pylist() == [["site_a"]]
+
+
 def test_a_run_that_stored_nothing_binds_nobody(data: Path, tmp_path: Path):
     store = tmp_path / "store"
     bad = tmp_path / "bad" / "rose"

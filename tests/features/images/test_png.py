@@ -153,3 +153,10 @@ def test_chunks_that_do_not_matter_may_be_damaged_and_others_may_not() -> None:
         assert reason(data) == "corrupt", name
     assert_same_as_tensorflow(of_chunks(chunks[0], (b"abCd", b"abc"), *chunks[1:]), "png")
     assert reason(of_chunks(*chunks[1:], chunks[0])) in ("corrupt", "too_large")
+
+
+def test_a_side_that_libpng_does_not_read_is_unsupported() -> None:
+    header = (b"IHDR", struct.pack(">IIBBBBB", 1_000_001, 1, 1, 0, 0, 0, 0))
+    data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
+    assert reference(data) is None
+    assert reason(data) == "unsupported"

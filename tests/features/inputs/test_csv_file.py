@@ -303,6 +303,68 @@ def test_where_labels_do_not_matter_any_columns_will_do(folder: Path) -> None:
     assert len(list_csv(str(folder / "list.csv"), labelled=False).images) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a.jpg,daisy,train\nb.jpg,rose,test\n",
+            "the last cell of each line names a split .test, train., which a file",
+        ),
+        (
+            "sep=;\nfilename;label\na.jpg;daisy\n",
+            "line 2: a header .filename, label. that is not the first line",
+        ),
+        ("# exported\nuri,label\na.jpg,daisy\nb.jpg,rose\n", "line 2: a header .uri, label. that is not"),
+        ("a.jpg,daisy\nuri,label\nb.jpg,rose\n", "line 2: a header"),
+        (
+            "name,breed\na,daisy\nb,rose\n",
+            "line 1: there is no file 'name', as there is for other lines: if this is",
+        ),
+        ("uri,label_0,label_1\na.jpg,0,1\nb.jpg,1,0\n", "line 1: the columns of labels hold only 0 and 1"),
+        ("file:///photos/%ff.jpg,rose\n", r"line 1: the path /photos/\\xff.jpg is not valid UTF-8"),
+        (
+            "uri,split\na.jpg,none\n",
+            "found the split 'none', expected train, validation, test or an empty cell",
+        ),
+    ],
+)
+def test_what_would_be_misread_is_refused(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(BottleneckError, match=message):
+        listed(folder, text)
+
+
+def test_a_path_with_a_null_in_it_is_missing_not_an_error(folder: Path) -> None:
+    refs = listed(folder, "uri,label\na.jpg,daisy\nfoo%00/bar,rose\n")
+    assert [ref.size for ref in refs.values()] == [3, None]
+
+
+def test_an_empty_split_cell_takes_no_validation_part_away(folder: Path) -> None:
+    text = "uri,label,split\na.jpg,daisy,train\nb.jpg,rose,test\nsub/c.jpg,rose,\n"
+    assert splits(folder, text) == {"a.jpg": "train+validation", "b.jpg": "test", "sub/c.jpg": None}
+
+
+def test_a_local_name_is_preferred_to_the_url_it_came_from(folder: Path) -> None:
+    assert labels(folder, "url,filename,label\nhttps://host/x.jpg,a.jpg,daisy\n") == {"a.jpg": ("daisy",)}
+
+
+def test_quoted_cells_with_commas_do_not_hide_the_semicolons(folder: Path) -> None:
+    assert labels(folder, '"a.jpg";"daisy, red"\n"b.jpg";"rose"\n') == {
+        "a.jpg": ("daisy, red",),
+        "b.jpg": ("rose",),
+    }
+
+
+def test_a_file_url_may_hold_a_hash_and_a_question_mark(folder: Path) -> None:
+    (folder / "a#1?.jpg").write_bytes(b"abc")
+    (ref,) = listed(folder, f"file://{folder}/a#1?.jpg,rose\n").values()
+    assert ref.size == 3
+
+
+def test_where_labels_do_not_matter_neither_do_their_conflicts(folder: Path) -> None:
+    (folder / "list.csv").write_text("uri,label,split\na.jpg,daisy,fold1\na.jpg,rose,fold2\n")
+    assert [ref.labels for ref in list_csv(str(folder / "list.csv"), labelled=False).images] == [()]
+
+
 def test_control_characters_are_escaped_in_messages(folder: Path) -> None:
     with pytest.raises(BottleneckError, match=r"'\\x1b\[2Jholdout'"):
         listed(folder, "uri,label,split\na.jpg,x,\x1b[2Jholdout\n")

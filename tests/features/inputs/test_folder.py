@@ -284,6 +284,65 @@ def test_the_same_names_below_several_folders_are_refused_until_it_is_said_what_
     assert split["site_b/dog/2.jpg"] == (("dog",), "test")
 
 
+def test_splits_below_the_classes_are_refused_and_said(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{pet}/{split}/1.jpg" for pet in ("cat", "dog") for split in ("train", "test")))
+    with pytest.raises(
+        BottleneckError, match="the splits .test, train. below the classes .cat, dog.: put them above, as"
+    ):
+        list_folder(str(tmp_path))
+
+
+def test_a_stray_image_or_another_case_makes_them_no_clearer(sites: Path) -> None:
+    make(sites, "site_a/preview.png")
+    with pytest.raises(BottleneckError, match="--classes deepest"):
+        list_folder(str(sites))
+    (sites / "site_a" / "preview.png").unlink()
+    (sites / "site_b" / "cat").rename(sites / "site_b" / "Cat")
+    (sites / "site_b" / "dog").rename(sites / "site_b" / "DOG")
+    with pytest.raises(BottleneckError, match="--classes deepest"):
+        list_folder(str(sites))
+
+
+def test_the_advice_names_the_split_that_a_folder_is_called_after(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{top}/{pet}/1.jpg" for top in ("holdout", "train") for pet in ("cat", "dog")))
+    with pytest.raises(
+        BottleneckError, match="'train' with folders of images in it .cat, dog., beside 'holdout'"
+    ):
+        list_folder(str(tmp_path))
+    listing = list_folder(str(tmp_path), splits={"train": "train", "holdout": "test"})
+    assert {image.labels for image in listing.images} == {("cat",), ("dog",)}
+    assert {image.labels for image in list_folder(str(tmp_path), classes="top").images} == {
+        ("holdout",),
+        ("train",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train2017", "val2017"), ("train1", "test1"), ("trainval", "test"), ("train", "eval")],
+)
+def test_names_with_numbers_and_kaggles_are_splits(tmp_path: Path, train: str, test: str) -> None:
+    make(tmp_path, *(f"{name}/{pet}/1.jpg" for name in (train, test) for pet in ("cat", "dog")))
+    listing = list_folder(str(tmp_path))
+    assert {image.labels for image in listing.images} == {("cat",), ("dog",)}
+    assert {image.split for image in listing.images} == {"train+validation", "test"}
+
+
+def test_files_beside_the_inner_folder_of_a_split_do_not_hide_it(tmp_path: Path) -> None:
+    make(
+        tmp_path, "train/train/cat/1.jpg", "train/train/dog/1.jpg", "train/readme.txt", "test/test/cat/2.jpg"
+    )
+    labels = {image.labels for image in list_folder(str(tmp_path)).images}
+    assert labels == {("cat",), ("dog",)}
+
+
+def test_parts_that_share_no_class_and_loose_images_are_said(tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/cats/2.jpg", "test/dogs/2.jpg", "cover.jpg")
+    notices = list_folder(str(tmp_path)).notices
+    assert f"left out 1 image beside the folders of the splits in {tmp_path}" in notices
+    assert "no class of test is a class of the training part" in notices
+
+
 def test_it_is_unclear_within_a_split_too(tmp_path: Path) -> None:
     make(
         tmp_path,
