@@ -374,9 +374,9 @@ def test_how_folders_are_read_is_kept_with_the_table(data: Path, tmp_path: Path)
     with pytest.raises(
         BottleneckError,
         match="--splits was site_a=train,site_b=test and is now site_a=test,site_b=train; "
-        "--classes was not given and is now top",
+        "--classes was not given and is now deepest",
     ):
-        run(sites, store, splits={"site_a": "test", "site_b": "train"}, classes="top")
+        run(sites, store, splits={"site_a": "test", "site_b": "train"}, classes="deepest")
 
 
 def test_names_that_are_not_utf8_are_counted_beside_what_is_seen(data: Path, tmp_path: Path):
