@@ -84,7 +84,7 @@ $(stamp): requirements.lock setup.py
 	    $(find_python); \
 	    rm -rf $(venv); mkdir $(venv); \
 	fi; \
-	echo "Setting up .venv: a minute or two; what pip says is in $(venv)/set-up.log" >&2; \
+	echo "Setting up $(venv): a minute or two; what pip says is in $(venv)/set-up.log" >&2; \
 	{ { [ -x $(venv)/bin/python ] || "$$python" -m venv $(venv); } \
 	    && $(pip_install) -r requirements.lock \
 	    && $(pip_install) --no-build-isolation --editable .; \

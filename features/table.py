@@ -247,7 +247,7 @@ class FeatureTable:
         self, split: str | None, labelled: bool, classes: Sequence[str] | None = None
     ) -> list[_RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
-        key = (split, labelled, None if classes is None else frozenset(classes))
+        key = (split, labelled and classes is None, None if classes is None else frozenset(classes))
         if key not in self._found_groups:
             self._found_groups[key] = self._find_row_groups(*key)
         return list(self._found_groups[key])

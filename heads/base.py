@@ -142,11 +142,13 @@ class Head(abc.ABC):
         """
         true, probabilities, left_out = [], [], 0
         for X, labels in table.batches(split, layer=layer, labelled=True):
-            known = np.array([label not in self.left_out_ for label in labels])
-            left_out += len(known) - int(known.sum())
-            if known.any():
-                probabilities.append(self.predict_proba(X[known]))
-                true.append(self._class_numbers(labels[known]))
+            if self.left_out_:
+                known = np.array([label not in self.left_out_ for label in labels])
+                left_out += len(known) - int(known.sum())
+                X, labels = X[known], labels[known]
+            if len(X):
+                probabilities.append(self.predict_proba(X))
+                true.append(self._class_numbers(labels))
         if not true:
             raise BottleneckError(
                 f"the {split} split of table {table.name!r} has no rows to test this head on"

@@ -19,7 +19,7 @@ from features.inputs import CLASSES
 from features.splits import parse_split
 from features.text import printable
 from pipelines.options import ExtractOptions, PredictOptions, TrainOptions
-from pipelines.variables import add_arguments, variables_of
+from pipelines.variables import add_arguments, count, variables_of
 
 Options = TypeVar("Options")
 
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = add("train-head", "train and test a head from stored features", _train_head)
     train.add_argument(
-        "--seed", type=_seed, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
+        "--seed", type=count, default=TrainOptions().seed, help="of everything random (default: %(default)s)"
     )
     train.add_argument(
         "--min-images",
@@ -226,12 +226,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
     return share
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
 
 
 def _positive(text: str) -> int:

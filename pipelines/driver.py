@@ -129,11 +129,10 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     _refuse_missing(listing, screen)
     started = time.monotonic()
     # A table that holds no features binds nobody: what it is made with is decided anew.
-    unsettled = table is None or not table.has_rows
-    if table is not None and not unsettled:
+    if table is not None and table.has_rows:
         check_same(table, options, listing.source)
     if table is None or (
-        unsettled and (table.source != listing.source or _plan(options, listing, table).todo)
+        not table.has_rows and (table.source != listing.source or _plan(options, listing, table).todo)
     ):
         table = _create(store, options, listing, screen)
     else:
@@ -146,7 +145,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     classes = f" of {counted(len(labels), 'class', 'classes')} ({some(labels)})" if labels else ""
     images = counted(len(listing.images), "image")
     screen.say(f"{images}{classes}{ignored}; {len(plan.todo):,} to extract{changed}")
-    removed = len(plan.gone) if options.remove_gone or unsettled else 0
+    removed = len(plan.gone) if options.remove_gone or not table.has_rows else 0
     if removed:
         _remove(table, plan, run_id)
         table = feature_store.open(store, options.features)

@@ -68,9 +68,8 @@ def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen
     left_out = f", {listing.left_out:,} left out" if listing.left_out else ""
     if rejected == len(uris):
         raise BottleneckError(
-            f"none of the {counted(len(uris), 'image')} of IMAGES={printable(options.images)} could be "
-            "labelled: the "
-            f"column 'rejected' of the output{where} says why"
+            f"none of the {counted(len(uris), 'image')} of IMAGES={printable(options.images)} "
+            f"could be labelled: the column 'rejected' of the output{where} says why"
         )
     screen.say(
         f"{counted(len(uris) - rejected, 'image')} labelled by head {saved.facts['id']}, "

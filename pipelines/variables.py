@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     """`text` as a number from 0 up; argparse turns the error into its own."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
@@ -107,7 +107,7 @@ VARIABLES = (
         "0",
         ("extract",),
         "augmented views of each training image, besides the image itself",
-        convert=_count,
+        convert=count,
     ),
     Variable(
         "FEATURES",

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
-
 from features.images.errors import ImageError
 from features.images.limits import check_size, check_unbounded
 from features.images.opened import OpenedImage
-from features.images.pillow import damage, load_rgb
+from features.images.pillow import load_rgb, readers_errors
 
 #: At the peak: planes of the decoder, its RGB, Pillow's copy, and the pixels.
 _BYTES_A_PIXEL = 18
@@ -29,18 +27,10 @@ def open_heif(data: bytes) -> OpenedImage:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise ImageError("unsupported", "HEIF: the package pillow-heif is needed to read it") from error
-    try:
+    with readers_errors():
         image = HeifImageFile(io.BytesIO(data), "")
-    except MemoryError:
-        raise
-    except Exception as error:  # of many kinds, as Pillow's readers
-        raise damage(error) from error
     width, height = image.size
     check_size(width, height)
     memory = _BYTES_A_PIXEL * width * height
     check_unbounded(width, height, memory, len(data))
-
-    def load() -> np.ndarray:
-        return load_rgb(image)
-
-    return OpenedImage("heif", memory, load)
+    return OpenedImage("heif", memory, lambda: load_rgb(image))

@@ -6,8 +6,10 @@ refused: a guess at it would turn some images black in silence.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -21,6 +23,7 @@ _BAND_PIXELS = 2**22
 
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
+_SAMPLE_FORMAT = 339
 _WHITE_IS_ZERO = 0
 
 #: How Pillow's readers say that they know the format and not this kind of it.
@@ -29,6 +32,17 @@ _UNSUPPORTED = re.compile(
     r"|samples per pixel|invalid palette size|conversion from \S+ to",
     re.IGNORECASE,
 )
+
+
+@contextlib.contextmanager
+def readers_errors() -> Iterator[None]:
+    """Whatever one of Pillow's readers raises, as an ImageError: many kinds, when the data are damaged."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # OSError, SyntaxError, EOFError, struct.error, …
+        raise damage(error) from error
 
 
 def open_with_pillow(data: bytes, format: str | None = None) -> ImageFile.ImageFile:
@@ -40,14 +54,11 @@ def open_with_pillow(data: bytes, format: str | None = None) -> ImageFile.ImageF
     Raises:
         ImageError: not_an_image, unsupported, truncated, corrupt or too_large.
     """
-    try:
-        image = Image.open(io.BytesIO(data), formats=None if format is None else [format])
-    except UnidentifiedImageError as error:
-        raise _why_unidentified(data) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers let many kinds through when the header is damaged
-        raise damage(error) from error
+    with readers_errors():
+        try:
+            image = Image.open(io.BytesIO(data), formats=None if format is None else [format])
+        except UnidentifiedImageError as error:
+            raise _why_unidentified(data) from error
     check_size(*image.size)
     return image
 
@@ -61,12 +72,10 @@ def _why_unidentified(data: bytes) -> ImageError:
     if reader is None:
         return ImageError("unsupported", f"{family.name}: there is no reader for it here")
     try:
-        reader(io.BytesIO(data), "")
-    except MemoryError:
-        raise
-    except Exception as error:
-        found = damage(error)
-        return ImageError(found.reason, f"{family.name}: {found.detail}{_tiff_samples(data, family.pillow)}")
+        with readers_errors():
+            reader(io.BytesIO(data), "")
+    except ImageError as error:
+        return ImageError(error.reason, f"{family.name}: {error.detail}{_tiff_samples(data, family.pillow)}")
     return ImageError("unsupported", f"{family.name} of an unknown kind")
 
 
@@ -81,7 +90,7 @@ def _tiff_samples(data: bytes, format: str | None) -> str:
         directory.load(file)
         bits = directory.get(_BITS_PER_SAMPLE, (1,))
         kinds = {1: "unsigned", 2: "signed", 3: "float"}
-        kind = kinds.get(directory.get(339, (1,))[0], "unknown")
+        kind = kinds.get(directory.get(_SAMPLE_FORMAT, (1,))[0], "unknown")
     except Exception:  # no more than a nicer message was at stake
         return ""
     return f" ({len(bits)} bands of {'/'.join(str(bit) for bit in sorted(set(bits)))} bits, {kind})"
@@ -93,7 +102,8 @@ def load_rgb(image: ImageFile.ImageFile) -> np.ndarray:
     Raises:
         ImageError: unsupported, truncated, corrupt or too_large.
     """
-    _load(image)
+    with readers_errors():
+        image.load()
     if image.mode.startswith("I"):
         return np.repeat(_high_bytes(image)[:, :, None], 3, axis=2)
     if image.mode == "F":
@@ -103,17 +113,9 @@ def load_rgb(image: ImageFile.ImageFile) -> np.ndarray:
 
 def load_cmyk(image: ImageFile.ImageFile) -> np.ndarray:
     """The same for a CMYK image: its four inks as they are stored."""
-    _load(image)
-    return _converted(image, "CMYK")
-
-
-def _load(image: ImageFile.ImageFile) -> None:
-    try:
+    with readers_errors():
         image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # OSError, SyntaxError, EOFError, struct.error, …
-        raise damage(error) from error
+    return _converted(image, "CMYK")
 
 
 def _converted(image: Image.Image, mode: str) -> np.ndarray:

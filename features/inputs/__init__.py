@@ -14,6 +14,7 @@ from features.inputs.builtin import list_auto, list_digits, list_flowers
 from features.inputs.csv_file import list_csv
 from features.inputs.folder import CLASSES, is_image_name, list_file, list_folder
 from features.inputs.reference import ImageRef, Listing
+from features.inputs.walk import is_text
 from features.locations import local_path
 from features.text import printable, some
 
@@ -40,9 +41,9 @@ def list_images(
 
     Args:
         data: a folder, a CSV file, a list of paths, an image file, or a built-in data set; `auto` takes
-            `flowers` and, where these can't be downloaded, `digits` with a notice. splits, classes: how a
-            folder is read: see `features.inputs.folder.list_folder`. labelled: whether the labels of a CSV
-            are wanted.
+            `flowers` and, where these can't be downloaded, `digits` with a notice.
+        splits, classes: how a folder is read: see `features.inputs.folder.list_folder`.
+        labelled: whether the labels of a CSV are wanted.
 
     Raises:
         BottleneckError: when there is no such input, or something is wrong with it.
@@ -63,10 +64,8 @@ def _list(data: str, splits: Mapping[str, str], classes: str | None, labelled: b
             listing.notices.append(notice)
         return listing
     path = local_path(data)
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise BottleneckError(f"the path {printable(path)} is not valid UTF-8: rename it") from error
+    if not is_text(path):
+        raise BottleneckError(f"the path {printable(path)} is not valid UTF-8: rename it")
     if os.path.isdir(path):
         return list_folder(path, splits=splits, classes=classes)
     if os.path.exists(path):

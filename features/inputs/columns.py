@@ -121,8 +121,7 @@ def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> 
     if labelled and others and not columns.labels:
         raise BottleneckError(
             f"{where}: no column is known for the labels (found {some(first.cells, shown=8)}): "
-            f"{known_names()}; "
-            f"rename one, or leave only the column of the paths where there are no labels"
+            f"{known_names()}; rename one, or leave only the column of the paths where there are no labels"
         )
     _check_cells(records, columns, path)
     if labelled:
@@ -135,8 +134,8 @@ def _one_of(known: Sequence[str], names: list[str], cells: Sequence[str], where:
         if name in names:
             return names.index(name)
     raise BottleneckError(
-        f"{where}: no column is known for the paths (found {some(cells, shown=8)}): {known_names()}; rename "
-        "one"
+        f"{where}: no column is known for the paths (found {some(cells, shown=8)}): {known_names()}; "
+        f"rename one"
     )
 
 
@@ -156,27 +155,28 @@ def _refuse_unknown_header(records: list[Record], where: str) -> None:
     first, *others = (record.cells[0] for record in records)
     if not is_image_name(first) and others and all(map(is_image_name, others)):
         raise BottleneckError(
-            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {known_names()}; rename "
-            "them"
+            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {known_names()}; "
+            f"rename them"
         )
 
 
 def _refuse_hidden_columns(records: list[Record], path: str) -> None:
     """Refuse what would be read as labels in a file without a header, and is something else."""
+    paths, others = set(PATHS), {*LABELS, *SPLITS}
     for record in records:
+        if any(map(is_image_name, record.cells)):
+            continue
         names = {_plain(cell) for cell in record.cells}
-        if names & set(PATHS) and names & {*LABELS, *SPLITS} and not any(map(is_image_name, record.cells)):
+        if names & paths and names & others:
             raise BottleneckError(
-                f"{printable(path)}, line {record.line}: a header ({some(record.cells, shown=8)}) that is "
-                "not the "
-                f"first line: remove the lines before it, or this one"
+                f"{printable(path)}, line {record.line}: a header ({some(record.cells, shown=8)}) "
+                f"that is not the first line: remove the lines before it, or this one"
             )
     lasts = [record.cells[-1] for record in records if len(record.cells) > 2]
     if len(lasts) == len(records) > 1 and all(map(parse_split, lasts)):
         raise BottleneckError(
             f"{printable(path)}: the last cell of each line names a split ({some(sorted(set(lasts)))}), "
-            "which a file "
-            f"without a header can't give: put a line such as uri,label,split at its top"
+            f"which a file without a header can't give: put a line such as uri,label,split at its top"
         )
 
 
@@ -185,8 +185,8 @@ def _refuse_flags(records: list[Record], columns: Columns, where: str) -> None:
     cells = {record.cells[number] for record in records[1:] for number in columns.labels}
     if len(columns.labels) > 1 and cells and cells <= {"0", "1", "0.0", "1.0", ""}:
         raise BottleneckError(
-            f"{where}: the columns of labels hold only 0 and 1: give the labels by name, in one column, "
-            "separated by |"
+            f"{where}: the columns of labels hold only 0 and 1: give the labels by name, "
+            f"in one column, separated by |"
         )
 
 
@@ -194,11 +194,12 @@ def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
     """Refuse rows of too many cells, and used cells with line breaks; fill up rows of too few cells."""
     header = columns.header
     used = {columns.path, *columns.labels, columns.split}
+    name = printable(path)
     for number, record in enumerate(records):
-        cells, where = record.cells, f"{printable(path)}, line {record.line}"
+        cells = record.cells
         if header is not None and len(cells) > len(header):
             raise BottleneckError(
-                f"{where}: found {len(cells)} cells, expected {len(header)} "
+                f"{name}, line {record.line}: found {len(cells)} cells, expected {len(header)} "
                 f"({','.join(map(printable, header))}); "
                 "separate labels by | and quote cells with a separator in them"
             )
@@ -210,8 +211,8 @@ def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
             "\n" in cell or "\r" in cell for place, cell in enumerate(cells) if not header or place in used
         ):
             raise BottleneckError(
-                f"{where}: a quote is opened that is closed on line {record.last_line} only: "
-                "close it, or remove it"
+                f"{name}, line {record.line}: a quote is opened that is closed on line {record.last_line} "
+                f"only: close it, or remove it"
             )
 
 

@@ -36,7 +36,7 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
     Args:
         path: absolute path of the file, in UTF-8.
         labelled: whether labels and splits are wanted; without them, columns that are not known do not
-        matter.
+            matter.
 
     Raises:
         BottleneckError: for an empty file, columns that are not known, a quote that is not closed, a split
@@ -86,9 +86,9 @@ def _refuse_header_without_file(records: list[Record], columns: Columns, rows: l
     suspect = columns.header is None and first.image.size is None and not is_image_name(first.image.uri)
     if suspect and any(row.image.size is not None for row in rows[1:]):
         raise BottleneckError(
-            f"{name}, line {first.line}: there is no file '{printable(records[0].cells[0])}', as there is "
-            "for "
-            f"other lines: if this is a header, name its columns as they are known ({known_names()})"
+            f"{name}, line {first.line}: there is no file '{printable(records[0].cells[0])}', "
+            f"as there is for other lines: if this is a header, "
+            f"name its columns as they are known ({known_names()})"
         )
 
 
@@ -100,17 +100,20 @@ def _rows(
         uri = record.cells[columns.path]
         if not uri:
             raise BottleneckError(f"{where}: found no path")
-        if not labelled:
-            yield _Row(record.line, finder.find(uri, where), None)
-            continue
-        given = columns.split_of(record)
-        split = parse_split(given) if given else None
-        if given and not split:
-            raise BottleneckError(
-                f"{where}: found the split '{printable(given)}', expected train, validation, test "
-                f"or an empty cell"
-            )
-        yield _Row(record.line, finder.find(uri, where)._replace(labels=columns.labels_of(record)), split)
+        split = _split_of(record, columns, where) if labelled else None
+        labels = columns.labels_of(record) if labelled else ()
+        yield _Row(record.line, finder.find(uri, where)._replace(labels=labels), split)
+
+
+def _split_of(record: Record, columns: Columns, where: str) -> str | None:
+    given = columns.split_of(record)
+    split = parse_split(given) if given else None
+    if given and not split:
+        raise BottleneckError(
+            f"{where}: found the split '{printable(given)}', "
+            f"expected train, validation, test or an empty cell"
+        )
+    return split
 
 
 def _with_splits(rows: list[_Row]) -> tuple[list[ImageRef], list[str]]:

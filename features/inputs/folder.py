@@ -146,8 +146,8 @@ def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[s
         named = ",".join(f"{printable(name)}={split}" for name, split, _ in parts)
         raise BottleneckError(
             f"found images in {some(astray, quote=True)} beside the folders of the splits in "
-            f"{printable(folder)}: "
-            f"move each class into train/, val/ and test/, or say --splits {named} to leave the others out"
+            f"{printable(folder)}: move each class into train/, val/ and test/, "
+            f"or say --splits {named} to leave the others out"
         )
     if parts:
         walk.ignored += len(entries) - len(folders)
@@ -167,14 +167,15 @@ def _refuse_train_beside_others(
 ) -> None:
     """Refuse a training part with classes of its own beside folders that are no splits: it is no class."""
     for name, split, path in parts:
+        if split != "train":
+            continue
         inner = {above[0] for image in Walk().images(path) if (above := _folders_above(image.uri, path))}
-        if split == "train" and len(inner) > 1:
+        if len(inner) > 1:
             raise BottleneckError(
                 f"{printable(folder)} has '{printable(name)}' with folders of images in it "
-                f"({some(sorted(inner))}), beside {some((entry.name for entry in others), quote=True)}: say "
-                "which are "
-                f"the splits, with --splits {printable(name)}=train,…, or which are the classes, with "
-                "--classes top"
+                f"({some(sorted(inner))}), beside {some((entry.name for entry in others), quote=True)}: "
+                f"say which are the splits, with --splits {printable(name)}=train,…, "
+                f"or which are the classes, with --classes top"
             )
 
 
@@ -270,9 +271,9 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
     shared = sorted(name for name, count in names.items() if count > 1)
     if all(map(parse_split, shared)):
         raise BottleneckError(
-            f"{printable(folder)} has the splits ({some(shared)}) below the classes ({some(tops)}): put "
-            "them above, as "
-            f"{shared[-1]}/{printable(tops[0])}, or say --classes top to leave them out of account"
+            f"{printable(folder)} has the splits ({some(shared)}) below the classes ({some(tops)}): "
+            f"put them above, as {shared[-1]}/{printable(tops[0])}, "
+            f"or say --classes top to leave them out of account"
         )
     splits = {top: parse_split(top) for top in tops[:2]}
     first = "test" if "train" in splits.values() else "train"

@@ -92,7 +92,7 @@ def _check_lines(record: Record, first: Record, separator: str, path: str) -> No
         swallowed = [line for line in cell.splitlines()[1:] if line.count(separator) >= max(1, cells - 1)]
         if swallowed:
             raise BottleneckError(
-                f"{printable(path)}, line {record.line}: a quote is opened that is closed on line "
-                f"{record.last_line} "
-                f"only, with other rows in between ('{printable(swallowed[0][:60])}'): close it, or remove it"
+                f"{printable(path)}, line {record.line}: a quote is opened that "
+                f"is closed on line {record.last_line} only, "
+                f"with other rows in between ('{printable(swallowed[0][:60])}'): close it, or remove it"
             )
