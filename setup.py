@@ -19,6 +19,7 @@ setup(
     install_requires=[
         "apache-beam>=2.72,<3",
         "deltalake>=1.6,<2",
+        "duckdb>=2,<3",
         "h5py>=3.11,<4",
         "keras>=3.12,<4",
         "numpy>=2.1,<3",
@@ -40,7 +41,6 @@ setup(
     extras_require={
         # setuptools builds the editable install, without isolation: see `setup` in the Makefile.
         "dev": [
-            "duckdb>=1.1",
             "mypy>=1.14",
             "packaging>=24",
             "polars>=1.20",

@@ -1,4 +1,8 @@
-"""Committing one chunk of a run: its features, and the images it rejected.
+"""Commits to a feature table: the one way in which its rows change, whoever else writes.
+
+A change was planned on a version of the table; others may have committed since. It is built on the newest
+version, and Delta lets one of two through that start from the same one; the other looks again. What a commit
+costs grows with what others did since the plan, never with the rows stored.
 
 Two Delta tables cannot commit together, so rejections go first, and the commit of the features names
 the version of the rejections that it goes with (`FeatureTable.rejected_version`). Readers follow that
@@ -7,166 +11,315 @@ name: a stop between the two leaves the old pair in force.
 
 from __future__ import annotations
 
-import datetime
+import functools
+import itertools
 import os
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
-from deltalake.transaction import RemoveAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from features import store as feature_store
-from features.locations import rejected_path
-from features.log import part_paths, read_parts
-from features.parts import Part, read_decodings, write_part
-from features.schema import REJECTED_SCHEMA
-from features.table import REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
+from features.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, rows_of_parts, settle, without
+from features.errors import BottleneckError
+from features.locations import features_path, rejected_path
+from features.log import part_names, read_parts
+from features.parts import Part, is_of_run, part_at, rewrite_part, write_part
+from features.schema import REJECTED_SCHEMA, TableFacts
+from features.table import FACTS_KEY, REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
+
+#: Seconds to wait at most after a refusal: the first time, and however often it happens.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 
-class StalePlan(Exception):
-    """Another run committed since this chunk was planned: plan again and continue."""
+class TableReplaced(BottleneckError):
+    """The table is not the one that a change was planned for."""
 
 
-class Rejected(NamedTuple):
-    """An image that gives no features.
-
-    Attributes:
-        reason: a key of `features.images.REASONS`.
-        size, modified_at: of the file, in bytes and microseconds since the epoch; None where unknown.
-    """
-
-    uri: str
-    reason: str
-    detail: str
-    size: int | None
-    modified_at: int | None
-
-
-class Chunk(NamedTuple):
-    """Which chunk of which run is committed, and what it takes the place of.
+class Basis(NamedTuple):
+    """The table that a change was planned on.
 
     Attributes:
-        number: 1, 2, … within the run.
-        planned_on: version of the feature table that the chunk was planned on.
-        replaced: uris of the chunk that have rows already, in either table, which are no longer true;
-            these rows go in the same commit.
+        table_id: Delta's; another one means that the table was removed and made anew.
+        version: the version that the plan saw.
+        facts: what it was made with (`TableFacts.to_json`), fingerprints included.
     """
 
+    table_id: str
+    version: int
+    facts: str
+
+    @classmethod
+    def of(cls, table: FeatureTable) -> Basis:
+        return cls(str(table.delta.metadata().id), table.version, table.facts.to_json())
+
+
+class Change(NamedTuple):
+    """What is committed, once.
+
+    Attributes:
+        id: an application id of its own, `<run_id>/<what>`: a change whose id is in the table is done.
+        run_id: the run that makes it.
+        basis: what it was planned on.
+        outdated: rows that leave the features or the rejections, as the plan saw them (`STORED_SCHEMA`). No
+            other change of the run takes rows out of the same parts of features.
+    """
+
+    id: str
     run_id: str
-    number: int
-    planned_on: int
-    replaced: frozenset[str] = frozenset()
+    basis: Basis
+    outdated: pa.Table = STORED_SCHEMA.empty_table()
 
 
 def rejected_rows(table: FeatureTable) -> pa.Table:
     """The images rejected as of this version of the features, in `REJECTED_SCHEMA`."""
-    path = rejected_path(table.store, table.name)
-    return read_parts(part_paths(DeltaTable(path, version=table.rejected_version), path), REJECTED_SCHEMA)
+    return read_parts(table.rejected_paths, REJECTED_SCHEMA)
 
 
-def commit_chunk(
-    store: str | Path,
-    name: str,
-    chunk: Chunk,
-    parts: Sequence[Part],
-    rejected: Sequence[Rejected],
-    facts: Mapping[str, Any],
-) -> int:
-    """Commit a chunk's part files and rejections. The step may be retried: it commits once.
+def is_committed(table: FeatureTable, change_id: str) -> bool:
+    """Whether the change of this id is in the table."""
+    return table.delta.transaction_version(change_id) is not None
 
-    Args:
-        parts: part files, written into the table's folder.
-        facts: what the table's history shall say of this commit: JSON values by name.
 
-    Returns:
-        The version of the feature table that holds the chunk.
+def check_basis(table: FeatureTable, basis: Basis) -> None:
+    """Refuse a table that is not the one that `basis` was.
 
     Raises:
-        StalePlan: another run committed since the chunk was planned; the features stay as they were.
+        TableReplaced: where it was removed and made anew, or is made another way.
     """
-    table = feature_store.open(store, name)
-    if (table.delta.transaction_version(chunk.run_id) or 0) >= chunk.number:
-        return table.version
-    if table.version != chunk.planned_on:
-        raise StalePlan
-    # Shared by all writers: of two that moved on from one version, Delta lets one through.
-    moved_on = Transaction(TABLE_APPLICATION, table.version + 1)
-    try:
-        rejected_version = _commit_rejected(table, chunk, rejected, moved_on)
-        removed, kept = _without(table, chunk.replaced)
+    if table.delta.metadata().id != basis.table_id:
+        problem = "was removed and made anew"
+    elif table.facts.to_json() != basis.facts or not table.has_schema_of(table.facts):
+        problem = "was made another way"
+    else:
+        return
+    raise TableReplaced(
+        f"table {table.name!r} {problem} after this run had planned its work, which is not committed there: "
+        f"run it again"
+    )
+
+
+def commit(
+    store: str | Path,
+    name: str,
+    change: Change,
+    facts: Mapping[str, Any],
+    *,
+    part: Part | None = None,
+    rejected: pa.Table | None = None,
+) -> int:
+    """Commit a change. The step may be retried: it commits once.
+
+    See `features.conflicts.settle` for images that others have added, rejected or removed since the plan.
+
+    Args:
+        facts: what the table's history shall say of this commit: JSON values by name.
+        part: new rows, written into the table's folder.
+        rejected: new rejections, in `REJECTED_SCHEMA`, of images that `part` does not hold.
+
+    Returns:
+        The version of the feature table that holds the change.
+
+    Raises:
+        TableReplaced: see `check_basis`.
+    """
+    writer = _Writer(change, facts, part, REJECTED_SCHEMA.empty_table() if rejected is None else rejected)
+    for pause in _pauses():
+        table = feature_store.open(store, name)
+        if is_committed(table, change.id):
+            _discard(table, part)
+            return table.version
+        check_basis(table, change.basis)
+        before = _versions(table)
+        try:
+            return writer.commit(table)
+        except CommitFailedError:
+            if _versions(feature_store.open(store, name)) == before:
+                raise  # nobody was faster: something else is wrong
+        time.sleep(random.uniform(0, pause))
+    raise AssertionError("pauses never end")
+
+
+def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
+    """Let a table that holds no features be made with other facts; its rejections stay.
+
+    Returns:
+        The newest version: with these facts, or with features that another run has committed meanwhile.
+    """
+    for pause in _pauses():
+        if table.has_rows or (table.facts == facts and table.has_schema_of(facts)):
+            break
+        properties = CommitProperties(
+            app_transactions=[Transaction(TABLE_APPLICATION, table.version + 1)], max_commit_retries=0
+        )
+        try:
+            if not table.has_schema_of(facts):
+                # First: a change that was planned with the facts of before is then refused.
+                table.delta.create_write_transaction(
+                    [], mode="overwrite", schema=facts.schema, commit_properties=properties
+                )
+            else:
+                table.delta.alter.set_table_properties(
+                    {FACTS_KEY: facts.to_json()}, raise_if_not_exists=False, commit_properties=properties
+                )
+        except CommitFailedError:
+            time.sleep(random.uniform(0, pause))
+        table = feature_store.open(table.store, table.name)
+    return table
+
+
+def _pauses() -> Iterator[float]:
+    return (min(_FIRST_PAUSE * 2.0**number, _LONGEST_PAUSE) for number in itertools.count())
+
+
+def _versions(table: FeatureTable) -> tuple[int, int]:
+    return table.version, DeltaTable(rejected_path(table.store, table.name)).version()
+
+
+def _discard(table: FeatureTable, part: Part | None) -> None:
+    """Remove a part that a retry has written once more."""
+    if part is not None and part.name not in table.names:
+        (features_path(table.store, table.name) / part.name).unlink(missing_ok=True)
+
+
+class _Writer:
+    """The attempts to commit one change; parts that one has written serve the next."""
+
+    def __init__(
+        self, change: Change, facts: Mapping[str, Any], part: Part | None, rejected: pa.Table
+    ) -> None:
+        self._change = change
+        self._facts = facts
+        self._part = part
+        self._rejected = rejected
+        self._rewritten: dict[str, tuple[pa.Array, Part | None]] = {}
+
+    def commit(self, table: FeatureTable) -> int:
+        """One attempt, built on `table`; the version that it makes."""
+        folder, schema = features_path(table.store, table.name), table.facts.schema
+        planned_on, _ = _parts_at(table, self._change.basis)
+        settled = self._settle(table)
+        new, rejected = self._part, without(self._rejected, settled.left_out)
+        if new is not None and len(settled.left_out):
+            new = self._without(folder / new.name, settled.left_out, schema, self._change.run_id)
+        moved_on = Transaction(TABLE_APPLICATION, table.version + 1)
+        rejected_version = self._commit_rejected(table, settled.leaving, rejected, moved_on)
+        leaving = {name: uris for name, uris in settled.leaving.items() if name in table.names}
+        kept = [
+            # What a part held when the plan was made concerns no other change of this run.
+            self._without(folder / name, uris, schema, self._change.run_id if name in planned_on else None)
+            for name, uris in leaving.items()
+        ]
+        counts = {
+            "stored": new.rows if new else 0,
+            "rejected": len(rejected),
+            "left_out": len(settled.left_out),
+        }
         table.delta.create_write_transaction(
-            [*(part.add_action() for part in [*parts, *kept]), *removed],
+            [*_added([new, *kept]), *_removed(leaving)],
             mode="append",
-            schema=table.facts.schema,
-            commit_properties=CommitProperties(
-                custom_metadata={**facts, "run_id": chunk.run_id, "chunk": chunk.number},
-                app_transactions=[
-                    Transaction(chunk.run_id, chunk.number),
-                    Transaction(REJECTED_APPLICATION, rejected_version),
-                    moved_on,
-                ],
+            schema=schema,
+            commit_properties=self._properties(
+                {**self._facts, **counts},
+                Transaction(self._change.id, 1),
+                Transaction(REJECTED_APPLICATION, rejected_version),
+                moved_on,
             ),
         )
-    except CommitFailedError as error:
-        raise StalePlan from error
-    return table.version + 1
+        return table.version + 1
+
+    def _settle(self, table: FeatureTable) -> Settled:
+        """What still holds of the change, given what others have written since the plan."""
+        features, rejected = _parts_at(table, self._change.basis)
+        run_id, outdated = self._change.run_id, self._change.outdated
+        brought = pa.concat_tables([self._features_brought(table), _rejections_brought(self._rejected)])
+        since = rows_of_parts(
+            [Path(path) for path in table.paths if _is_of_others(path, features, run_id)],
+            [Path(path) for path in table.rejected_paths if _is_of_others(path, rejected, run_id)],
+            pa.chunked_array([*brought.column("uri").chunks, *outdated.column("uri").chunks], pa.string()),
+        )
+        return settle(brought, outdated, since, [*table.names, *table.rejected_names])
+
+    def _features_brought(self, table: FeatureTable) -> pa.Table:
+        paths = [features_path(table.store, table.name) / self._part.name] if self._part else []
+        rows = read_parts(paths, pa.schema([BROUGHT_SCHEMA.field(name) for name in ("uri", "modified_at")]))
+        return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(True, len(rows)))
+
+    def _commit_rejected(
+        self, table: FeatureTable, leaving: Mapping[str, pa.Array], rejected: pa.Table, moved_on: Transaction
+    ) -> int:
+        """Commit the rejections that follow from this change; the version that holds them.
+
+        They are built on the version that the features name. Where the table has gone further, a writer
+        stopped between its two commits (perhaps this one, before a retry), and what it did is undone.
+        """
+        folder = rejected_path(table.store, table.name)
+        leaving = {name: uris for name, uris in leaving.items() if name in table.rejected_names}
+        if not leaving and not len(rejected):
+            return table.rejected_version
+        new = write_part(folder, rejected.to_batches(), REJECTED_SCHEMA, run_id=self._change.run_id)
+        kept = [self._without(folder / name, uris, REJECTED_SCHEMA, None) for name, uris in leaving.items()]
+        newest = DeltaTable(folder)
+        wanted, there = set(table.rejected_names) - leaving.keys(), set(part_names(newest))
+        again = [part_at(folder / name) for name in sorted(wanted - there)]
+        version = newest.version() + 1
+        newest.create_write_transaction(
+            [*_added([new if len(rejected) else None, *kept, *again]), *_removed(sorted(there - wanted))],
+            mode="append",
+            schema=REJECTED_SCHEMA,
+            commit_properties=self._properties({"rejected": len(rejected)}, moved_on),
+        )
+        return version
+
+    def _without(self, path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
+        """A part with the rows of `path` but those of `uris`, or None for no rows."""
+        of_uris, part = self._rewritten.get(path.name, (None, None))
+        if of_uris is None or not of_uris.equals(uris):
+            part = rewrite_part(path, uris, schema, run_id)
+            self._rewritten[path.name] = uris, part
+        return part
+
+    def _properties(self, facts: Mapping[str, Any], *transactions: Transaction) -> CommitProperties:
+        return CommitProperties(
+            custom_metadata={**facts, "run_id": self._change.run_id, "change": self._change.id},
+            app_transactions=list(transactions),
+            max_commit_retries=0,  # it would go on upon another version than the one looked at
+        )
 
 
-def _commit_rejected(
-    table: FeatureTable, chunk: Chunk, rejected: Sequence[Rejected], moved_on: Transaction
-) -> int:
-    """Commit the rejections that follow from this chunk; the version that holds them.
-
-    They are built on the version that the features name. Where the table has gone further, a writer
-    stopped between its two commits (perhaps this one, before a retry), and is written over.
-    """
-    before = rejected_rows(table)
-    rows = _without_uris(before, chunk.replaced)
-    if not rejected and len(rows) == len(before):
-        return table.rejected_version
-    now = datetime.datetime.now(datetime.UTC)
-    new = pa.Table.from_pylist(
-        [{**image._asdict(), "run_id": chunk.run_id, "rejected_at": now} for image in rejected],
-        schema=REJECTED_SCHEMA,
-    )
-    delta = DeltaTable(rejected_path(table.store, table.name))
-    only_new = delta.version() == table.rejected_version and len(rows) == len(before)
-    write_deltalake(
-        delta,
-        new if only_new else pa.concat_tables([rows, new]),
-        mode="append" if only_new else "overwrite",
-        commit_properties=CommitProperties(
-            custom_metadata={"run_id": chunk.run_id, "chunk": chunk.number, "rejected": len(rejected)},
-            app_transactions=[moved_on],
-        ),
-    )
-    return delta.version()
+def _rejections_brought(rejected: pa.Table) -> pa.Table:
+    rows = rejected.select(["uri", "modified_at"])
+    return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(False, len(rows)))
 
 
-def _without(table: FeatureTable, uris: frozenset[str]) -> tuple[list[RemoveAction], list[Part]]:
-    """What takes `uris` out of the table: the files to remove, and new ones with their other rows."""
-    removed, kept = [], []
-    for path in table.paths if uris else ():
-        rows = pq.read_table(path, columns=["uri"], partitioning=None)
-        others = _without_uris(rows, uris)
-        if len(others) == len(rows):
-            continue
-        removed.append(RemoveAction(os.path.basename(path), True, int(time.time() * 1000)))
-        if len(others):
-            whole = _without_uris(pq.read_table(path, partitioning=None), uris).cast(table.facts.schema)
-            runs = set(whole.column("run_id").to_pylist())
-            decodings = {run: number for run, number in read_decodings(path).items() if run in runs}
-            kept.append(write_part(Path(path).parent, whole.to_batches(), table.facts.schema, decodings))
-    return removed, kept
+def _parts_at(table: FeatureTable, basis: Basis) -> tuple[frozenset[str], frozenset[str]]:
+    return _parts_of_version(table.store, table.name, basis.table_id, basis.version)
 
 
-def _without_uris(rows: pa.Table, uris: frozenset[str]) -> pa.Table:
-    if not uris:
-        return rows
-    return rows.filter(pc.invert(pc.is_in(rows.column("uri"), pa.array(uris, pa.string()))))
+@functools.lru_cache(maxsize=4)
+def _parts_of_version(
+    store: Path, name: str, table_id: str, version: int
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the parts of features, and of rejections, that a version had."""
+    table = feature_store.open(store, name, version=version)
+    return frozenset(table.names), frozenset(table.rejected_names)
+
+
+def _is_of_others(path: str, planned_on: frozenset[str], run_id: str) -> bool:
+    name = os.path.basename(path)
+    return name not in planned_on and not is_of_run(name, run_id)
+
+
+def _added(parts: Iterable[Part | None]) -> list[AddAction]:
+    return [part.add_action() for part in parts if part is not None]
+
+
+def _removed(names: Iterable[str]) -> list[RemoveAction]:
+    now = int(time.time() * 1000)
+    return [RemoveAction(name, True, now) for name in names]

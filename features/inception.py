@@ -12,52 +12,41 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pyarrow as pa
 
 from features.engines import choose_engine, load_engine
 from features.errors import BottleneckError
 from features.graphs import find_graph
-from features.images import ImageError, image_bytes, read_pixels
+from features.images import ImageError
+from features.images.preparation import Image, IsolatedPreparation, Prepared, prepare
 from features.processor import usable_cores
 from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
+from features.vectors import list_array, matrix
 from features.weights import find_weights
 
-#: An image as it is given: a path, or the encoded bytes.
-_Image = str | Path | bytes
+_Prepare = Callable[[Image, np.ndarray, bool], Prepared]
 
-
-class Extracted(NamedTuple):
-    """What became of one image.
-
-    Attributes:
-        image_id: sha256 of the encoded bytes, hex.
-        width, height: of the decoded image, in pixels.
-        format: as its content says: `jpeg`, `png`, …
-        features: for each of the extractor's layers, float32 of shape (width of the layer,).
-    """
-
-    image_id: str
-    width: int
-    height: int
-    format: str
-    features: tuple[np.ndarray, ...]
-
-
-class _Batch(NamedTuple):
-    """An engine batch on its way: its images, and what becomes of them."""
-
-    images: list[_Image]
-    outcomes: Future[list[Extracted | ImageError]]
+#: What is said of each image, besides a column of features for each layer, null for a rejected one:
+#: image_id: sha256 of the encoded bytes, hex.
+#: width, height: of the decoded image, in pixels.
+#: format: as its content says: `jpeg`, `png`, …
+#: reason, detail: why it gives no features (`features.images.REASONS`), and what exactly was seen.
+EXTRACTED_FIELDS = (
+    pa.field("image_id", pa.string()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+)
 
 
 class InceptionV3:
@@ -77,8 +66,7 @@ class InceptionV3:
         layers: the layers that are computed, in the order of the network.
         recipe: how the features are made.
         engine: the engine that makes them; its `precision` is the one really used.
-        coming: paths that the next call of `extract` will begin with: the call before it starts on them when
-            it has nothing else left to start on. For whoever makes one call after another.
+        schema: of the record batches that `extract` gives.
         seconds: thread seconds spent by stage (`read`, `decode`, `infer`, `wait`), and since when.
 
     Raises:
@@ -109,14 +97,14 @@ class InceptionV3:
         # Those beyond the engine's streams read, decode and resize ahead of it.
         self._workers = self.engine.streams + max(2, usable_cores() // 2)
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="extract")
-        self.coming: Sequence[str] = ()
-        self._begun: collections.deque[_Batch] = collections.deque()
+        features = [pa.field(layer, pa.list_(pa.float32())) for layer in self.layers]
+        self.schema = pa.schema([*EXTRACTED_FIELDS, *features])
         self.seconds: collections.Counter[str] = collections.Counter()
         self._free = threading.BoundedSemaphore(self.engine.streams)
         self._threads = threading.local()
         self._lock = threading.Lock()
 
-    def features(self, images: Iterable[_Image]) -> dict[str, np.ndarray]:
+    def features(self, images: Iterable[Image]) -> dict[str, np.ndarray]:
         """Features of images that are all expected to be good.
 
         Args:
@@ -129,101 +117,72 @@ class InceptionV3:
             BottleneckError: for an image that can't be read or decoded.
         """
         images = list(images)
-        rows = []
-        for image, outcome in zip(images, self.extract(images), strict=True):
-            if isinstance(outcome, ImageError):
+        found = pa.Table.from_batches(self.extract(images), self.schema)
+        for image, reason, detail in zip(images, *found.select(["reason", "detail"]).columns, strict=True):
+            if reason.is_valid:
                 name = "an image given as bytes" if isinstance(image, bytes) else image
-                raise BottleneckError(f"{name}: {outcome.reason} ({outcome.detail})")
-            rows.append(outcome.features)
-        return {
-            layer: np.array([row[number] for row in rows], np.float32).reshape(-1, LAYER_WIDTHS[layer])
-            for number, layer in enumerate(self.layers)
-        }
+                raise BottleneckError(f"{name}: {reason} ({detail})")
+        return {layer: matrix(found.column(layer), LAYER_WIDTHS[layer]) for layer in self.layers}
 
-    def begin(self, images: Iterable[_Image]) -> list[Future[list[Extracted | ImageError]]]:
-        """Start on the images that the next call of `extract` begins with, to hand out what is done by then.
-
-        A call of `extract` with other images stops this, and does its own.
-
-        Returns:
-            What becomes of each batch of the engine's size, to look at before `extract` is called.
-        """
-        batches = list(_batched(images, self.engine.batch_size))
-        with self._lock:
-            if [begun.images for begun in self._begun] != batches[: len(self._begun)]:
-                self._forget_begun()
-            self._begun.extend(self._submit(batch) for batch in batches[len(self._begun) :])
-            return [begun.outcomes for begun in self._begun]
-
-    def extract(self, images: Iterable[_Image]) -> Iterator[Extracted | ImageError]:
-        """Features of each image, or why it has none, in the order given.
+    def extract(self, images: Iterable[Image], *, isolated: bool = False) -> Iterator[pa.RecordBatch]:
+        """Features of each image, or why it has none, in the order given, a few images at a time.
 
         Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded.
+
+        Args:
+            isolated: read and decode in processes of their own: an image that ends its process is rejected as
+                `crashed`.
+
+        Yields:
+            Batches in the extractor's `schema`.
         """
-        flying: collections.deque[_Batch] = collections.deque()
-        try:
-            for batch in _batched(images, self.engine.batch_size):
-                flying.append(self._take_begun(batch) or self._submit(batch))
-                if len(flying) > 2 * self._workers:
-                    yield from flying.popleft().outcomes.result()
-            if self.coming:
-                self.begin(self.coming)
-                self.coming = ()
-            while flying:
-                yield from flying.popleft().outcomes.result()
-        finally:
-            for unwanted in flying:
-                unwanted.outcomes.cancel()
+        with IsolatedPreparation() if isolated else contextlib.nullcontext(prepare) as prepare_image:
+            flying: collections.deque[Future[pa.RecordBatch]] = collections.deque()
+            try:
+                for batch in _batched(images, self.engine.batch_size):
+                    flying.append(self._pool.submit(self._extract_batch, batch, prepare_image))
+                    if len(flying) > 2 * self._workers:
+                        yield flying.popleft().result()
+                while flying:
+                    yield flying.popleft().result()
+            finally:
+                for unwanted in flying:
+                    unwanted.cancel()
 
-    def _submit(self, images: list[_Image]) -> _Batch:
-        return _Batch(images, self._pool.submit(self._extract_batch, images))
-
-    def _take_begun(self, images: list[_Image]) -> _Batch | None:
-        """The batch of these images, if it is the next one begun; if another is, none of them is wanted."""
-        with self._lock:
-            if self._begun and self._begun[0].images == images:
-                return self._begun.popleft()
-            self._forget_begun()
-            return None
-
-    def _forget_begun(self) -> None:
-        while self._begun:
-            self._begun.popleft().outcomes.cancel()
-
-    def _extract_batch(self, images: Sequence[_Image]) -> list[Extracted | ImageError]:
+    def _extract_batch(self, images: Sequence[Image], prepare_image: _Prepare) -> pa.RecordBatch:
         """One engine batch through all its stages, on one thread."""
         pixels = self._pixels()
-        found: list[Extracted | ImageError] = []
-        for image in images:
-            good = sum(isinstance(outcome, Extracted) for outcome in found)
+        outcomes: list[Prepared | ImageError] = []
+        good: list[int] = []
+        for number, image in enumerate(images):
             try:
-                found.append(self._prepare(image, pixels[good]))
+                outcomes.append(prepare_image(image, pixels[len(good)], self.recipe.exif_orientation))
+                good.append(number)
             except ImageError as error:
-                found.append(error)
-        if not any(isinstance(outcome, Extracted) for outcome in found):
-            return found
+                outcomes.append(error)
+        layers = self._infer(pixels) if good else []
+        rows = dict(zip(good, itertools.count()))
+        for number, row in list(rows.items()):
+            if not all(np.isfinite(layer[row]).all() for layer in layers):
+                outcomes[number] = ImageError("not_finite", "the network gave NaN or infinite features")
+                del rows[number]
+        prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+        self._count(read=sum(one.read for one in prepared), decode=sum(one.decode for one in prepared))
+        facts = [
+            pa.array([getattr(outcome, field.name, None) for outcome in outcomes], field.type)
+            for field in EXTRACTED_FIELDS
+        ]
+        taken = pa.array([rows.get(number) for number in range(len(images))], pa.int32())
+        columns = [_column(layer, taken) for layer in layers or itertools.repeat(None, len(self.layers))]
+        return pa.RecordBatch.from_arrays([*facts, *columns], schema=self.schema)
+
+    def _infer(self, pixels: np.ndarray) -> list[np.ndarray]:
         started = time.perf_counter()
         with self._free:
             entered = time.perf_counter()
             layers = self.engine.infer(pixels)
         self._count(wait=entered - started, infer=time.perf_counter() - entered)
-        rows = zip(*layers, strict=True)
-        return [
-            _with_features(outcome, next(rows)) if isinstance(outcome, Extracted) else outcome
-            for outcome in found
-        ]
-
-    def _prepare(self, image: _Image, out: np.ndarray) -> Extracted:
-        """Read, hash, decode and resize one image into `out`, float32 (299, 299, 3)."""
-        started = time.perf_counter()
-        source: contextlib.AbstractContextManager[bytes]
-        source = contextlib.nullcontext(image) if isinstance(image, bytes) else image_bytes(str(image))
-        with source as data:
-            image_id = hashlib.sha256(data).hexdigest()
-            read = time.perf_counter()
-            width, height, format = read_pixels(data, out, exif_orientation=self.recipe.exif_orientation)
-        self._count(read=read - started, decode=time.perf_counter() - read)
-        return Extracted(image_id, width, height, format, ())
+        return layers
 
     def _pixels(self) -> np.ndarray:
         """This thread's batch of pixels, used again and again."""
@@ -239,13 +198,16 @@ class InceptionV3:
             self.seconds.update(seconds)
 
 
-def _with_features(image: Extracted, rows: tuple[np.ndarray, ...]) -> Extracted | ImageError:
-    if all(np.isfinite(row).all() for row in rows):
-        return image._replace(features=rows)
-    return ImageError("not_finite", "the network gave NaN or infinite features")
+def _column(layer: np.ndarray | None, rows: pa.Array) -> pa.Array:
+    """These rows of a layer's features as a column, null where there is none."""
+    if layer is None:
+        return pa.nulls(len(rows), pa.list_(pa.float32()))
+    if rows.null_count == 0 and len(rows) == len(layer):
+        return list_array(layer)
+    return list_array(layer).take(rows)
 
 
-def _batched(images: Iterable[_Image], size: int) -> Iterator[list[_Image]]:
+def _batched(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
     iterator = iter(images)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

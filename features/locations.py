@@ -64,3 +64,8 @@ def heads_path(store: str | Path, name: str) -> Path:
 def logs_path(store: str | Path) -> Path:
     """The folder of the runs' log files."""
     return store_path(store) / "logs"
+
+
+def runs_path(store: str | Path) -> Path:
+    """The folder of what runs have planned."""
+    return store_path(store) / "runs"

@@ -1,8 +1,7 @@
 """The files that make up a version of a Delta table, by its log, and their rows.
 
 They are read with pyarrow. DeltaTable's own readers, `to_pyarrow_table` and `to_pandas`, were seen to abort
-processes
-at their exit: 21 and 3 of 50 that did nothing else.
+processes at their exit: 21 and 3 of 50 that did nothing else.
 """
 
 from __future__ import annotations
@@ -18,16 +17,15 @@ from deltalake import DeltaTable
 _READERS = 2
 
 
-def part_paths(delta: DeltaTable, folder: Path) -> list[str]:
-    """The Parquet files of the table in `folder`, in an order that depends on nothing else."""
-    names = pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist()
-    return [str(folder / name) for name in sorted(names)]
+def part_names(delta: DeltaTable) -> list[str]:
+    """The Parquet files of a version, by their names in the table's folder, sorted."""
+    return sorted(pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist())
 
 
-def read_parts(paths: Sequence[str], schema: pa.Schema) -> pa.Table:
+def read_parts(paths: Sequence[str | Path], schema: pa.Schema) -> pa.Table:
     """The rows of Parquet files in the order of the files, with the columns of `schema` alone."""
 
-    def read(path: str) -> pa.Table:
+    def read(path: str | Path) -> pa.Table:
         return pq.ParquetFile(path).read(schema.names, use_threads=False).select(schema.names).cast(schema)
 
     with ThreadPoolExecutor(_READERS) as pool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from features.images import ImageError
-from features.inception import Extracted, InceptionV3
+from features.inception import InceptionV3
 from features.processor import processor_has_bfloat16
+from features.recipe import LAYER_WIDTHS
+from features.vectors import matrix
 
 #: Least cosine with the float32 features, of every layer of every image tried.
 LEAST_COSINE = 0.999
@@ -41,28 +43,27 @@ def choose_precision(
         extractor = load_bfloat16()
         if extractor.engine.precision != "bfloat16":
             return "float32", f"{extractor.engine.name} does not compute in bfloat16 here"
-        cosines: list[list[float]] = []
+        cosines: list[float] = []
         start, stop = 0, _TRIED
         while not cosines and start < len(images):
-            expected = aside.submit(
-                lambda block: _features(reference.result().extract(block)), images[start:stop]
-            )
-            outcomes = itertools.chain.from_iterable(b.result() for b in extractor.begin(images[:stop]))
-            found = _features(list(outcomes)[start:stop])
-            cosines = [
-                [_cosine(*layers) for layers in zip(*image, strict=True)]
-                for image in zip(expected.result(), found, strict=True)
-            ]
+            block = images[start:stop]
+            expected = aside.submit(lambda block: _features(reference.result(), block), block)
+            found = _features(extractor, block)
+            cosines = [min(map(_cosine, *rows)) for rows in zip(expected.result(), found, strict=True)]
             start, stop = stop, 2 * stop
     if not cosines:
         return "float32", "no image could be tried in bfloat16"
-    least = min(map(min, cosines))
-    told = f"cosine with float32 at least {least:.4f} on the first {len(cosines)} images"
-    return ("bfloat16" if least >= LEAST_COSINE else "float32"), told
+    least = min(cosines)
+    message = f"cosine with float32 at least {least:.4f} on the first {len(cosines)} images"
+    return ("bfloat16" if least >= LEAST_COSINE else "float32"), message
 
 
-def _features(outcomes: Iterable[Extracted | ImageError]) -> list[tuple[np.ndarray, ...]]:
-    return [outcome.features for outcome in outcomes if isinstance(outcome, Extracted)]
+def _features(extractor: InceptionV3, images: Sequence[str]) -> list[list[np.ndarray]]:
+    """For each image that gives features, those of each layer."""
+    table = pa.Table.from_batches(extractor.extract(images), extractor.schema)
+    table = table.filter(pc.is_null(table.column("reason")))
+    layers = [matrix(table.column(layer), LAYER_WIDTHS[layer]) for layer in extractor.layers]
+    return [list(rows) for rows in zip(*layers, strict=True)]
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

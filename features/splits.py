@@ -10,6 +10,8 @@ import hashlib
 import re
 from collections.abc import Collection
 
+import pyarrow as pa
+
 from features.errors import BottleneckError
 
 SPLITS = ("train", "validation", "test")
@@ -28,8 +30,8 @@ _PLAIN_NAMES = {"train", "val", "valid", "validation", "test"}
 _FILLERS = {"seg", "set", "data", "dataset", "images", "imgs", "split"}
 
 #: Of every ten images, by hash: eight, one and one of the whole; nine and one of a given training part.
-_CUT = ("train",) * 8 + ("validation", "test")
-_CUT_TRAINING = ("train",) * 9 + ("validation",)
+CUT = ("train",) * 8 + ("validation", "test")
+CUT_TRAINING = ("train",) * 9 + ("validation",)
 
 
 def assign_split(image_id: str, given: str | None) -> str:
@@ -46,9 +48,9 @@ def assign_split(image_id: str, given: str | None) -> str:
     if given in SPLITS:
         return given
     if given is None:
-        cut = _CUT
+        cut = CUT
     elif given == TRAIN_AND_VALIDATION:
-        cut = _CUT_TRAINING
+        cut = CUT_TRAINING
     else:
         raise BottleneckError(
             f"unknown split {given!r}: expected one of {', '.join([*SPLITS, TRAIN_AND_VALIDATION])}, or none"
@@ -56,6 +58,12 @@ def assign_split(image_id: str, given: str | None) -> str:
     # Hashed once more, so that the cut is independent of any other use of the id's leading digits.
     digest = hashlib.sha256(b"split:" + image_id.encode()).digest()
     return cut[int.from_bytes(digest[:8], "big") % 10]
+
+
+def assign_splits(image_ids: pa.Array, given: pa.Array) -> pa.Array:
+    """The splits of images, as columns: see `assign_split`."""
+    pairs = zip(image_ids.to_pylist(), given.to_pylist(), strict=True)
+    return pa.array([assign_split(image_id, split) for image_id, split in pairs], pa.string())
 
 
 def given_splits(found: Collection[str]) -> tuple[dict[str, str | None], list[str]]:

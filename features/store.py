@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from deltalake import DeltaTable
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path, store_path
@@ -64,8 +66,8 @@ def open(
 def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     """Create an empty feature table and the table of rejected images beside it.
 
-    A table that holds features stays as it is, facts included. One that holds none binds nobody: it is made
-    anew where the facts differ, and keeps its rejections.
+    Of two that create one at once, one does; the other gets what that has made, as for a table that exists:
+    its facts may differ.
 
     Raises:
         BottleneckError: for a name that is not a plain folder name.
@@ -82,22 +84,22 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
             "characters"
         )
     # Rejections first: whoever finds the features finds both.
-    DeltaTable.create(
-        rejected_path(store, features),
-        REJECTED_SCHEMA,
-        mode="ignore",
-        configuration=_KEEP_EVERYTHING,
-    )
-    path = features_path(store, features)
-    if features in table_names(store):
-        table = FeatureTable(store, features, DeltaTable(path))
-        if table.has_rows or table.facts == facts:
-            return table
-    delta = DeltaTable.create(
-        path,
-        facts.schema,
-        mode="overwrite",
-        configuration={FACTS_KEY: facts.to_json(), **_KEEP_EVERYTHING},
-        raise_if_key_not_exists=False,
-    )
-    return FeatureTable(store, features, delta)
+    _create_if_absent(rejected_path(store, features), REJECTED_SCHEMA, _KEEP_EVERYTHING)
+    configuration = {FACTS_KEY: facts.to_json(), **_KEEP_EVERYTHING}
+    _create_if_absent(features_path(store, features), facts.schema, configuration)
+    return FeatureTable(store, features, DeltaTable(features_path(store, features)))
+
+
+def _create_if_absent(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:
+    try:
+        DeltaTable.create(
+            path,
+            schema,
+            mode="error",
+            configuration=configuration,
+            raise_if_key_not_exists=False,
+            commit_properties=CommitProperties(max_commit_retries=0),
+        )
+    except DeltaError:
+        if not DeltaTable.is_deltatable(str(path)):
+            raise

@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from features.errors import BottleneckError
-from features.locations import features_path
-from features.log import part_paths, read_parts
-from features.parts import list_values, read_decodings
+from features.locations import features_path, rejected_path
+from features.log import part_names, read_parts
+from features.parts import read_decodings
 from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, parse_layers
 from features.schema import IMAGE_COLUMNS, TableFacts
+from features.vectors import list_values
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,7 +89,11 @@ class FeatureTable:
     @property
     def has_rows(self) -> bool:
         """Whether it holds features of any image."""
-        return bool(self.paths)
+        return bool(self.names)
+
+    def has_schema_of(self, facts: TableFacts) -> bool:
+        """Whether Delta knows the columns that `facts` say: its own, but while another run makes it anew."""
+        return _columns(pa.schema(self.delta.schema().to_arrow())) == _columns(facts.schema)
 
     def column(self, layer: str | None = None) -> Column:
         """The feature column of `layer`; without a name, the one deepest in the network."""
@@ -103,9 +108,24 @@ class FeatureTable:
         return Column(self.recipe, name)
 
     @cached_property
+    def names(self) -> list[str]:
+        """The Parquet files that make up this version, by their names in its folder, sorted."""
+        return part_names(self.delta)
+
+    @property
     def paths(self) -> list[str]:
-        """The Parquet files that make up this version, in an order that depends on nothing else."""
-        return part_paths(self.delta, features_path(self.store, self.name))
+        """The same, as absolute paths."""
+        return [str(features_path(self.store, self.name) / name) for name in self.names]
+
+    @cached_property
+    def rejected_names(self) -> list[str]:
+        """The Parquet files of the rejections that go with this version, as `names`."""
+        return part_names(DeltaTable(rejected_path(self.store, self.name), version=self.rejected_version))
+
+    @property
+    def rejected_paths(self) -> list[str]:
+        """The same, as absolute paths."""
+        return [str(rejected_path(self.store, self.name) / name) for name in self.rejected_names]
 
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Everything stored of the images but their features, one row an image and view.
@@ -273,6 +293,11 @@ class FeatureTable:
                     groups.append(_RowGroup(path, number, rows, labels[start:stop][rows]))
                 start = stop
         return groups
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, bytes | None]]:
+    """Names, and the fingerprints of those that are features."""
+    return [(field.name, (field.metadata or {}).get(b"fingerprint")) for field in schema]
 
 
 def _equals(column: pa.ChunkedArray, value: str) -> np.ndarray:

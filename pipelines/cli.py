@@ -18,7 +18,7 @@ from features.errors import BottleneckError
 from features.inputs import CLASSES
 from features.splits import parse_split
 from features.text import printable
-from pipelines.options import ExtractOptions, PredictOptions, TrainOptions
+from pipelines.options import IF_RUNNING, ExtractOptions, PredictOptions, TrainOptions
 from pipelines.variables import add_arguments, count, variables_of
 
 Options = TypeVar("Options")
@@ -125,9 +125,15 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=extract_defaults.chunk_size,
         metavar="N",
-        help="images in one commit: what a stop can lose (default: 4,096 locally, 250,000 on a cluster)",
+        help="images in one slice, at most: what a stop can lose (default: %(default)s)",
     )
-
+    extract.add_argument(
+        "--if-running",
+        choices=IF_RUNNING,
+        default=extract_defaults.if_running,
+        help="where another run is at work on the table, wait until it ends, or skip the images that it has "
+        "planned (default: %(default)s)",
+    )
     extract.add_argument(
         "--splits",
         type=_splits,

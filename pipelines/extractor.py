@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from features.errors import BottleneckError
 from features.inception import InceptionV3
-from features.inputs.reference import ImageRef
 from features.recipe import FeatureRecipe
-
-#: Images in one call of the extractor: many, since within a call they are read ahead of inference.
-CALL_IMAGES = 4096
 
 
 class ExtractorSettings(NamedTuple):
@@ -48,20 +43,8 @@ def make_extractor(settings: ExtractorSettings) -> InceptionV3:
 
 
 def load_extractor(settings: ExtractorSettings) -> InceptionV3:
-    """The process's one extractor: chunks that follow one another share it. See `make_extractor`."""
+    """The process's one extractor. See `make_extractor`."""
     if settings not in _loaded:
         _loaded.clear()
         _loaded[settings] = make_extractor(settings)
     return _loaded[settings]
-
-
-def in_order(images: Iterable[ImageRef]) -> list[ImageRef]:
-    """The images of a call as they are extracted, in whatever order Beam hands them over."""
-    return sorted(images, key=lambda image: image.uri)
-
-
-def forget_begun() -> None:
-    """Drop what the extractor has begun and nobody asked for: the next run may find the files changed."""
-    for extractor in _loaded.values():
-        extractor.coming = ()
-        extractor.begin(())

@@ -1,65 +1,122 @@
-"""Inception V3 as a Beam `ModelHandler`: image references in, features or the reason why not out.
+"""Inception V3 as a Beam `ModelHandler`: slices of a plan in, their images' features or reasons out.
 
-Use it with `RunInference` on references; it reads the images itself. Where encoded images already
+Use it with `RunInference` on the numbers of slices; it reads the images itself. Where encoded images already
 travel in the pipeline, use `features.inception.InceptionV3` in a handler of your own.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from features.images import ImageError
-from features.inception import Extracted, InceptionV3
-from features.inputs.reference import ImageRef
-from pipelines.extractor import CALL_IMAGES, ExtractorSettings, in_order, load_extractor
+from features import store as feature_store
+from features.commit import Change, TableReplaced, check_basis, is_committed
+from features.inception import InceptionV3
+from features.schema import TableFacts
+from pipelines.extractor import ExtractorSettings, load_extractor
+from pipelines.planning import MOST_ATTEMPTS
+from pipelines.runs import Run, outdated
 from pipelines.screen import progress
 
 NAMESPACE = "bottlenecks"
 
 
-class Outcome(NamedTuple):
-    """One image, its features or why it has none, and the precision that the worker really computed in."""
+class ExtractedSlice(NamedTuple):
+    """A slice whose features are there.
 
-    image: ImageRef
-    result: Extracted | ImageError
+    Attributes:
+        run: whose plan it is of.
+        number: of the slice.
+        table: name of the feature table.
+        facts: what that was made with.
+        change: what is to be committed.
+        rows: the columns of the plan and those of the extractor, a row an image.
+        precision: what the worker really computed in.
+        mark: that the slice is being worked on.
+    """
+
+    run: Run
+    number: int
+    table: str
+    facts: TableFacts
+    change: Change
+    rows: pa.Table
     precision: str
+    mark: Path
 
 
-class InceptionHandler(ModelHandler[ImageRef, Outcome, InceptionV3]):
+class SliceHandler(ModelHandler[int, ExtractedSlice, InceptionV3]):
     """Reads, hashes, decodes and infers on threads of its own; a bad image costs no other image."""
 
-    def __init__(self, settings: ExtractorSettings) -> None:
+    def __init__(self, run: Run, settings: ExtractorSettings) -> None:
         super().__init__()
+        self._run = run
         self._settings = settings
 
     def load_model(self) -> InceptionV3:
         return load_extractor(self._settings)
 
     def run_inference(
-        self, batch: Sequence[ImageRef], model: InceptionV3, inference_args: Mapping[str, Any] | None = None
-    ) -> Iterator[Outcome]:
+        self, batch: Sequence[int], model: InceptionV3, inference_args: Mapping[str, Any] | None = None
+    ) -> Iterator[ExtractedSlice]:
+        for number in batch:
+            with self._run.renewing():
+                if (extracted := self._extract(number, model)) is not None:
+                    yield extracted
+
+    def _extract(self, number: int, model: InceptionV3) -> ExtractedSlice | None:
+        """A slice's features; None where there is nothing to do, or no longer."""
+        header = self._run.header()
+        # No errors: an engine may hand out a slice that fails without end.
+        if header is None:
+            logging.error("the plan of run %s is gone: slice %d is left undone", self._run.run_id, number)
+            return None
+        table = feature_store.open(self._run.store, header.table)
+        change = Change(f"{self._run.run_id}/{number}", self._run.run_id, header.basis)
+        if is_committed(table, change.id):
+            return None
+        try:
+            check_basis(table, header.basis)
+        except TableReplaced as error:
+            logging.error("slice %d is left undone: %s", number, error)
+            return None
+        planned = self._run.slice(number)
+        ended = self._run.attempts()[number] + (pc.max(planned.column("attempts")).as_py() or 0)
+        mark = self._run.begin(number)
+        extracted = pa.Table.from_batches(
+            self._batches(planned, model, isolated=ended >= MOST_ATTEMPTS), model.schema
+        )
+        rows = pa.table(
+            [*planned.columns, *extracted.columns], names=[*planned.column_names, *extracted.column_names]
+        )
+        change = change._replace(outdated=outdated(planned))
+        return ExtractedSlice(
+            self._run, number, header.table, table.facts, change, rows, model.engine.precision, mark
+        )
+
+    def _batches(self, planned: pa.Table, model: InceptionV3, *, isolated: bool) -> Iterator[pa.RecordBatch]:
         before = model.seconds.copy()
-        batch = in_order(batch)
-        outcomes = model.extract(image.uri for image in batch)
-        for image, result in zip(batch, outcomes, strict=True):
-            progress.info("image", extra={"rejected": isinstance(result, ImageError)})
-            if isinstance(result, ImageError):
-                Metrics.counter(NAMESPACE, f"rejected_{result.reason}").inc()
-            yield Outcome(image, result, model.engine.precision)
-        Metrics.counter(NAMESPACE, "images").inc(len(batch))
-        Metrics.counter(NAMESPACE, "batches").inc(-(-len(batch) // model.engine.batch_size))
+        for batch in model.extract(planned.column("uri").to_pylist(), isolated=isolated):
+            reasons = batch.column("reason").drop_null().to_pylist()
+            progress.info("images", extra={"images": len(batch), "rejected": len(reasons)})
+            for reason in reasons:
+                Metrics.counter(NAMESPACE, f"rejected_{reason}").inc()
+            Metrics.counter(NAMESPACE, "images").inc(len(batch))
+            Metrics.counter(NAMESPACE, "batches").inc()
+            yield batch
         for stage, seconds in (model.seconds - before).items():
             Metrics.counter(NAMESPACE, f"milliseconds_{stage}").inc(round(1000 * seconds))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        return {"min_batch_size": CALL_IMAGES, "max_batch_size": CALL_IMAGES}
-
-    def get_num_bytes(self, batch: Sequence[ImageRef]) -> int:
-        return sum(image.size or 0 for image in batch)
+        # More would hold the features of two slices before the first is committed.
+        return {"min_batch_size": 1, "max_batch_size": 1}
 
     def get_metrics_namespace(self) -> str:
         return NAMESPACE

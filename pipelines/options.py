@@ -11,6 +11,10 @@ from pipelines.variables import default_of
 #: The runner in this process; any other is Beam's, by its name.
 LOCAL_RUNNER = default_of("RUNNER")
 
+#: What a run does where another one is at work on the table: wait until that ends, or leave to it what it has
+#: planned.
+IF_RUNNING = ("wait", "skip")
+
 
 class ExtractOptions(NamedTuple):
     """What a run is asked for: the variables and flags of `make extract`.
@@ -30,7 +34,8 @@ class ExtractOptions(NamedTuple):
     beam_args: tuple[str, ...] = ()
     max_rejected: float = 0.1
     retry_rejected: bool = False
-    chunk_size: int | None = None
+    chunk_size: int = 4096
+    if_running: str = IF_RUNNING[0]
     remove_gone: bool = False
     splits: Mapping[str, str] | None = None
     classes: str | None = None

@@ -1,150 +1,230 @@
-"""What a run has to do: the listed images against the two tables. Imports neither Beam nor TensorFlow."""
+"""What a run has to do: the listing joined with the two tables, by DuckDB.
+
+A million images are columns on both sides, and what comes out is written slice by slice. Imports neither Beam
+nor TensorFlow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from features.commit import rejected_rows
-from features.inputs.reference import ImageRef
-from features.splits import assign_split
+from features.commit import Basis
+from features.conflicts import STORED_SCHEMA
+from features.recipe import LAYER_WIDTHS
+from features.schema import REJECTED_SCHEMA
+from features.splits import CUT, CUT_TRAINING, SPLITS
 from features.table import FeatureTable
+from pipelines.queries import connect, parts_relation
+from pipelines.runs import PLANNED_SCHEMA
 
-_ROWS_AT_ONCE = 65536
+#: Bytes of features that a slice has at most: they are in a worker's memory together.
+_SLICE_BYTES = 2**26
+#: There are this many slices at least, where they do not get smaller than the second number of images.
+_MANY, _SMALL = 32, 512
+
+#: Attempts that never ended after which an image is kept apart from others.
+MOST_ATTEMPTS = 2
+
+_ROWS_AT_ONCE = 65_536
+_NO_ATTEMPTS = pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array([], pa.int32())})
+
+#: Rows of both tables: those of features have an image_id.
+_STORED = """
+    SELECT uri, size, modified_at, labels, split, image_id, parse_filename(filename) AS part
+    FROM {features} WHERE view = 0
+    UNION ALL
+    SELECT uri, size, modified_at, NULL, NULL, NULL, parse_filename(filename) FROM {rejected}
+"""
+
+#: See `features.splits.assign_split`.
+_SPLIT = """
+    CASE WHEN list_contains($splits, listing.split) THEN listing.split ELSE
+        (CASE WHEN listing.split IS NULL THEN $cut ELSE $cut_training END)[
+            1 + (('0x' || left(sha256('split:' || stored.image_id), 16))::UBIGINT % 10)::BIGINT
+        ]
+    END
+"""
+
+#: What there is to do, or to say, of an image; nothing of one that is unchanged.
+_WORK = f"""
+    CREATE TEMP TABLE work AS
+    SELECT * REPLACE (
+        CASE
+            WHEN state IN ('new', 'changed') AND uri IN (SELECT uri FROM left_to_others) THEN 'left'
+            ELSE state
+        END AS state
+    ) FROM (
+        SELECT
+            CASE
+                WHEN stored.uri IS NULL THEN 'new'
+                WHEN listing.uri IS NULL THEN 'gone'
+                WHEN stored.image_id IS NULL THEN
+                    CASE
+                        WHEN $retry_rejected OR listing.size IS DISTINCT FROM stored.size
+                            OR listing.modified_at IS DISTINCT FROM stored.modified_at
+                        THEN 'changed' ELSE 'same'
+                    END
+                WHEN listing.size IS NULL THEN 'away'
+                WHEN listing.size = stored.size AND listing.modified_at = stored.modified_at
+                    AND listing.labels = stored.labels AND stored.split = {_SPLIT}
+                THEN 'same' ELSE 'changed'
+            END AS state,
+            coalesce(listing.uri, stored.uri) AS uri,
+            listing.labels, listing.split, listing.size, listing.modified_at,
+            coalesce(ended.attempts, 0)::INTEGER AS attempts,
+            stored.part AS replaced_part, stored.size AS replaced_size,
+            stored.modified_at AS replaced_modified_at, stored.image_id AS replaced_image_id
+        FROM listing
+        FULL JOIN ({{stored}}) AS stored ON listing.uri = stored.uri
+        LEFT JOIN (SELECT uri, sum(attempts) AS attempts FROM attempts GROUP BY uri) AS ended
+            ON listing.uri = ended.uri
+    ) WHERE state <> 'same'
+"""
+
+#: The images to extract. Those that replace rows of one part of features (`whole`) stay together; those that
+#: processes have ended on come last, with the others of their part.
+_TODO = f"""
+    CREATE TEMP VIEW todo AS
+    WITH parts AS (
+        SELECT *, CASE WHEN replaced_image_id IS NOT NULL THEN replaced_part END AS whole
+        FROM work WHERE state IN ('new', 'changed')
+    )
+    SELECT *, coalesce(
+        attempts >= {MOST_ATTEMPTS}
+            OR whole IN (SELECT whole FROM parts WHERE attempts >= {MOST_ATTEMPTS}),
+        false
+    ) AS doubtful
+    FROM parts
+"""
 
 
-class Plan(NamedTuple):
-    """What there is to do for one version of the table.
+class Plan:
+    """What there is to do for one version of the table. It holds that in memory until it is closed.
 
     Attributes:
-        version: of the feature table, as the plan was made.
-        todo: images to extract, in the listing's order.
-        replaced: uris among them that have rows already, of an image that has since changed.
+        basis: the table as it was seen.
+        listed: how many images the input holds.
+        todo: how many images there are to extract.
+        replaced: how many of these have rows already, of an image that has since changed.
         stored, rejected: how many listed images the tables hold, unchanged.
-        gone: uris of images with rows, in either table, that are no longer listed.
+        away: of the stored, those whose files are not there now: they keep their rows.
+        left: images to extract that are left to other runs.
+        gone: rows of either table, in `STORED_SCHEMA`, of images that are no longer listed.
         gone_stored: how many of these have features.
-        away: listed images with features whose files are not there now: they keep their rows, and count as
-            stored.
     """
 
-    version: int
-    todo: list[ImageRef]
-    replaced: frozenset[str]
-    stored: int
-    rejected: int
-    gone: frozenset[str]
-    gone_stored: int
-    away: int
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: FeatureTable, listed: int) -> None:
+        self._connection = connection
+        self._layers = table.layers
+        self.basis = Basis.of(table)
+        self.listed = listed
+        counts = connection.sql(
+            "SELECT state, replaced_image_id IS NOT NULL AS features, replaced_part IS NOT NULL, count(*) "
+            "FROM work GROUP BY ALL"
+        ).fetchall()
+
+        def count(*states: str, features: bool | None = None, replacing: bool | None = None) -> int:
+            return sum(
+                number
+                for state, of_features, is_replacing, number in counts
+                if state in states and features in (None, of_features) and replacing in (None, is_replacing)
+            )
+
+        self.todo = count("new", "changed")
+        self.replaced = count("changed")
+        self.left = count("left")
+        self.away = count("away")
+        self.gone_stored = count("gone", features=True)
+        rejections = sum(pq.read_metadata(path).num_rows for path in table.rejected_paths)
+        self.rejected = rejections - count("changed", "left", "gone", features=False, replacing=True)
+        columns = ", ".join(name if name == "uri" else f"replaced_{name}" for name in STORED_SCHEMA.names)
+        gone = connection.sql(f"SELECT {columns} FROM work WHERE state = 'gone'").to_arrow_table()
+        self.gone = gone.rename_columns(STORED_SCHEMA.names).cast(STORED_SCHEMA)
+        self.stored = listed - self.todo - self.left - self.rejected
+
+    def close(self) -> None:
+        """Let go of the memory; `slices` are then no longer to be had."""
+        self._connection.close()
+
+    def slices(self, chunk_size: int) -> Iterator[pa.Table]:
+        """The images to extract, in slices of at most `chunk_size`: rows in `PLANNED_SCHEMA`."""
+        row_bytes = 4 * sum(LAYER_WIDTHS[layer] for layer in self._layers)
+        most = max(1, min(chunk_size, _SLICE_BYTES // row_bytes, max(_SMALL, -(-self.todo // _MANY))))
+        groups = self._connection.sql(
+            "SELECT doubtful, whole, count(*) FROM todo GROUP BY ALL ORDER BY doubtful, whole NULLS FIRST"
+        ).fetchall()
+        rows = self._connection.sql(
+            f"SELECT {', '.join(PLANNED_SCHEMA.names)} FROM todo ORDER BY doubtful, whole NULLS FIRST, uri"
+        )
+        return _cut(rows.to_arrow_reader(_ROWS_AT_ONCE), slice_lengths(groups, most))
 
 
-def make_plan(images: list[ImageRef], table: FeatureTable, *, retry_rejected: bool = False) -> Plan:
-    """Compare the listing with what is stored, by size and time of change: no image is read.
+def make_plan(
+    images: pa.Table,
+    table: FeatureTable,
+    *,
+    retry_rejected: bool = False,
+    attempts: pa.Table = _NO_ATTEMPTS,
+    left_to_others: pa.ChunkedArray | None = None,
+) -> Plan:
+    """Compare a listing with what is stored, by size and time of change: no image is read.
 
     An image is extracted again when its file, its labels or its given split changed. One whose file is not
     there now keeps its row: the disk may not be mounted.
 
     Args:
+        images: in `features.inputs.LISTING_SCHEMA`.
         retry_rejected: try rejected images again though they did not change.
+        attempts: columns `uri` and `attempts`: how often processes have ended that were at work on an image.
+        left_to_others: uris of images that other runs are to extract.
     """
-    listed = {image.uri: image for image in images}
-    stored: set[str] = set()
-    rejected: set[str] = set()
-    changed: set[str] = set()
-    gone: set[str] = set()
-    away = 0
-    for uri, facts in _stored(table):
-        image = listed.get(uri)
-        if image is None:
-            gone.add(uri)
-        else:
-            away += image.size is None
-            (stored if image.size is None or _unchanged(image, facts) else changed).add(image.uri)
-    gone_stored = len(gone)
-    for uri, size, modified_at in _rejected(table):
-        image = listed.get(uri)
-        if image is None:
-            gone.add(uri)
-        else:
-            same = (size, modified_at) == (image.size, image.modified_at) and not retry_rejected
-            (rejected if same else changed).add(image.uri)
-    todo = [image for image in images if image.uri not in stored and image.uri not in rejected]
-    return Plan(
-        version=table.version,
-        todo=todo,
-        replaced=frozenset(changed),
-        stored=len(stored),
-        rejected=len(rejected),
-        gone=frozenset(gone),
-        gone_stored=gone_stored,
-        away=away,
+    connection = connect()
+    connection.register("listing", images)
+    connection.register("attempts", attempts)
+    connection.register("left_to_others", pa.table({"uri": left_to_others or pa.array([], pa.string())}))
+    stored = _STORED.format(
+        features=parts_relation(connection, table.paths, table.facts.schema),
+        rejected=parts_relation(connection, table.rejected_paths, REJECTED_SCHEMA),
     )
-
-
-class _Stored(NamedTuple):
-    size: int
-    modified_at: int
-    labels: list[str]
-    split: str
-    image_id: str
-
-
-def _stored(table: FeatureTable) -> Iterator[tuple[str, _Stored]]:
-    """The stored images one by one: as Python objects, a million at once would take gigabytes."""
-    rows = table.metadata(["uri", "view", *_Stored._fields])
-    rows = rows.filter(pc.equal(rows.column("view"), 0)).drop_columns("view")
-    for batch in rows.to_batches(_ROWS_AT_ONCE):
-        for uri, *facts in zip(*map(_plain, batch.columns), strict=True):
-            yield uri, _Stored(*facts)
-
-
-def _rejected(table: FeatureTable) -> Iterator[tuple[str, int | None, int | None]]:
-    rows = rejected_rows(table).select(["uri", "size", "modified_at"])
-    yield from zip(*map(_plain, rows.columns), strict=True)
-
-
-def _plain(column: pa.Array | pa.ChunkedArray) -> list:
-    """A column as Python values, times as microseconds since the epoch."""
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
-    return column.to_pylist()
-
-
-def _unchanged(image: ImageRef, stored: _Stored) -> bool:
-    return (
-        stored.size == image.size
-        and stored.modified_at == image.modified_at
-        and stored.labels == list(image.labels)
-        and stored.split == assign_split(stored.image_id, image.split)
+    connection.execute(
+        _WORK.format(stored=stored),
+        {"retry_rejected": retry_rejected, "splits": SPLITS, "cut": CUT, "cut_training": CUT_TRAINING},
     )
+    connection.execute(_TODO)
+    connection.unregister("listing")
+    return Plan(connection, table, len(images))
 
 
-class Conflicts(NamedTuple):
-    """The same bytes under different labels or in different given splits: (uris) of each case."""
+def slice_lengths(groups: Iterable[tuple[bool, str | None, int]], most: int) -> list[int]:
+    """How many images each slice has, in the order of the plan.
 
-    labels: list[list[str]]
-    splits: list[list[str]]
+    Args:
+        groups: for those that are doubtful and those that are not, and for each part whose rows are replaced
+            or none: how many images. A part is never cut, so one that is larger makes a larger slice.
+        most: images in a slice.
+    """
+    lengths: list[int] = []
+    last: bool | None = None
+    for doubtful, part, count in groups:
+        if part is None:
+            lengths += [most] * (count // most) + ([count % most] if count % most else [])
+        elif lengths and last == doubtful and lengths[-1] + count <= most:
+            lengths[-1] += count
+        else:
+            lengths.append(count)
+        last = doubtful
+    return lengths
 
 
-def find_conflicts(table: FeatureTable) -> Conflicts:
-    """Exact duplicates, by hash, that disagree about what they are or which split they belong to."""
-    rows = table.metadata(["image_id", "uri", "labels", "split", "view"])
-    rows = rows.filter(pc.equal(rows.column("view"), 0))
-    many = rows.column("image_id").value_counts()
-    counts = pa.StructArray.from_arrays(many.flatten(), ["image_id", "count"])
-    repeated = pc.struct_field(counts, "image_id").filter(pc.greater(pc.struct_field(counts, "count"), 1))
-    rows = rows.filter(pc.is_in(rows.column("image_id"), repeated))
-    groups: dict[str, list[dict]] = {}
-    for row in rows.to_pylist():
-        groups.setdefault(row["image_id"], []).append(row)
-
-    def disagree(key: str) -> list[list[str]]:
-        return [
-            sorted(row["uri"] for row in group)
-            for group in groups.values()
-            if len({str(sorted(row[key]) if key == "labels" else row[key]) for row in group}) > 1
-        ]
-
-    return Conflicts(disagree("labels"), disagree("split"))
+def _cut(batches: Iterable[pa.RecordBatch], lengths: Sequence[int]) -> Iterator[pa.Table]:
+    ready = PLANNED_SCHEMA.empty_table()
+    coming = iter(batches)
+    for length in lengths:
+        while len(ready) < length:
+            ready = pa.concat_tables([ready, pa.table(next(coming)).cast(PLANNED_SCHEMA)])
+        yield ready.slice(0, length)
+        ready = ready.slice(length)

@@ -8,22 +8,22 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.images import ImageError
 from features.inception import InceptionV3
 from features.inputs import Listing, list_images
 from features.inputs.folder import find_images
 from features.locations import local_path
-from features.recipe import Column
+from features.recipe import LAYER_WIDTHS, Column
 from features.text import counted, printable
+from features.vectors import matrix
 from features.weights import UNTRAINED
 from heads import SavedHead, load_head
 from pipelines.options import PredictOptions
@@ -51,7 +51,7 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
 
 
 def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen: Screen) -> None:
-    uris = [image.uri for image in listing.images]
+    uris = listing.images.column("uri")
     extractor = _extractor(saved, options)
     notice = saved.check(Column(extractor.recipe, extractor.layers[0]))
     if notice:
@@ -83,7 +83,7 @@ def _list(images: str) -> Listing:
     if not os.path.exists(path):
         raise BottleneckError(f"IMAGES={printable(images)}: there is no such file or folder")
     listing = find_images(path) if os.path.isdir(path) else list_images(path, labelled=False)
-    if not listing.images:
+    if not len(listing.images):
         others = f", and {listing.left_out:,} whose names are not valid UTF-8" if listing.left_out else ""
         raise BottleneckError(f"IMAGES={printable(images)}: there are no images in this folder{others}")
     return listing
@@ -106,39 +106,32 @@ def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:
     )
 
 
-class _Block(NamedTuple):
-    uris: list[str]
-    features: np.ndarray  # (good images, width)
-    rejected: list[str | None]  # reason, for each uri
+def _blocks(uris: pa.ChunkedArray, extractor: InceptionV3) -> Iterator[pa.Table]:
+    """The images with the extractor's columns, some at a time."""
+    batches = extractor.extract(uri for chunk in uris.chunks for uri in chunk.to_pylist())
+    done = 0
+    while block := list(itertools.islice(batches, _BLOCK // extractor.engine.batch_size)):
+        for batch in block:
+            rejected = len(batch) - batch.column("reason").null_count
+            progress.info("images", extra={"images": len(batch), "rejected": rejected})
+        outcomes = pa.Table.from_batches(block, extractor.schema)
+        yield outcomes.add_column(0, "uri", uris.slice(done, len(outcomes)))
+        done += len(outcomes)
 
 
-def _blocks(uris: list[str], extractor: InceptionV3) -> Iterator[_Block]:
-    outcomes = extractor.extract(uris)
-    for start in range(0, len(uris), _BLOCK):
-        block = uris[start : start + _BLOCK]
-        rows: list[np.ndarray] = []
-        rejected: list[str | None] = []
-        for outcome in itertools.islice(outcomes, len(block)):
-            bad = isinstance(outcome, ImageError)
-            progress.info("image", extra={"rejected": bad})
-            rejected.append(outcome.reason if isinstance(outcome, ImageError) else None)
-            if not isinstance(outcome, ImageError):
-                rows.append(outcome.features[0])
-        yield _Block(block, np.array(rows, np.float32), rejected)
-
-
-def _label(block: _Block, saved: SavedHead) -> pa.Table:
+def _label(block: pa.Table, saved: SavedHead) -> pa.Table:
     labels = list(saved.facts["labels"])
-    good = np.array([reason is None for reason in block.rejected])
+    good = pc.is_null(block.column("reason")).to_numpy()
     probabilities = np.full((len(good), len(labels)), np.nan)
     if good.any():
-        probabilities[good] = saved.head.predict_proba(block.features)
+        features = block.filter(pa.array(good)).column(saved.column.layer)
+        probabilities[good] = saved.head.predict_proba(matrix(features, LAYER_WIDTHS[saved.column.layer]))
     best = np.where(good, np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1), 0)
     columns = {
-        "uri": pa.array(block.uris),
+        "uri": block.column("uri"),
         "label": pa.array([labels[number] for number in best], pa.string(), mask=~good),
         "probability": pa.array(probabilities[np.arange(len(good)), best], mask=~good),
-        "rejected": pa.array(block.rejected, pa.string()),
+        "rejected": block.column("reason"),
     }
     for number, label in enumerate(labels):
         columns[f"probability_{label}"] = pa.array(probabilities[:, number], mask=~good)

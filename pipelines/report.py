@@ -19,8 +19,9 @@ from features.table import FeatureTable
 from features.text import counted, printable
 from features.weights import UNTRAINED
 from heads import current_head, list_heads
-from pipelines.driver import Summary
 from pipelines.options import ExtractOptions
+from pipelines.runs import living_runs
+from pipelines.summary import Summary
 
 #: Examples shown of a long list.
 _SHOWN = 3
@@ -30,6 +31,7 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     """What an extraction did, and what to run next."""
     table = summary.table
     unsettled = f" + {summary.unsettled:,} changed meanwhile" if summary.unsettled else ""
+    unsettled += f" + {summary.left:,} left to another run" if summary.left else ""
     lines = [
         f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
     ]
@@ -149,6 +151,8 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     if table.facts.untrained:
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
+    for run in living_runs(table.store, table.name):
+        yield f"  run       {run.run_id} is at work on {counted(run.images(), 'image')}"
     heads = list_heads(table.store, table.name)
     current = current_head(table.store, table.name)
     for head in heads:

@@ -49,6 +49,7 @@ class Screen:
     def __init__(self, log: Path, *, debug: bool = False) -> None:
         self.log = log
         self._debug = debug
+        self._said: set[str] = set()
 
     @classmethod
     def of_run(cls, store: str | Path, run_id: str, command: str, *, debug: bool = False) -> Screen:
@@ -91,6 +92,12 @@ class Screen:
         """Show a line."""
         tqdm.write(printable(text, keep="\n"), file=self._terminal)
 
+    def say_once(self, text: str) -> None:
+        """Show a line, unless it was shown this way before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
     def progress(self, total: int) -> ImageProgress:
         """A progress display for `total` images, fed by the handler's progress records."""
         return ImageProgress(total, self._terminal)
@@ -132,16 +139,13 @@ class ImageProgress(logging.Handler):
         """Since the display was made."""
         return time.monotonic() - self._started
 
-    def expect(self, more: int) -> None:
-        """Say that `more` images are to come: the plan changed."""
-        self._bar.total = self._total = self.done + more
-
     def emit(self, record: logging.LogRecord) -> None:
-        self.done += 1
-        self.rejected += record.rejected  # type: ignore[attr-defined]
+        images, rejected = record.images, record.rejected  # type: ignore[attr-defined]
+        self.done += images
+        self.rejected += rejected
         if not self._bar.disable:
-            self._bar.update()
-            if record.rejected:  # type: ignore[attr-defined]
+            self._bar.update(images)
+            if rejected:
                 self._bar.set_postfix(rejected=self.rejected, refresh=False)
         elif time.monotonic() - self._said > _LINE_EVERY:
             self._said = time.monotonic()

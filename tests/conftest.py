@@ -50,14 +50,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The images that extractors have read and decoded since, each as often as they did."""
-    from features.inception import InceptionV3
+    from features import inception
 
     done: list[str] = []
-    prepare = InceptionV3._prepare
+    prepare = inception.prepare
 
-    def note_and_prepare(self, image, out):
+    def note_and_prepare(image, out, exif_orientation):
         done.append(str(image))
-        return prepare(self, image, out)
+        return prepare(image, out, exif_orientation)
 
-    monkeypatch.setattr(InceptionV3, "_prepare", note_and_prepare)
+    monkeypatch.setattr(inception, "prepare", note_and_prepare)
     return done

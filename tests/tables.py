@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import Chunk, Rejected, commit_chunk
+from features.commit import Basis, Change, commit
+from features.conflicts import rows_of_parts
 from features.locations import features_path
 from features.parts import Part, write_part
 from features.recipe import FeatureRecipe
-from features.schema import TableFacts
+from features.schema import REJECTED_SCHEMA, TableFacts
 from features.splits import assign_split
 from features.table import FeatureTable
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 RECIPE = FeatureRecipe(weights="random", weights_sha256="0" * 64)
+
+
+class Rejected(NamedTuple):
+    """A rejected image; `modified_at` in microseconds since the epoch."""
+
+    uri: str
+    reason: str
+    detail: str
+    size: int | None
+    modified_at: int | None
 
 
 def make_rows(
@@ -73,9 +85,39 @@ def make_table(
     """
     facts = TableFacts(source="digits", weights=recipe.weights, layers=("avg_pool",), recipe=recipe)
     table = feature_store.create(store, name, facts)
-    parts: list[Part] = []
+    part = None
     if len(X):
         rows = make_rows(facts, X, labels, splits)
-        parts = [write_part(features_path(table.store, name), [rows], facts.schema)]
-    commit_chunk(store, name, Chunk("run-1", 1, table.version), parts, rejected, {})
+        part = write_part(features_path(table.store, name), [rows], facts.schema, run_id="run-1")
+    add(table, part, rejected, run_id="run-1")
     return feature_store.open(store, name)
+
+
+def add(
+    table: FeatureTable,
+    part: Part | None = None,
+    rejected: Sequence[Rejected] = (),
+    *,
+    replacing: Sequence[str] = (),
+    run_id: str = "run-2",
+    slice: int = 0,
+    facts: Mapping[str, Any] | None = None,
+) -> int:
+    """Commit rows to `table`, planned on it as it is given; the version that holds them.
+
+    Args:
+        replacing: uris whose rows leave, in either table.
+    """
+    outdated = rows_of_parts(
+        map(Path, table.paths), map(Path, table.rejected_paths), pa.array(replacing, pa.string())
+    )
+    change = Change(f"{run_id}/{slice}", run_id, Basis.of(table), outdated)
+    return commit(
+        table.store, table.name, change, facts or {}, part=part, rejected=rejections(rejected, run_id)
+    )
+
+
+def rejections(images: Sequence[Rejected], run_id: str = "run-2") -> pa.Table:
+    """Rows of the rejected table."""
+    rows = [{**image._asdict(), "run_id": run_id, "rejected_at": NOON} for image in images]
+    return pa.Table.from_pylist(rows, REJECTED_SCHEMA)

@@ -13,6 +13,7 @@ REASONS: dict[str, str] = {
     "truncated": "the image ends too early",
     "corrupt": "the image's data are damaged",
     "too_large": "more pixels or bytes than can be decoded safely",
+    "crashed": "reading it ends the process that does",
     "not_finite": "the features came out as NaN or infinite",
 }
 
@@ -27,6 +28,7 @@ REMEDIES: dict[str, str] = {
     "truncated": "Copy or download them again",
     "corrupt": "Copy or download them again",
     "too_large": "Scale them down",
+    "crashed": "Convert it with another program, or take it out of the input",
     "not_finite": "Check the file of the weights",
 }
 

@@ -1,4 +1,4 @@
-"""Inputs: from what `DATA=` names to a list of image references. Nothing is read but folders and file facts.
+"""Inputs: from what `DATA=` names to a listing of its images. Nothing is read but folders and file facts.
 
 `list_images` is the one place where it is decided what kind of input a name stands for.
 """
@@ -13,12 +13,12 @@ from features.errors import BottleneckError
 from features.inputs.builtin import list_auto, list_digits, list_flowers
 from features.inputs.csv_file import list_csv
 from features.inputs.folder import CLASSES, is_image_name, list_file, list_folder
-from features.inputs.reference import ImageRef, Listing
+from features.inputs.listing import LISTING_SCHEMA, Listing
 from features.inputs.walk import is_text
 from features.locations import local_path
 from features.text import printable, some
 
-__all__ = ["CLASSES", "ImageRef", "Listing", "list_images"]
+__all__ = ["CLASSES", "LISTING_SCHEMA", "Listing", "list_images"]
 
 _BUILTIN = {"auto": list_auto, "digits": list_digits, "flowers": list_flowers}
 _LISTS = (".csv", ".tsv", ".txt")
@@ -90,7 +90,7 @@ def _refuse_choices(data: str, splits: Mapping[str, str], classes: str | None) -
 def _notice_similar_labels(listing: Listing) -> None:
     """Labels that look the same, and are not."""
     alike: dict[str, set[str]] = {}
-    for label in {label for image in listing.images for label in image.labels}:
+    for label in listing.labels():
         alike.setdefault(unicodedata.normalize("NFC", label).casefold(), set()).add(label)
     for labels in sorted(sorted(labels) for labels in alike.values() if len(labels) > 1):
         texts = [

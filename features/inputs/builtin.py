@@ -12,7 +12,7 @@ from pathlib import Path
 from features.downloads import DownloadError, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
-from features.inputs.reference import Listing
+from features.inputs.listing import Listing
 
 #: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
 FLOWERS_URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from features.errors import BottleneckError
-from features.inputs.records import Record
+from features.inputs.records import Record, Records
 from features.inputs.walk import is_image_name
 from features.splits import parse_split
 from features.text import printable, some
@@ -61,6 +61,10 @@ class Columns(NamedTuple):
             found = (label for name, cell in cells for label in _split_labels(name, cell))
         return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
 
+    def records(self, records: Records) -> Records:
+        """Those below the header; in shorter ones than it, what is missing is empty."""
+        return records if self.header is None else records.padded(len(self.header)).after_first()
+
     def split_of(self, record: Record) -> str:
         return "" if self.split is None else record.cells[self.split]
 
@@ -87,8 +91,8 @@ class Columns(NamedTuple):
         return f"; not used: {some(names, shown=6)}" if names else ""
 
 
-def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> Columns:
-    """The columns of a CSV; records that are shorter than its header are filled up with empty cells.
+def find_columns(records: Records, path: str, *, labelled: bool = True) -> Columns:
+    """The columns of a CSV.
 
     Args:
         records: of the whole file, the header included.
@@ -98,9 +102,9 @@ def find_columns(records: list[Record], path: str, *, labelled: bool = True) -> 
     Raises:
         BottleneckError: for a header whose columns are not known, or a row that does not fit it.
     """
-    if not records:
+    if not len(records):
         return Columns(0, (), None, None)
-    first = records[0]
+    first = records.first
     where = f"{printable(path)}, line {first.line}"
     names = [_plain(cell) for cell in first.cells]
     known = {*PATHS, *LABELS, *SPLITS}
@@ -150,17 +154,20 @@ def _label_columns(names: list[str]) -> tuple[int, ...]:
     return ()
 
 
-def _refuse_unknown_header(records: list[Record], where: str) -> None:
+def _refuse_unknown_header(records: Records, where: str) -> None:
     """A first line that names no image, before lines that do, is a header of which nothing is known."""
-    first, *others = (record.cells[0] for record in records)
-    if not is_image_name(first) and others and all(map(is_image_name, others)):
+    first, others = records.first, records.after_first()
+    if (
+        not is_image_name(first.cells[0])
+        and len(others)
+        and all(is_image_name(one.cells[0]) for one in others)
+    ):
         raise BottleneckError(
-            f"{where}: the columns {some(records[0].cells, shown=8)} are not known: {known_names()}; "
-            f"rename them"
+            f"{where}: the columns {some(first.cells, shown=8)} are not known: {known_names()}; rename them"
         )
 
 
-def _refuse_hidden_columns(records: list[Record], path: str) -> None:
+def _refuse_hidden_columns(records: Records, path: str) -> None:
     """Refuse what would be read as labels in a file without a header, and is something else."""
     paths, others = set(PATHS), {*LABELS, *SPLITS}
     for record in records:
@@ -180,9 +187,9 @@ def _refuse_hidden_columns(records: list[Record], path: str) -> None:
         )
 
 
-def _refuse_flags(records: list[Record], columns: Columns, where: str) -> None:
+def _refuse_flags(records: Records, columns: Columns, where: str) -> None:
     """Refuse several columns of labels that hold nothing but 0 and 1: each stands for a class."""
-    cells = {record.cells[number] for record in records[1:] for number in columns.labels}
+    cells = {record.cells[number] for record in columns.records(records) for number in columns.labels}
     if len(columns.labels) > 1 and cells and cells <= {"0", "1", "0.0", "1.0", ""}:
         raise BottleneckError(
             f"{where}: the columns of labels hold only 0 and 1: give the labels by name, "
@@ -190,12 +197,12 @@ def _refuse_flags(records: list[Record], columns: Columns, where: str) -> None:
         )
 
 
-def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
-    """Refuse rows of too many cells, and used cells with line breaks; fill up rows of too few cells."""
+def _check_cells(records: Records, columns: Columns, path: str) -> None:
+    """Refuse rows of too many cells, and used cells with line breaks."""
     header = columns.header
     used = {columns.path, *columns.labels, columns.split}
     name = printable(path)
-    for number, record in enumerate(records):
+    for record in records:
         cells = record.cells
         if header is not None and len(cells) > len(header):
             raise BottleneckError(
@@ -203,8 +210,6 @@ def _check_cells(records: list[Record], columns: Columns, path: str) -> None:
                 f"({','.join(map(printable, header))}); "
                 "separate labels by | and quote cells with a separator in them"
             )
-        if header is not None and len(cells) < len(header):
-            records[number] = record._replace(cells=cells + ("",) * (len(header) - len(cells)))
         if record.line == record.last_line:
             continue
         if any(

@@ -8,26 +8,24 @@ understood is said in a notice; what is not understood is an error that names th
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
-from operator import attrgetter
-from typing import NamedTuple
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import BottleneckError
 from features.inputs.columns import Columns, find_columns, known_names
+from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing
 from features.inputs.paths import PathFinder
-from features.inputs.records import Record, read_records, read_text
-from features.inputs.reference import ImageRef, Listing
+from features.inputs.records import Record, Records, read_lines, read_records
 from features.inputs.walk import is_image_name
 from features.splits import given_splits, parse_split
 from features.text import counted, printable
 
-
-class _Row(NamedTuple):
-    line: int
-    image: ImageRef
-    split: str | None
+#: Images with the line that each stands on.
+_ROWS_SCHEMA = LISTING_SCHEMA.append(pa.field("line", pa.int64()))
 
 
 def list_csv(path: str, *, labelled: bool = True) -> Listing:
@@ -45,64 +43,53 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
     """
     name = printable(path)
     if path.lower().endswith(".txt"):
-        records, separator, columns = _lines(path), "", Columns(0, (), None, None)
+        records, separator, columns = read_lines(path), "", Columns(0, (), None, None)
     else:
         records, separator = read_records(path)
         if all(len(record.cells) == 1 for record in records):
             separator = ""
         columns = find_columns(records, path, labelled=labelled)
     finder = PathFinder(os.path.dirname(path))
-    rows: dict[str, _Row] = {}
-    repeated = 0
-    for row in _rows(records, columns, finder, name, labelled):
-        first = rows.setdefault(row.image.uri, row)
-        if first is row:
-            continue
-        if set(first.image.labels) != set(row.image.labels) or first.split != row.split:
-            raise BottleneckError(
-                f"{name}, lines {first.line} and {row.line}: {printable(row.image.uri)} is given twice, as "
-                f"{_described(first)} and as {_described(row)}; "
-                f"give each image once, with all of its labels on one line"
-            )
-        repeated += 1
-    if not rows:
+    builder = ColumnBuilder(_ROWS_SCHEMA)
+    for row in _rows(columns.records(records), columns, finder, name, labelled):
+        builder.add(*row)
+    rows = builder.table()
+    if not len(rows):
         raise BottleneckError(f"{name} lists no images: expected lines of uri,label")
-    _refuse_header_without_file(records, columns, list(rows.values()), name)
-    notices = [_understood(path, separator, columns, finder, list(rows.values()))]
-    if repeated:
+    _refuse_header_without_file(records, columns, rows, name)
+    once = _each_once(rows, name)
+    notices = [_understood(path, separator, columns, finder, once)]
+    if repeated := len(rows) - len(once):
         notices.append(f"{counted(repeated, 'line repeats', 'lines repeat')} an image, which is taken once")
-    images, about_splits = _with_splits(list(rows.values()))
-    return Listing(path, sorted(images, key=attrgetter("uri")), 0, notices + about_splits)
+    images, about_splits = _with_splits(once)
+    return Listing(path, images.select(LISTING_SCHEMA.names).sort_by("uri"), 0, notices + about_splits)
 
 
-def _lines(path: str) -> list[Record]:
-    lines = enumerate(io.StringIO(read_text(path), newline=None), 1)
-    return [Record(number, number, (line.strip(),)) for number, line in lines if line.strip()]
-
-
-def _refuse_header_without_file(records: list[Record], columns: Columns, rows: list[_Row], name: str) -> None:
+def _refuse_header_without_file(records: Records, columns: Columns, rows: pa.Table, name: str) -> None:
     """A first line that is no file and has no image's extension, before lines that are files, is a header."""
-    first = rows[0]
-    suspect = columns.header is None and first.image.size is None and not is_image_name(first.image.uri)
-    if suspect and any(row.image.size is not None for row in rows[1:]):
+    sizes, first = rows.column("size"), rows.slice(0, 1).to_pylist()[0]
+    suspect = columns.header is None and first["size"] is None and not is_image_name(first["uri"])
+    if suspect and sizes.null_count < len(sizes):
         raise BottleneckError(
-            f"{name}, line {first.line}: there is no file '{printable(records[0].cells[0])}', "
+            f"{name}, line {first['line']}: there is no file '{printable(records.first.cells[0])}', "
             f"as there is for other lines: if this is a header, "
             f"name its columns as they are known ({known_names()})"
         )
 
 
 def _rows(
-    records: list[Record], columns: Columns, finder: PathFinder, name: str, labelled: bool
-) -> Iterator[_Row]:
-    for record in records if columns.header is None else records[1:]:
+    records: Records, columns: Columns, finder: PathFinder, name: str, labelled: bool
+) -> Iterator[tuple[object, ...]]:
+    """The values of `_ROWS_SCHEMA` of each record."""
+    for record in records:
         where = f"{name}, line {record.line}"
-        uri = record.cells[columns.path]
-        if not uri:
+        path = record.cells[columns.path]
+        if not path:
             raise BottleneckError(f"{where}: found no path")
         split = _split_of(record, columns, where) if labelled else None
         labels = columns.labels_of(record) if labelled else ()
-        yield _Row(record.line, finder.find(uri, where)._replace(labels=labels), split)
+        uri, facts = finder.find(path, where)
+        yield uri, labels, split, facts.size, facts.modified_at, record.line
 
 
 def _split_of(record: Record, columns: Columns, where: str) -> str | None:
@@ -116,28 +103,55 @@ def _split_of(record: Record, columns: Columns, where: str) -> str | None:
     return split
 
 
-def _with_splits(rows: list[_Row]) -> tuple[list[ImageRef], list[str]]:
+def _each_once(rows: pa.Table, name: str) -> pa.Table:
+    """The first row of each image.
+
+    Raises:
+        BottleneckError: where another one says something else of it.
+    """
+    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    groups = numbered.group_by("uri", use_threads=False).aggregate([("row", "min"), ("row", "count")])
+    if len(groups) == len(rows):
+        return rows
+    repeated = groups.filter(pc.greater(groups.column("row_count"), 1)).column("uri")
+    firsts: dict[str, dict[str, Any]] = {}
+    for row in rows.filter(pc.is_in(rows.column("uri"), repeated.combine_chunks())).to_pylist():
+        first = firsts.setdefault(row["uri"], row)
+        if set(first["labels"]) != set(row["labels"]) or first["split"] != row["split"]:
+            raise BottleneckError(
+                f"{name}, lines {first['line']} and {row['line']}: {printable(row['uri'])} is given twice, "
+                f"as {_described(first)} and as {_described(row)}; "
+                f"give each image once, with all of its labels on one line"
+            )
+    return rows.take(groups.column("row_min"))
+
+
+def _with_splits(rows: pa.Table) -> tuple[pa.Table, list[str]]:
     """The images with what their splits count as, and notices."""
-    splits = {row.split for row in rows if row.split}
-    if all(row.split for row in rows) or ("train" in splits and len(splits) > 1):
+    column = rows.column("split")
+    splits = set(column.unique().drop_null().to_pylist())
+    if not column.null_count or ("train" in splits and len(splits) > 1):
         given, notices = given_splits(splits)
     else:  # the images without a split make up what is missing
-        given, notices = {split: split for split in splits}, []
-    return [row.image._replace(split=given[row.split] if row.split else None) for row in rows], notices
+        return rows, []
+    names = pa.array(given, pa.string())
+    counted_as = pa.array(given.values(), pa.string()).take(pc.index_in(column, names).combine_chunks())
+    place = rows.schema.get_field_index("split")
+    return rows.set_column(place, rows.schema.field(place), counted_as), notices
 
 
-def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: list[_Row]) -> str:
+def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: pa.Table) -> str:
     """What was made of the file, in a line."""
     parts = [counted(len(rows), "image"), *([f"separated by {separator}"] if separator else [])]
     parts += columns.described(
         finder.changes, alone="without a header" if separator else "a path on each line"
     )
-    unlabelled = sum(not row.image.labels for row in rows)
+    unlabelled = pc.sum(pc.equal(pc.list_value_length(rows.column("labels")), 0)).as_py()
     if 0 < unlabelled < len(rows):
         parts.append(f"{unlabelled:,} without a label")
     return f"{printable(os.path.basename(path))}: {', '.join(parts)}{columns.unused()}"
 
 
-def _described(row: _Row) -> str:
-    labels = printable("|".join(row.image.labels)) or "no label"
-    return f"{labels} ({row.split})" if row.split else labels
+def _described(row: dict[str, Any]) -> str:
+    labels = printable("|".join(row["labels"])) or "no label"
+    return f"{labels} ({row['split']})" if row["split"] else labels

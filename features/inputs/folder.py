@@ -10,11 +10,13 @@ from __future__ import annotations
 import collections
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from features.errors import BottleneckError
-from features.inputs.reference import ImageRef, Listing, image_ref
+from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts, single_labels
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
 from features.splits import SPLITS, given_splits, is_plain_split, parse_split
 from features.text import counted, printable, some
@@ -25,15 +27,19 @@ __all__ = ["CLASSES", "find_images", "is_image_name", "list_file", "list_folder"
 CLASSES = ("top", "deepest")
 
 
+class _Labelled(NamedTuple):
+    """Images in `LISTING_SCHEMA`, and the labels that they have."""
+
+    rows: pa.Table
+    labels: set[str]
+
+
 class _Part(NamedTuple):
     """A folder that holds one split."""
 
     name: str
     split: str
-    images: list[ImageRef]
-
-    def labels(self) -> set[str]:
-        return {label for image in self.images for label in image.labels}
+    images: _Labelled
 
 
 def list_folder(
@@ -53,14 +59,14 @@ def list_folder(
             classes.
     """
     walk = Walk()
-    found = _named_splits(folder, splits, walk) if splits else _split_folders(folder, classes, walk)
-    if found:
+    parts = _named_splits(folder, splits, walk) if splits else _split_folders(folder, classes, walk)
+    if parts:
         images = _of_splits(
-            [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in found], walk
+            [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in parts], walk
         )
     else:
         images = _labelled(folder, classes, walk)
-    if not images:
+    if not len(images.rows):
         others = f"{walk.ignored} other files"
         if walk.left_out:
             others += f", and {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8"
@@ -69,18 +75,18 @@ def list_folder(
             f"expected a sub-folder of images for each class, "
             f"with one of the extensions {', '.join(sorted(EXTENSIONS))}"
         )
-    labels = {image.labels for image in images}
-    if len(labels) == 1 and images[0].labels:
+    if len(images.labels) == 1 and _all_labelled(images.rows):
         walk.notices.append(
-            f"all images have the label '{printable(images[0].labels[0])}': "
+            f"all images have the label '{printable(*images.labels)}': "
             f"is {printable(folder)} one level too high?"
         )
-    return _listing(folder, images, walk)
+    return _listing(folder, images.rows, walk)
 
 
 def list_file(path: str) -> Listing:
     """A single image file, by its absolute path, as an input of one image without a label."""
-    return Listing(path, [image_ref(path, ())], 0, [])
+    columns = [[path], [[]], [None], *([fact] for fact in file_facts(path))]
+    return Listing(path, pa.table(columns, schema=LISTING_SCHEMA), 0, [])
 
 
 def find_images(folder: str) -> Listing:
@@ -93,19 +99,22 @@ def find_images(folder: str) -> Listing:
         BottleneckError: when a folder can't be read.
     """
     walk = Walk()
-    images = [ref._replace(labels=()) for ref in walk.images(folder)]
-    return _listing(folder, images, walk)
+    images = walk.images(folder)
+    return _listing(folder, images.labelled([None] * len(images.folders)), walk)
 
 
-def _listing(folder: str, images: list[ImageRef], walk: Walk) -> Listing:
+def _listing(folder: str, images: pa.Table, walk: Walk) -> Listing:
     if walk.left_out:
         names = some(os.path.relpath(path, folder) for path in walk.left_out)
         walk.notices.append(
             f"left out {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8 ({names}): "
             f"rename them"
         )
-    images = sorted(images, key=attrgetter("uri"))
     return Listing(folder, images, walk.ignored, walk.notices, len(walk.left_out))
+
+
+def _all_labelled(rows: pa.Table) -> bool:
+    return bool(pc.all(pc.greater(pc.list_value_length(rows.column("labels")), 0)).as_py())
 
 
 def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tuple[str, str, str]]:
@@ -124,7 +133,10 @@ def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tu
     others = [name for name in folders if name not in splits]
     if others:
         walk.notices.append(f"left out {some(others)}, which --splits does not name")
-    return [(name, split, _inner(folders[name], split, walk)) for name, split in splits.items()]
+    return sorted(
+        ((name, split, _inner(folders[name], split, walk)) for name, split in splits.items()),
+        key=lambda part: part[2],
+    )
 
 
 def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[str, str, str]]:
@@ -141,7 +153,7 @@ def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[s
         if classes is None:
             _refuse_train_beside_others(folder, parts, others)
         return []
-    astray = [entry.name for entry in others if walk.images(entry.path)]
+    astray = [entry.name for entry in others if len(walk.images(entry.path))]
     if astray:
         named = ",".join(f"{printable(name)}={split}" for name, split, _ in parts)
         raise BottleneckError(
@@ -169,7 +181,7 @@ def _refuse_train_beside_others(
     for name, split, path in parts:
         if split != "train":
             continue
-        inner = {above[0] for image in Walk().images(path) if (above := _folders_above(image.uri, path))}
+        inner = {names[0] for names in Walk().images(path).folders if names}
         if len(inner) > 1:
             raise BottleneckError(
                 f"{printable(folder)} has '{printable(name)}' with folders of images in it "
@@ -189,25 +201,31 @@ def _inner(path: str, split: str, walk: Walk) -> str:
     return path
 
 
-def _of_splits(parts: list[_Part], walk: Walk) -> list[ImageRef]:
+def _of_splits(parts: list[_Part], walk: Walk) -> _Labelled:
     """The images of all splits, each with what its split counts as."""
-    trained = {label for part in parts if part.split == "train" for label in part.labels()}
+    trained = {label for part in parts if part.split == "train" for label in part.images.labels}
     parts = [_without_false_class(part, trained, walk) for part in parts]
     for part in parts:
-        if part.split != "train" and trained and part.labels() and not part.labels() & trained:
+        labels = part.images.labels
+        if part.split != "train" and trained and labels and not labels & trained:
             walk.notices.append(f"no class of {printable(part.name)} is a class of the training part")
-    labelled = {part.split for part in parts if part.labels() or not trained}
+    labelled = {part.split for part in parts if part.images.labels or not trained}
     given, notices = given_splits(labelled)
     walk.notices += notices
-    return [
-        image._replace(split=given.get(part.split, part.split)) for part in parts for image in part.images
-    ]
+    rows = [_with_split(part.images.rows, given.get(part.split, part.split)) for part in parts]
+    return _Labelled(pa.concat_tables(rows), set().union(*(part.images.labels for part in parts)))
+
+
+def _with_split(rows: pa.Table, split: str | None) -> pa.Table:
+    place = LISTING_SCHEMA.get_field_index("split")
+    column = pa.repeat(pa.scalar(split, pa.string()), len(rows))
+    return rows.set_column(place, LISTING_SCHEMA.field(place), column)
 
 
 def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
     """A split without classes though the training part has some: its images get no labels."""
-    labels = part.labels()
-    if not trained or not part.images or (labels and not (len(labels) == 1 and not labels & trained)):
+    rows, labels = part.images
+    if not trained or not len(rows) or (labels and not (len(labels) == 1 and not labels & trained)):
         return part
     seen = (
         f"the one folder '{printable(*labels)}', which is no class of train"
@@ -215,37 +233,39 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
         else "no folders of classes"
     )
     walk.notices.append(
-        f"{printable(part.name)} holds {counted(len(part.images), 'image')} and {seen}: "
+        f"{printable(part.name)} holds {counted(len(rows), 'image')} and {seen}: "
         f"they are stored without a label, and can't test a head"
     )
-    return part._replace(images=[image._replace(labels=()) for image in part.images])
+    place = LISTING_SCHEMA.get_field_index("labels")
+    unlabelled = single_labels(pa.nulls(len(rows), pa.string()))
+    return part._replace(
+        images=_Labelled(rows.set_column(place, LISTING_SCHEMA.field(place), unlabelled), set())
+    )
 
 
-def _labelled(folder: str, classes: str | None, walk: Walk) -> list[ImageRef]:
+def _labelled(folder: str, classes: str | None, walk: Walk) -> _Labelled:
     """The images in the folders of the classes, or those in `folder` itself where there are none."""
     images = walk.images(folder)
-    paths = [_folders_above(image.uri, folder) for image in images]
-    beside = sum(not path for path in paths)
+    counts = images.counts().tolist()
+    beside = sum(count for names, count in zip(images.folders, counts, strict=True) if not names)
+    place = -1 if classes == "deepest" else 0
+    labels = [names[place] if names else None for names in images.folders]
     if beside == len(images):
-        return images
+        return _Labelled(images.labelled(labels), set())
     if beside:
         walk.ignored += beside
         walk.notices.append(
             f"left out {counted(beside, 'image')} beside the classes' folders in {printable(folder)}"
         )
     if classes is None:
-        _refuse_unclear(folder, filter(None, paths))
-    full = {path[0] for path in paths if path}
+        _refuse_unclear(folder, filter(None, images.folders))
+    full = {names[0] for names in images.folders if names}
     full |= {name for path in walk.left_out for name in _folders_above(path, folder)[:1]}
     empty = [entry.name for entry in walk.entries(folder) if is_folder(entry) and entry.name not in full]
     if empty:
-        walk.notices.append(f"no images in {some(empty)} (in {printable(folder)})")
-    place = -1 if classes == "deepest" else 0
-    return [
-        ImageRef(image.uri, (path[place],), None, image.size, image.modified_at)
-        for image, path in zip(images, paths, strict=True)
-        if path
-    ]
+        walk.notices.append(f"no images in {some(sorted(empty))} (in {printable(folder)})")
+    within = images.within([bool(names) for names in images.folders])
+    return _Labelled(within.labelled(labels), {label for label in labels if label is not None})
 
 
 def _folders_above(path: str, folder: str) -> Sequence[str]:

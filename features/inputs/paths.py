@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from features.errors import BottleneckError
-from features.inputs.reference import ImageRef, image_ref
+from features.inputs.listing import FileFacts, file_facts
 from features.inputs.walk import is_image_name, is_text
 from features.locations import is_remote, local_path
 from features.text import printable, some
@@ -28,8 +28,8 @@ class PathFinder:
         self._folder = folder
         self._stems: dict[str, dict[str, list[str]]] = {}
 
-    def find(self, path: str, where: str) -> ImageRef:
-        """The reference to the file that `path` means, or to `path` as it is where there is none.
+    def find(self, path: str, where: str) -> tuple[str, FileFacts]:
+        """The file that `path` means, or `path` as it is where there is none, absolute; and its facts.
 
         Args:
             path: a path or a `file:` URL.
@@ -46,23 +46,23 @@ class PathFinder:
         plain = self._absolute(path)
         if not is_text(plain):
             raise BottleneckError(f"{where}: the path {printable(path)} is not valid UTF-8: rename it")
-        found = image_ref(plain, ())
-        if found.size is not None or os.path.lexists(plain):
-            return found
+        facts = file_facts(plain)
+        if facts.size is not None or os.path.lexists(plain):
+            return plain, facts
         for variant, changes in _variants(path):
             variant = self._absolute(variant)
             if changes and os.path.exists(variant):
                 return self._noted(variant, changes)
             if not is_image_name(variant) and (completed := self._completed(variant, where)):
                 return self._noted(completed, [*changes, "extension added"])
-        return found
+        return plain, facts
 
     def _absolute(self, path: str) -> str:
         return os.path.abspath(os.path.join(self._folder, os.path.expanduser(path)))
 
-    def _noted(self, path: str, changes: list[str]) -> ImageRef:
+    def _noted(self, path: str, changes: list[str]) -> tuple[str, FileFacts]:
         self.changes.update(dict.fromkeys(changes))
-        return image_ref(path, ())
+        return path, file_facts(path)
 
     def _completed(self, path: str, where: str) -> str | None:
         """The one image in the path's folder that has its name and an extension."""
@@ -94,7 +94,7 @@ def _images_by_stem(folder: str) -> dict[str, list[str]]:
     stems: dict[str, list[str]] = {}
     try:
         names = sorted(os.listdir(folder))
-    except (OSError, ValueError):  # no such folder: the image is missing, which its reference says
+    except (OSError, ValueError):  # no such folder: the image is missing, which its facts say
         return stems
     for name in filter(is_image_name, names):
         stems.setdefault(name.rpartition(".")[0], []).append(name)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from features.errors import BottleneckError
+from features.inputs.listing import ColumnBuilder
 from features.text import printable
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -21,6 +25,44 @@ class Record(NamedTuple):
     line: int
     last_line: int
     cells: tuple[str, ...]
+
+
+_SCHEMA = pa.schema(
+    [("line", pa.int64()), ("last_line", pa.int64()), ("cells", pa.list_(pa.string()))],
+)
+
+
+class Records:
+    """The records of a file, kept as columns and given one by one, as often as they are asked for.
+
+    Args:
+        rows: lines and cells.
+        width: cells that a record has at least: those that it lacks are empty.
+    """
+
+    def __init__(self, rows: pa.Table, width: int = 0) -> None:
+        self._rows = rows
+        self._width = width
+
+    def __len__(self) -> int:
+        return self._rows.num_rows
+
+    def __iter__(self) -> Iterator[Record]:
+        for batch in self._rows.to_batches():
+            for line, last_line, cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield Record(line, last_line, (*cells, *[""] * (self._width - len(cells))))
+
+    @property
+    def first(self) -> Record:
+        return next(iter(Records(self._rows.slice(0, 1), self._width)))
+
+    def after_first(self) -> Records:
+        """All but the first."""
+        return Records(self._rows.slice(1), self._width)
+
+    def padded(self, width: int) -> Records:
+        """The same, with empty cells where a record has fewer than `width`."""
+        return Records(self._rows, width)
 
 
 def read_text(path: str) -> str:
@@ -40,7 +82,7 @@ def read_text(path: str) -> str:
         raise BottleneckError(f"{printable(path)} can't be read: {error.strerror}") from error
 
 
-def read_records(path: str) -> tuple[list[Record], str]:
+def read_records(path: str) -> tuple[Records, str]:
     """The records of a CSV that are not empty, and what separates its cells, in words.
 
     Raises:
@@ -51,18 +93,30 @@ def read_records(path: str) -> tuple[list[Record], str]:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
-    records: list[Record] = []
+    rows = ColumnBuilder(_SCHEMA)
+    first: Record | None = None
     line = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                records.append(Record(line, reader.line_num, tuple(cell.strip() for cell in cells)))
-                _check_lines(records[-1], records[0], separator, path)
+                record = Record(line, reader.line_num, tuple(cell.strip() for cell in cells))
+                first = first or record
+                _check_lines(record, first, separator, path)
+                rows.add(*record)
             line = reader.line_num + 1
     except csv.Error as error:
         why = "a quote is opened and not closed" if "end of data" in str(error) else str(error)
         raise BottleneckError(f"{printable(path)}, line {line}: {why}") from error
-    return records, _SEPARATORS[separator]
+    return Records(rows.table()), _SEPARATORS[separator]
+
+
+def read_lines(path: str) -> Records:
+    """The lines of a text file that are not empty, each a record of one cell."""
+    rows = ColumnBuilder(_SCHEMA)
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
+        if line.strip():
+            rows.add(number, number, (line.strip(),))
+    return Records(rows.table())
 
 
 def _separator(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from features.errors import BottleneckError
-from features.inputs.reference import ImageRef, image_ref
+from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, file_facts, single_labels
 from features.text import printable
 
 #: Files that count as images. Their content decides how they are decoded, or that they are rejected.
@@ -21,6 +24,11 @@ EXTENSIONS = frozenset(
 #: What systems and programs leave in folders, besides hidden files.
 _LEFTOVERS = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "lost+found", "system volume information"}
 
+#: `folder` is a number: see `WalkedImages`.
+_WALKED_SCHEMA = pa.schema(
+    [*(LISTING_SCHEMA.field(name) for name in ("uri", "size", "modified_at")), pa.field("folder", pa.int32())]
+)
+
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name counts as an image."""
@@ -33,6 +41,42 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkedImages:
+    """The images below a folder.
+
+    Attributes:
+        files: columns `uri`, `size`, `modified_at` and `folder`, in the order of the uris.
+        folders: the folders that images lie in, each by the names that lead to it from the one that the walk
+            began in; a file's `folder` is a number in this list.
+    """
+
+    files: pa.Table
+    folders: list[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return self.files.num_rows
+
+    def counts(self) -> np.ndarray:
+        """How many images lie in each folder itself."""
+        return np.bincount(self.files.column("folder").to_numpy(), minlength=len(self.folders))
+
+    def labelled(self, labels: Sequence[str | None]) -> pa.Table:
+        """The images in `LISTING_SCHEMA`; those in folder n have the label n, or none."""
+        rows = self.files.column("folder").combine_chunks()
+        return self._listed(single_labels(pa.array(labels, pa.string()).take(rows)))
+
+    def within(self, wanted: Sequence[bool]) -> WalkedImages:
+        """The images in those folders alone."""
+        rows = pa.array(wanted, pa.bool_()).take(self.files.column("folder").combine_chunks())
+        return WalkedImages(self.files.filter(rows), self.folders)
+
+    def _listed(self, labels: pa.Array) -> pa.Table:
+        columns = {name: self.files.column(name) for name in ("uri", "size", "modified_at")}
+        columns |= {"labels": labels, "split": pa.nulls(len(self), pa.string())}
+        return pa.table([columns[name] for name in LISTING_SCHEMA.names], schema=LISTING_SCHEMA)
 
 
 class Walk:
@@ -50,37 +94,58 @@ class Walk:
         self.notices: list[str] = []
 
     def entries(self, folder: str) -> list[os.DirEntry[str]]:
-        """What is in a folder in the order of the names, without hidden files and leftovers."""
+        """What is in a folder, without hidden files and leftovers, in the order of the paths below it."""
         try:
-            with os.scandir(folder) as found:
-                entries = [entry for entry in found if not _is_passed_over(entry.name)]
+            with os.scandir(folder) as scanned:
+                entries = [entry for entry in scanned if not _is_passed_over(entry.name)]
         except OSError as error:
             raise BottleneckError(
                 f"the folder {printable(folder)} can't be read: {error.strerror}"
             ) from error
-        return sorted(entries, key=attrgetter("name"))
+        return sorted(entries, key=_path_order)
 
-    def images(self, folder: str) -> list[ImageRef]:
-        """The images anywhere below a folder, without labels."""
-        return list(self._images(folder, os.path.realpath(folder), ()))
+    def images(self, folder: str) -> WalkedImages:
+        """The images anywhere below a folder."""
+        builder = ColumnBuilder(_WALKED_SCHEMA)
+        folders: list[tuple[str, ...]] = []
+        self._add_images(builder, folders, folder, (), os.path.realpath(folder), ())
+        return WalkedImages(builder.table(), folders)
 
-    def _images(self, folder: str, real: str, above: tuple[str, ...]) -> Iterator[ImageRef]:
-        """`real` is the folder's path without links, `above` those of the folders above it."""
+    def _add_images(
+        self,
+        builder: ColumnBuilder,
+        folders: list[tuple[str, ...]],
+        folder: str,
+        names: tuple[str, ...],
+        real: str,
+        above: tuple[str, ...],
+    ) -> None:
+        """`names` lead to the folder; `real` is its path without links, `above` those of folders above it."""
         if real in above:  # a link back to where we come from
             return
+        number = None
         for entry in self.entries(folder):
+            image = is_image_name(entry.name)
             if is_folder(entry):
-                below = list(self._images(entry.path, _real(entry, real), (*above, real)))
-                yield from below
-                if below or not is_image_name(entry.name):
+                before = len(builder)
+                below = (*names, entry.name)
+                self._add_images(builder, folders, entry.path, below, _real(entry, real), (*above, real))
+                if len(builder) > before or not image:
                     continue
             # A folder with an image's name and no images in it counts as an image that can't be read.
-            if not is_image_name(entry.name):
+            if not image:
                 self.ignored += 1
             elif not is_text(entry.path):
                 self.left_out.append(entry.path)
             else:
-                yield image_ref(entry.path, ())
+                if number is None:
+                    number = len(folders)
+                    folders.append(names)
+                builder.add(entry.path, *file_facts(entry.path), number)
+
+
+def _path_order(entry: os.DirEntry[str]) -> str:
+    return f"{entry.name}{os.sep}" if is_folder(entry) else entry.name
 
 
 def _is_passed_over(name: str) -> bool:

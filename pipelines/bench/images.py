@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from features.errors import BottleneckError
 from features.images import ImageError, decode, read_image
-from features.inputs import ImageRef, list_images
+from features.inputs import list_images
 
 #: What every way can decode, by content, and the extension that Keras expects of it.
 _SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
@@ -46,27 +48,24 @@ def find_photos(data: str, count: int) -> tuple[str, list[Photo]]:
     return listing.source, photos
 
 
-def _good(images: list[ImageRef]) -> Iterator[Photo]:
-    for image in _in_turn(images):
+def _good(images: pa.Table) -> Iterator[Photo]:
+    for uri, label in _in_turn(images):
         try:
-            kind = decode(read_image(image.uri)).format
+            kind = decode(read_image(uri)).format
         except ImageError:
             continue
         if kind in _SUFFIXES:
-            yield Photo(image.uri, _label(image), _SUFFIXES[kind])
+            yield Photo(uri, label, _SUFFIXES[kind])
 
 
-def _in_turn(images: list[ImageRef]) -> Iterator[ImageRef]:
-    """One image of each class, then the next of each, and so on: any first part has them all."""
-    classes: dict[str, list[ImageRef]] = {}
-    for image in images:
-        classes.setdefault(_label(image), []).append(image)
+def _in_turn(images: pa.Table) -> Iterator[tuple[str, str]]:
+    """Uris with their label, one of each class, then the next of each: any first part has all classes."""
+    classes: dict[str, list[str]] = {}
+    for uri, labels in zip(*(images.column(name).to_pylist() for name in ("uri", "labels")), strict=True):
+        label = labels[0].replace(os.sep, "_") if labels else "unlabelled"
+        classes.setdefault(label, []).append(uri)
     for row in itertools.zip_longest(*classes.values()):
-        yield from (image for image in row if image is not None)
-
-
-def _label(image: ImageRef) -> str:
-    return image.labels[0].replace(os.sep, "_") if image.labels else "unlabelled"
+        yield from ((uri, label) for label, uri in zip(classes, row, strict=True) if uri is not None)
 
 
 def lay_out(photos: list[Photo], folder: Path, count: int) -> Path:

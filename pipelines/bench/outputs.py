@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.parts import list_values
+from features.vectors import list_values
 
 #: Less than this between a way's features of an image and ours, and the two did not do the same work.
 LEAST_COSINE = 0.99

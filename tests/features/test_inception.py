@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from features.backbone import arrays_sha256, build_backbone
 from features.errors import BottleneckError
-from features.images import ImageError
-from features.inception import Extracted, InceptionV3
+from features.inception import InceptionV3
 from features.recipe import LAYER_WIDTHS
+from features.vectors import matrix
 
 ENGINES = ["openvino", "tensorflow"]
 
@@ -74,52 +76,31 @@ def test_bfloat16_features_are_close(engine: str, paths: list[Path], reference: 
         assert relative_error(found, reference["avg_pool"]) < 1e-4
 
 
+def extracted(extractor: InceptionV3, images: list) -> pa.Table:
+    return pa.Table.from_batches(extractor.extract(images), extractor.schema)
+
+
 def test_bad_images_cost_no_other_image(extractor: InceptionV3, paths: list[Path], tmp_path: Path):
     text = tmp_path / "text.jpg"
     text.write_text("no image")
     alone = extractor.features(paths[:3])["avg_pool"]
     mixed = [paths[0], text, paths[1], tmp_path / "missing.jpg", paths[2]]
-    outcomes = list(extractor.extract(mixed))
-    reasons = [outcome.reason if isinstance(outcome, ImageError) else None for outcome in outcomes]
-    assert reasons == [None, "not_an_image", None, "missing", None]
-    good = [outcome.features[-1] for outcome in outcomes if isinstance(outcome, Extracted)]
+    found = extracted(extractor, mixed)
+    assert found.column("reason").to_pylist() == [None, "not_an_image", None, "missing", None]
+    assert found.column("avg_pool").is_null().to_pylist() == [False, True, False, True, False]
+    assert found.column("image_id").is_null().to_pylist() == [False, True, False, True, False]
+    good = matrix(found.column("avg_pool").drop_null(), 2048)
     np.testing.assert_allclose(good, alone, rtol=1e-4, atol=1e-5)
+    assert extracted(extractor, [text] * 3).column("avg_pool").null_count == 3
     with pytest.raises(BottleneckError, match="text.jpg: not_an_image"):
         extractor.features(mixed)
 
 
 def test_more_images_than_fit_in_flight_come_back_in_order(extractor: InceptionV3, paths: list[Path]):
     many = [paths[number % 5] for number in range(120)]
-    ids = [outcome.image_id for outcome in extractor.extract(many) if isinstance(outcome, Extracted)]
+    ids = extracted(extractor, many).column("image_id").to_pylist()
     assert len(ids) == 120 and len(set(ids)) == 5
     assert ids == ids[:5] * 24
-
-
-def test_what_was_begun_is_handed_out_and_not_done_again(
-    extractor: InceptionV3, paths: list[Path], prepared: list[str]
-):
-    expected = extractor.features(paths)["avg_pool"]
-    first = paths[: extractor.engine.batch_size]
-    prepared.clear()
-    begun = extractor.begin(first)
-    assert extractor.begin(paths[:12])[0] is begun[0], "what was begun already goes on"
-    extractor.coming = [str(path) for path in first]
-    np.testing.assert_array_equal(extractor.features(paths)["avg_pool"], expected)
-    again = [str(path) for path in first]
-    np.testing.assert_array_equal(extractor.features(again)["avg_pool"], expected[: len(again)])
-    assert sorted(prepared) == sorted([*map(str, paths), *again])
-
-
-def test_what_was_begun_and_is_not_asked_for_is_dropped(
-    extractor: InceptionV3, paths: list[Path], tmp_path: Path
-):
-    changing = tmp_path / "changing.jpg"
-    changing.write_bytes(paths[0].read_bytes())
-    extractor.begin([changing])[0].result()
-    changing.write_bytes(paths[1].read_bytes())
-    extractor.begin(())
-    found = extractor.features([changing])["avg_pool"]
-    np.testing.assert_allclose(found, extractor.features([paths[1]])["avg_pool"], rtol=1e-4, atol=1e-5)
 
 
 def test_bytes_do_as_well_as_paths(extractor: InceptionV3, paths: list[Path]):
@@ -129,9 +110,11 @@ def test_bytes_do_as_well_as_paths(extractor: InceptionV3, paths: list[Path]):
 
 
 def test_what_the_first_image_says_of_itself(extractor: InceptionV3, paths: list[Path]):
-    (outcome,) = extractor.extract(paths[:1])
-    assert isinstance(outcome, Extracted)
-    assert (outcome.format, outcome.width, outcome.height) == ("jpeg", 73, 57)
+    (row,) = extracted(extractor, paths[:1]).drop_columns(list(extractor.layers)).to_pylist()
+    image_id = hashlib.sha256(paths[0].read_bytes()).hexdigest()
+    assert row == {
+        "image_id": image_id, "format": "jpeg", "width": 73, "height": 57, "reason": None, "detail": None,
+    }  # fmt: skip
 
 
 def test_the_recipe_names_the_arrays(extractor: InceptionV3):

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.commit import Chunk, Rejected, commit_chunk, rejected_rows
+from features.commit import rejected_rows
 from features.locations import features_path
-from features.log import part_paths, read_parts
+from features.log import read_parts
 from features.table import FeatureTable
-from tests.tables import make_table
+from tests.tables import Rejected, add, make_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,18 +64,11 @@ def test_fifty_processes_that_read_a_table_end_well(table: FeatureTable, tmp_pat
 def test_only_the_files_of_the_version_are_read(table: FeatureTable) -> None:
     folder = features_path(table.store, table.name)
     (folder / "part-of-nothing.zstd.parquet").write_bytes(b"left by a step that failed")
-    commit_chunk(
-        table.store,
-        table.name,
-        Chunk("run-2", 1, table.version, frozenset({"/images/image-0.png"})),
-        [],
-        [],
-        {},
-    )
+    add(table, replacing=["/images/image-0.png"])
     newest = FeatureTable(table.store, table.name, type(table.delta)(folder))
     schema = pa.schema([pa.field("uri", pa.string())])
-    assert part_paths(newest.delta, folder) == sorted(part_paths(newest.delta, folder))
-    assert len(read_parts(part_paths(newest.delta, folder), schema)) == 5
-    assert len(read_parts(part_paths(table.delta, folder), schema)) == 6, "the older version stays"
+    assert newest.names == sorted(newest.names)
+    assert len(read_parts(newest.paths, schema)) == 5
+    assert len(read_parts(table.paths, schema)) == 6, "the older version stays"
     assert len(rejected_rows(newest)) == 2
     assert read_parts([], schema).schema == schema

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from features.images import ImageError
-from features.inception import Extracted, InceptionV3
+from features.inception import InceptionV3
 from features.precision import choose_precision
 from features.processor import processor_has_bfloat16
 
@@ -50,21 +49,17 @@ class MadeUpExtractor:
     """Features from a table instead of a network; images that are not in it can't be read."""
 
     engine = SimpleNamespace(name="openvino", precision="bfloat16")
+    layers = ("mixed0", "avg_pool")
+    schema = pa.schema([("reason", pa.string()), *((layer, pa.list_(pa.float32())) for layer in layers)])
 
     def __init__(self, features: Features) -> None:
         self.features = features
-        self.asked: list[str] = []
 
-    def extract(self, images: Iterable[str]) -> Iterator[Extracted | ImageError]:
+    def extract(self, images: Iterable[str]) -> Iterator[pa.RecordBatch]:
         for image in images:
-            self.asked.append(image)
-            rows = self.features.get(image)
-            yield ImageError("corrupt", image) if rows is None else Extracted("", 1, 1, "png", rows)
-
-    def begin(self, images: Iterable[str]) -> list[Future[list[Extracted | ImageError]]]:
-        batch: Future[list[Extracted | ImageError]] = Future()
-        batch.set_result(list(self.extract(images)))
-        return [batch]
+            rows = self.features.get(image, (None, None))
+            row = {"reason": "corrupt" if rows[0] is None else None}
+            yield pa.RecordBatch.from_pylist([row | dict(zip(self.layers, rows, strict=True))], self.schema)
 
 
 def choose_of(
@@ -80,7 +75,7 @@ def choose_of(
 
 def test_images_that_give_no_features_settle_nothing(monkeypatch: pytest.MonkeyPatch):
     images = [f"{number}.jpg" for number in range(100)]
-    ones = (np.ones(4, np.float32), np.ones(4, np.float32))
+    ones = (np.ones(256, np.float32), np.ones(2048, np.float32))
     good = {image: ones for image in images[70:75]}
     precision, why = choose_of(good, good, images, monkeypatch)
     assert (precision, why) == ("bfloat16", "cosine with float32 at least 1.0000 on the first 5 images")
@@ -89,8 +84,8 @@ def test_images_that_give_no_features_settle_nothing(monkeypatch: pytest.MonkeyP
 
 def test_one_layer_of_one_image_that_strays_is_enough(monkeypatch: pytest.MonkeyPatch):
     images = [f"{number}.jpg" for number in range(8)]
-    ones = np.ones(4, np.float32)
-    exact = {image: (ones, ones) for image in images}
+    ones = np.ones(256, np.float32)
+    exact = {image: (ones, np.ones(2048, np.float32)) for image in images}
     for strayed, expected in (([1.0, 1.0, 1.0, 0.93], "bfloat16"), ([1.0, 1.0, 1.0, 0.85], "float32")):
-        near = exact | {"5.jpg": (ones, np.array(strayed, np.float32))}
+        near = exact | {"5.jpg": (ones, np.tile(np.array(strayed, np.float32), 512))}
         assert choose_of(exact, near, images, monkeypatch)[0] == expected

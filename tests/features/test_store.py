@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.commit import Chunk, Rejected, commit_chunk, rejected_rows
+from features.commit import rejected_rows
 from features.errors import BottleneckError
 from features.schema import TableFacts
-from tests.tables import RECIPE, make_table
+from tests.tables import RECIPE, Rejected, add, make_table
 
 FACTS = TableFacts("/data/flowers", "imagenet", ("mixed8", "avg_pool"), RECIPE)
 
@@ -36,24 +37,33 @@ def test_a_table_keeps_the_facts_it_was_created_with(tmp_path: Path):
     assert metadata["avg_pool"]["width"] == "2048"
 
 
-def test_a_table_that_holds_no_features_is_made_anew_and_keeps_its_rejections(tmp_path: Path):
-    table = feature_store.create(tmp_path, "mine", FACTS)
-    bad = Rejected("/data/bad.jpg", "corrupt", "", 1, 1)
-    commit_chunk(tmp_path, "mine", Chunk("run-1", 1, table.version), [], [bad], {})
-    assert not feature_store.open(tmp_path, "mine").has_rows
-    other = TableFacts("/data/other", "random", ("mixed0",), RECIPE, (("a", "train"),), "deepest")
-    feature_store.create(tmp_path, "mine", other)
-    table = feature_store.open(tmp_path, "mine")
-    assert table.facts == other
-    assert rejected_rows(table).column("uri").to_pylist() == ["/data/bad.jpg"]
-
-
-def test_a_table_that_holds_features_stays_as_it_is(tmp_path: Path):
-    table = make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"], name="mine")
-    assert table.has_rows
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_table_is_never_created_over_another(tmp_path: Path, rows: int):
+    table = make_table(tmp_path, np.zeros((rows, 2048), np.float32), ["a", "b"][:rows], name="mine")
+    assert table.has_rows == bool(rows)
     other = TableFacts("/data/other", "random", ("mixed0",), RECIPE)
     assert feature_store.create(tmp_path, "mine", other).facts == table.facts
     assert feature_store.open(tmp_path, "mine").version == table.version
+
+
+def create(store: Path, source: str, barrier, results) -> None:
+    facts = TableFacts(source, "random", ("mixed8",), RECIPE)
+    barrier.wait()
+    results.put(feature_store.create(store, "mine", facts).facts.source)
+
+
+def test_of_two_that_create_a_table_at_once_both_get_the_same(tmp_path: Path):
+    spawn = multiprocessing.get_context("spawn")
+    for turn in range(3):
+        barrier, results = spawn.Barrier(2), spawn.Queue()
+        creators = [
+            spawn.Process(target=create, args=(tmp_path / str(turn), source, barrier, results))
+            for source in ("/a", "/b")
+        ]
+        for creator in creators:
+            creator.start()
+        sources = {results.get(timeout=60) for _ in creators}
+        assert sources == {feature_store.open(tmp_path / str(turn), "mine").source}
 
 
 def test_facts_that_were_not_given_are_written_as_before_they_were_known():
@@ -91,8 +101,7 @@ def test_a_store_may_lie_under_any_usual_path(tmp_path: Path, folder: str):
     bad = Rejected("/images/bad.png", "corrupt", "", None, None)
     table = make_table(tmp_path / folder, X, ["a", "b", "a"], rejected=[bad])
     np.testing.assert_array_equal(table.matrix()[0], X)
-    chunk = Chunk("run-2", 1, table.version, frozenset(["/images/image-0.png"]))
-    commit_chunk(tmp_path / folder, table.name, chunk, [], [], {})
+    add(table, replacing=["/images/image-0.png"])
     assert len(feature_store.open(tmp_path / folder).metadata()) == 2
     assert len(rejected_rows(feature_store.open(tmp_path / folder))) == 1
 
@@ -111,7 +120,7 @@ def test_versions_and_the_run_log_outlive_months(tmp_path: Path):
         if number == 90:
             for path in log.iterdir():
                 os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60 * 24 * 3600))
-        commit_chunk(tmp_path, table.name, Chunk(f"later-{number}", 1, number), [], [], {})
+        add(table, run_id=f"later-{number}")
     assert len(feature_store.open(tmp_path, version=1).metadata()) == 2
     assert len(feature_store.open(tmp_path).delta.history()) == 121
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.commit import Chunk, commit_chunk
 from features.errors import BottleneckError
 from features.parts import write_part
 from features.table import FeatureTable
 from heads import LogisticHead, SavedHead, load_head, train_head
 from tests.heads.conftest import MakeSmallTable
-from tests.tables import RECIPE, make_rows, make_table
+from tests.tables import RECIPE, add, make_rows, make_table
 
 
 def test_head_json_says_all_that_is_needed_to_build_it_again(
@@ -80,7 +79,7 @@ def _add_images(table: FeatureTable) -> None:
     X, labels = table.matrix("train")
     rows = make_rows(table.facts, X + 1, labels.tolist(), ["train"] * len(X), prefix="more", run_id="run-2")
     part = write_part(feature_store.features_path(table.store, table.name), [rows], table.facts.schema)
-    commit_chunk(table.store, table.name, Chunk("run-2", 1, table.version), [part], (), {})
+    add(table, part)
 
 
 def test_without_features(tmp_path: Path) -> None:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from features import store as feature_store
-from features.commit import Chunk, commit_chunk, rejected_rows
+from features.commit import rejected_rows
 from features.errors import BottleneckError
 from features.images import DECODING
 from features.inception import InceptionV3
+from features.inputs import list_images
 from features.parts import read_decodings, write_part
-from pipelines import driver
-from pipelines.driver import Summary, extract
+from pipelines.driver import extract
 from pipelines.options import ExtractOptions
+from pipelines.planning import make_plan
 from pipelines.report import info_text, summary_text
+from pipelines.runs import Header, Run
+from pipelines.summary import Summary
 from tests.conftest import photo
 
 
@@ -138,15 +148,16 @@ def test_the_default_layers_are_those_of_the_table(data: Path, tmp_path: Path):
     assert again.table.layers == ("mixed0",) and again.stored == 4
 
 
-def test_chunks_are_commits_of_one_run(data: Path, tmp_path: Path):
+def test_slices_are_commits_of_one_run(data: Path, tmp_path: Path):
     summary = run(data, tmp_path / "store", chunk_size=2)
     history = [entry for entry in summary.table.delta.history() if "run_id" in entry]
-    assert [(entry["chunk"], entry["stored"]) for entry in history] == [(2, 1), (1, 2)]
+    assert sorted((entry["slice"], entry["stored"]) for entry in history) == [(0, 2), (1, 1)]
     assert {entry["run_id"] for entry in history} == {summary.run_id}
     entry = history[0]
-    assert entry["engine"] == "openvino" and entry["precision_used"] == ["float32"]
+    assert entry["engine"] == "openvino" and entry["precision_used"] == "float32"
     assert entry["recipe"] == summary.table.recipe.to_dict()
     assert entry["packages"]["apache-beam"]
+    assert list((tmp_path / "store" / "runs").iterdir()) == [], "a run that is done leaves no plan"
 
 
 def test_the_decoding_of_each_row_is_kept_when_its_part_is_rewritten(data: Path, tmp_path: Path):
@@ -181,9 +192,7 @@ def test_rows_from_before_decodings_were_recorded_have_number_0(data: Path, tmp_
     assert run(data, store).table.decodings() == {DECODING: 1, 0: 2}
 
 
-def test_each_image_is_decoded_once_though_work_begins_before_beam_asks(
-    data: Path, tmp_path: Path, prepared: list[str]
-):
+def test_each_image_is_decoded_once(data: Path, tmp_path: Path, prepared: list[str]):
     for number in range(3, 20):
         photo(number).save(data / "rose" / f"{number}.jpg")
     summary = run(data, tmp_path / "store", chunk_size=6)
@@ -192,25 +201,76 @@ def test_each_image_is_decoded_once_though_work_begins_before_beam_asks(
     assert run(data, tmp_path / "store").new == 1
 
 
-def test_a_run_that_was_overtaken_plans_again_and_continues(
+@contextlib.contextmanager
+def another_run(store: Path, data: Path, uris: list[str]) -> Iterator[Run]:
+    """Another run on the table, which is alive and has planned these images."""
+    other = Run(store, "20200101T000000-other")
+    listing = list_images(str(data)).images
+    listing = listing.filter(pc.is_in(listing.column("uri"), pa.array(uris)))
+    table = feature_store.open(store)
+    with other.kept_alive(local=True):
+        plan = make_plan(listing, table)
+        assert plan.todo == len(uris)
+        other.write_plan(Header(table.name, plan.basis), plan.slices(1))
+        yield other
+
+
+def test_a_run_waits_for_another_that_is_at_work(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "store"
+    run(data, store)
+    photo(5).save(data / "rose" / "new.jpg")
+    with (
+        ThreadPoolExecutor(1) as aside,
+        another_run(store, data, [str(data / "rose" / "new.jpg")]) as other,
+    ):
+        waiting = aside.submit(run, data, store)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=2)
+        assert other.run_id in info_text(store, "inception_v3")
+        other.remove()
+        assert waiting.result(timeout=60).new == 1
+    assert f"run {other.run_id} is at work on this table: waiting" in capfd.readouterr().err
+
+
+def test_a_run_may_skip_what_another_one_has_planned(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    run(data, store)
+    for number in (5, 6):
+        photo(number).save(data / "rose" / f"new{number}.jpg")
+    with another_run(store, data, [str(data / "rose" / "new5.jpg")]):
+        summary = run(data, store, if_running="skip")
+        assert (summary.new, summary.left, summary.seen) == (1, 1, 5)
+        assert "5 images seen = 4 stored + 0 rejected + 1 left to another run" in summary_text(
+            summary, ExtractOptions()
+        )
+        assert run(data, store, if_running="skip").new == 0
+    assert run(data, store).new == 1, "that run has ended, and done nothing"
+
+
+def test_a_run_gives_way_to_one_that_planned_while_it_did(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Another writer commits between this run's plan and its commit."""
     store = tmp_path / "store"
-    make_plan, plans = driver.make_plan, []
+    run(data, store)
+    photo(5).save(data / "rose" / "new.jpg")
+    seen: list[int] = []
+    write_plan = Run.write_plan
+    with contextlib.ExitStack() as stack:
 
-    def plan_and_be_overtaken(images, table, **options):
-        plan = make_plan(images, table, **options)
-        plans.append(len(plan.todo))
-        if len(plans) == 1:
-            commit_chunk(store, table.name, Chunk("other-run", 1, table.version), [], [], {})
-        return plan
+        def be_overtaken(self, header, slices):
+            if not seen and not self.run_id.endswith("other"):
+                other = stack.enter_context(another_run(store, data, [str(data / "rose" / "new.jpg")]))
+                threading.Timer(1, other.remove).start()
+                time.sleep(0.1)
+            if not self.run_id.endswith("other"):
+                seen.append(1)
+            write_plan(self, header, slices)
 
-    monkeypatch.setattr(driver, "make_plan", plan_and_be_overtaken)
-    summary = run(data, store)
-    assert plans == [3, 3, 0]
-    assert (summary.stored, summary.new) == (3, 3)
-    assert len(summary.table.metadata()) == 3
+        monkeypatch.setattr(Run, "write_plan", be_overtaken)
+        assert run(data, store).new == 1
+    assert len(seen) == 2, "it planned again once the other one had ended"
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,34 @@
-"""The pipeline of one chunk: its parts as plain functions, and as Beam runs them."""
+"""The pipeline of a plan's slices: its steps as plain functions, and as Beam runs them."""
 
 from __future__ import annotations
 
 import pickle
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
-from apache_beam.pvalue import TaggedOutput
 
 from features import store as feature_store
-from features.commit import Chunk, Rejected, rejected_rows
+from features.commit import rejected_rows
 from features.errors import BottleneckError
-from features.images import ImageError
-from features.inception import Extracted, InceptionV3
+from features.inception import InceptionV3
 from features.inputs import list_images
-from features.inputs.reference import ImageRef
+from features.locations import features_path
 from features.recipe import FeatureRecipe
 from features.schema import TableFacts
 from features.table import FeatureTable
-from pipelines.extraction import ExtractChunk, run_chunk, separate_rejected, to_record_batch
-from pipelines.extractor import ExtractorSettings
-from pipelines.handler import NAMESPACE, InceptionHandler, Outcome
+from pipelines.extraction import ExtractSlices, commit_slice, run_pipeline, slice_numbers, write_slice
+from pipelines.extractor import ExtractorSettings, load_extractor
+from pipelines.handler import NAMESPACE, SliceHandler
+from pipelines.planning import make_plan
 from pipelines.runner import make_pipeline
+from pipelines.runs import Header, Run
 from tests.tables import RECIPE
-
-IMAGE = ImageRef("/images/é, 1.jpg", ("rose",), None, 10, 1_700_000_000_000_000)
-GOOD = Extracted("ab" * 32, 80, 60, "jpeg", (np.arange(2048, dtype=np.float32),))
 
 
 @pytest.fixture(scope="module")
@@ -36,77 +37,135 @@ def recipe() -> FeatureRecipe:
 
 
 @pytest.fixture
+def images(photos: Path, tmp_path: Path) -> pa.Table:
+    """Nine good ones, and one that is none."""
+    folder = tmp_path / "images" / "rose"
+    folder.mkdir(parents=True)
+    for path in sorted(photos.rglob("*.jpg"))[:9]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "bad.jpg").write_text("no image")
+    return list_images(str(folder.parent)).images
+
+
+@pytest.fixture
 def table(tmp_path: Path, recipe: FeatureRecipe) -> FeatureTable:
     facts = TableFacts("/images", "random", ("avg_pool",), recipe)
     return feature_store.create(tmp_path / "store", "inception_v3", facts)
+
+
+@pytest.fixture
+def run(table: FeatureTable, images: pa.Table) -> Iterator[Run]:
+    """A living run that has planned slices of four images."""
+    run = Run(table.store, "run-1")
+    with run.kept_alive(local=True):
+        plan = make_plan(images, table)
+        run.write_plan(Header(table.name, plan.basis), plan.slices(4))
+        yield run
 
 
 def settings(recipe: FeatureRecipe) -> ExtractorSettings:
     return ExtractorSettings("random", ("avg_pool",), "openvino", recipe)
 
 
-def images_of(photos: Path, bad: Path) -> list[ImageRef]:
-    bad.write_text("no image")
-    return [*list_images(str(photos)).images[:9], ImageRef(str(bad), ("rose",), None, 8, 0)]
+def extract(run: Run, number: int, recipe: FeatureRecipe) -> list[Any]:
+    return list(SliceHandler(run, settings(recipe)).run_inference([number], load_extractor(settings(recipe))))
 
 
-def test_outcomes_are_separated_by_what_they_are():
-    assert list(separate_rejected(Outcome(IMAGE, GOOD, "float32"))) == [Outcome(IMAGE, GOOD, "float32")]
-    (tagged,) = separate_rejected(Outcome(IMAGE, ImageError("corrupt", "no end"), "float32"))
-    assert isinstance(tagged, TaggedOutput) and tagged.tag == "rejected"
-    assert tagged.value == Rejected(IMAGE.uri, "corrupt", "no end", 10, IMAGE.modified_at)
-
-
-def test_rows_have_what_is_known_of_the_image():
-    facts = TableFacts("/images", "random", ("avg_pool",), RECIPE)
-    batch = to_record_batch([Outcome(IMAGE._replace(split="test"), GOOD, "float32")], facts, "run-1")
-    assert batch.schema == facts.schema
-    (row,) = batch.to_pylist()
-    assert row["uri"] == IMAGE.uri and row["labels"] == ["rose"] and row["split"] == "test"
-    assert (row["width"], row["height"], row["format"], row["view"]) == (80, 60, "jpeg", 0)
-    assert row["modified_at"].isoformat() == "2023-11-14T22:13:20+00:00"
-    assert row["avg_pool"] == list(range(2048))
-
-
-def test_a_step_that_is_run_again_commits_once_and_beam_counts(
-    table: FeatureTable, photos: Path, tmp_path: Path
-):
-    chunk = Chunk("run-1", 1, table.version)
-    transform = ExtractChunk(
-        table.store, table.name, table.facts, settings(table.recipe), chunk, {"note": "test"}
-    )
-    for _ in range(2):
-        pipeline = make_pipeline("local", [])
-        _ = pipeline | beam.Create(images_of(photos, tmp_path / "bad.jpg")) | transform
-        result = pipeline.run()
-        result.wait_until_finish()
+def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, images: pa.Table):
+    pipeline = make_pipeline("local", [])
+    _ = pipeline | ExtractSlices(run, settings(table.recipe), {"note": "test"})
+    result = pipeline.run()
+    result.wait_until_finish()
     newest = feature_store.open(table.store)
-    assert newest.version == table.version + 1
+    assert newest.version == table.version + 3
     assert len(newest.metadata()) == 9 and len(rejected_rows(newest)) == 1
-    entry = newest.delta.history(1)[0]
-    assert (entry["note"], entry["stored"], entry["rejected"]) == ("test", 9, 1)
+    entries = newest.delta.history(3)
+    assert sorted((entry["slice"], entry["stored"] + entry["rejected"]) for entry in entries) == [
+        (0, 4),
+        (1, 4),
+        (2, 2),
+    ]
+    assert {entry["note"] for entry in entries} == {"test"}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counters = {counter.key.metric.name: counter.committed for counter in query["counters"]}
-    assert counters["images"] == 10 and counters["batches"] == 2 and counters["rejected_not_an_image"] == 1
+    assert counters["images"] == 10 and counters["batches"] == 3 and counters["rejected_not_an_image"] == 1
     assert counters["milliseconds_infer"] > 0 and "milliseconds_decode" in counters
+    assert not run.attempts(), "no slice is left in the middle"
 
 
-def test_a_chunk_planned_on_another_version_leaves_the_table_alone(table: FeatureTable, photos: Path):
-    stale = Chunk("run-1", 1, table.version + 5)
-    images = list_images(str(photos)).images[:1]
-    run_chunk(images, table, settings(table.recipe), stale, "local", [])
-    assert feature_store.open(table.store).version == table.version
+def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, images: pa.Table):
+    for number in range(3):
+        (extracted,) = extract(run, number, table.recipe)
+        commit_slice(write_slice(extracted), {})
+    newest = feature_store.open(table.store)
+    rows = {row["uri"]: row for row in newest.metadata().to_pylist()}
+    listed = {row["uri"]: row for row in images.to_pylist()}
+    (bad,) = rejected_rows(newest).to_pylist()
+    assert rows.keys() | {bad["uri"]} == listed.keys()
+    for uri, row in rows.items():
+        for name in ("labels", "size", "modified_at"):
+            assert row[name] == listed[uri][name]
+        assert (row["view"], row["run_id"], row["format"]) == (0, "run-1", "jpeg")
+    assert {row["split"] for row in rows.values()} <= {"train", "validation", "test"}
+    assert (bad["reason"], bad["size"], bad["run_id"]) == ("not_an_image", 8, "run-1")
+    X, _ = newest.matrix()
+    expected = load_extractor(settings(table.recipe)).features(
+        newest.metadata(["uri"]).column("uri").to_pylist()
+    )
+    np.testing.assert_allclose(X, expected["avg_pool"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_worker_with_another_backbone_is_refused_in_a_sentence(table: FeatureTable, photos: Path):
-    other = settings(RECIPE)
+def test_a_slice_that_is_handed_out_again_is_passed_over_once_it_is_committed(
+    run: Run, table: FeatureTable, prepared: list[str]
+):
+    (before,) = extract(run, 0, table.recipe)
+    (again,) = extract(run, 0, table.recipe)
+    assert run.attempts() == {0: 2} and len(prepared) == 8
+    commit_slice(write_slice(before), {})
+    half_way = write_slice(again)
+    commit_slice(half_way, {})
+    assert extract(run, 0, table.recipe) == [] and len(prepared) == 8
+    newest = feature_store.open(table.store)
+    assert newest.version == table.version + 1 and not run.attempts()
+    files = features_path(table.store, table.name).glob("*.parquet")
+    assert [path.name for path in files] == newest.names, "what was written twice is gone"
+
+
+def test_a_slice_whose_plan_is_gone_ends_without_a_fault(run: Run, table: FeatureTable, prepared: list[str]):
+    run.remove()
+    assert list(slice_numbers(run)) == []
+    assert extract(run, 0, table.recipe) == [] and prepared == []
+
+
+def test_a_slice_of_a_table_that_was_made_anew_is_not_begun(
+    run: Run, table: FeatureTable, prepared: list[str]
+):
+    (extracted,) = extract(run, 0, table.recipe)
+    shutil.rmtree(features_path(table.store, table.name))
+    feature_store.create(table.store, table.name, table.facts)
+    commit_slice(write_slice(extracted), {})
+    assert extract(run, 1, table.recipe) == [] and len(prepared) == 4
+    assert feature_store.open(table.store).version == 0
+
+
+def test_a_worker_with_another_backbone_is_refused_in_a_sentence(run: Run, table: FeatureTable):
     with pytest.raises(BottleneckError, match="backbone is not the one of the table: weights_sha256"):
-        images = list_images(str(photos)).images[:1]
-        run_chunk(images, table, other, Chunk("run-1", 1, table.version), "local", [])
+        run_pipeline(run, table, settings(RECIPE), "local", [])
 
 
-def test_what_travels_to_workers_survives_pickling(table: FeatureTable):
-    handler = pickle.loads(pickle.dumps(InceptionHandler(settings(table.recipe))))
-    assert handler.get_num_bytes([IMAGE, IMAGE._replace(size=None)]) == 10
-    error = pickle.loads(pickle.dumps(ImageError("corrupt", "no end")))
-    assert (error.reason, error.detail) == ("corrupt", "no end")
+def test_what_travels_to_workers_survives_pickling_and_does_not_grow_with_the_images(
+    run: Run, table: FeatureTable, images: pa.Table
+):
+    def size_of_graph(run: Run) -> int:
+        pipeline = make_pipeline("local", [])
+        _ = pipeline | ExtractSlices(run, settings(table.recipe), {})
+        return len(pipeline.to_runner_api().SerializeToString())
+
+    other = Run(table.store, "run-2")
+    with other.kept_alive(local=True):
+        plan = make_plan(images, table)
+        other.write_plan(Header(table.name, plan.basis), plan.slices(1))
+        assert other.slices() == 10 and run.slices() == 3
+        assert abs(size_of_graph(other) - size_of_graph(run)) < 50 < 100_000
+    handler = pickle.loads(pickle.dumps(SliceHandler(run, settings(table.recipe))))
+    assert handler.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}

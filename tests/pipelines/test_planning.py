@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from features.commit import Rejected
-from features.inputs.reference import ImageRef
-from features.splits import assign_split
+from features import store as feature_store
+from features.inputs import LISTING_SCHEMA
+from features.locations import features_path
+from features.parts import write_part
+from features.splits import TRAIN_AND_VALIDATION, assign_split
 from features.table import FeatureTable
-from pipelines.planning import find_conflicts, make_plan
-from tests.tables import NOON, make_table
+from pipelines.planning import Plan, make_plan, slice_lengths
+from pipelines.runs import PLANNED_SCHEMA, outdated
+from tests.features.inputs.refs import Ref
+from tests.tables import NOON, Rejected, add, make_rows, make_table
 
 AT_NOON = round(NOON.timestamp() * 1_000_000)
 BAD = Rejected("/images/bad.png", "corrupt", "no image in it", None, None)
@@ -21,74 +28,162 @@ def table(tmp_path: Path) -> FeatureTable:
     return make_table(tmp_path, np.zeros((3, 2048), np.float32), ["a", "b", "a"], rejected=[BAD])
 
 
-def ref(number: int, label: str, **facts: object) -> ImageRef:
-    image = ImageRef(f"/images/image-{number}.png", (label,), None, 100, AT_NOON)
+def ref(number: int, label: str, **facts: object) -> Ref:
+    image = Ref(f"/images/image-{number}.png", (label,), None, 100, AT_NOON)
     return image._replace(**facts)  # type: ignore[arg-type]
 
 
 STORED = [ref(0, "a"), ref(1, "b"), ref(2, "a")]
-REJECTED = ImageRef(BAD.uri, ("a",), None, None, None)
+REJECTED = Ref(BAD.uri, ("a",), None, None, None)
+
+
+def plan_of(images: list[Ref], table: FeatureTable, **options: Any) -> Plan:
+    return make_plan(
+        pa.Table.from_pylist([image._asdict() for image in images], LISTING_SCHEMA), table, **options
+    )
+
+
+def todo(plan: Plan, chunk_size: int = 4096) -> list[list[str]]:
+    """The uris of each slice."""
+    slices = list(plan.slices(chunk_size))
+    assert all(rows.schema == PLANNED_SCHEMA for rows in slices)
+    return [rows.column("uri").to_pylist() for rows in slices]
 
 
 def test_nothing_is_to_do_when_nothing_changed(table: FeatureTable):
-    plan = make_plan([*STORED, REJECTED], table)
-    assert (plan.todo, plan.stored, plan.rejected, plan.gone) == ([], 3, 1, frozenset())
-    assert plan.version == table.version
+    plan = plan_of([*STORED, REJECTED], table)
+    assert (plan.todo, plan.stored, plan.rejected, len(plan.gone)) == (0, 3, 1, 0)
+    assert todo(plan) == [] and plan.basis.version == table.version
 
 
 def test_new_images_are_to_do_and_replace_nothing(table: FeatureTable):
-    plan = make_plan([*STORED, ref(3, "b")], table)
-    assert plan.todo == [ref(3, "b")] and not plan.replaced
+    plan = plan_of([*STORED, ref(3, "b")], table)
+    (rows,) = plan.slices(10)
+    assert rows.select(LISTING_SCHEMA.names).to_pylist() == [
+        {**ref(3, "b")._asdict(), "labels": ["b"], "modified_at": NOON}
+    ]
+    assert plan.replaced == len(outdated(rows)) == 0 and plan.stored == 3
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": 101}, {"modified_at": AT_NOON + 1}, {"labels": ("b",)}, {"labels": ("a", "b")}],
+    [{"size": 101}, {"modified_at": AT_NOON + 1}, {"labels": ("b",)}, {"labels": ("a", "b")}, {"labels": ()}],
 )
-def test_a_changed_image_takes_the_place_of_its_rows(table: FeatureTable, change: dict[str, object]):
-    changed = ref(0, "a", **change)
-    plan = make_plan([changed, *STORED[1:]], table)
-    assert plan.todo == [changed] and plan.replaced == {changed.uri} and plan.stored == 2
+def test_a_changed_image_takes_the_place_of_its_row(table: FeatureTable, change: dict[str, object]):
+    plan = plan_of([ref(0, "a", **change), *STORED[1:]], table)
+    (rows,) = plan.slices(10)
+    assert outdated(rows).to_pylist() == [
+        {
+            "uri": STORED[0].uri,
+            "part": table.names[0],
+            "size": 100,
+            "modified_at": NOON,
+            "image_id": hashlib.sha256(STORED[0].uri.encode()).hexdigest(),
+        }
+    ]
+    assert (plan.todo, plan.replaced, plan.stored) == (1, 1, 2)
 
 
-def test_another_given_split_is_a_change_and_the_same_one_is_not(table: FeatureTable):
-    (image_id,) = (
-        row["image_id"]
-        for row in table.metadata(["uri", "image_id"]).to_pylist()
-        if row["uri"] == STORED[0].uri
+@pytest.mark.parametrize("given", [None, "train", "test", TRAIN_AND_VALIDATION])
+def test_splits_are_those_that_are_assigned(tmp_path: Path, given: str | None):
+    """The join says so in SQL, extraction in Python."""
+    ids = [hashlib.sha256(f"/images/image-{number}.png".encode()).hexdigest() for number in range(100)]
+    splits = [assign_split(image_id, given) for image_id in ids]
+    table = make_table(tmp_path, np.zeros((100, 2048), np.float32), ["a"] * 100, splits)
+    images = [ref(number, "a", split=given) for number in range(100)]
+    assert plan_of(images, table).todo == 0
+    other = {"train": "test", "validation": "train", "test": "validation"}
+    moved = make_table(
+        tmp_path,
+        np.zeros((100, 2048), np.float32),
+        ["a"] * 100,
+        [other[split] for split in splits],
+        name="moved",
     )
-    own = assign_split(image_id, None)
-    other = next(split for split in ("train", "test") if split != own)
-    assert make_plan([STORED[0]._replace(split=own)], table).todo == []
-    assert make_plan([STORED[0]._replace(split=other)], table).replaced == {STORED[0].uri}
+    assert plan_of(images, moved).todo == 100
 
 
 def test_rejected_images_are_tried_again_when_changed_or_asked_for(table: FeatureTable):
     mended = REJECTED._replace(size=50, modified_at=AT_NOON)
-    assert make_plan([mended], table).replaced == {BAD.uri}
-    assert make_plan([REJECTED], table, retry_rejected=True).todo == [REJECTED]
+    plan = plan_of([mended], table)
+    assert (plan.todo, plan.replaced, plan.rejected) == (1, 1, 0)
+    (rows,) = plan.slices(10)
+    assert [(row["uri"], row["part"], row["image_id"]) for row in outdated(rows).to_pylist()] == [
+        (BAD.uri, table.rejected_names[0], None)
+    ]
+    assert plan_of([REJECTED], table).todo == 0
+    assert plan_of([REJECTED], table, retry_rejected=True).todo == 1
 
 
-def test_images_that_have_gone_are_counted(table: FeatureTable):
-    assert make_plan(STORED[:1], table).gone == {STORED[1].uri, STORED[2].uri, BAD.uri}
+def test_images_whose_files_are_away_keep_their_rows(table: FeatureTable):
+    away = [image._replace(size=None, modified_at=None) for image in STORED]
+    plan = plan_of([*away, REJECTED], table)
+    assert (plan.todo, plan.away, plan.stored, plan.rejected) == (0, 3, 3, 1)
 
 
-def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path):
-    from features import store as feature_store
-    from features.commit import Chunk, commit_chunk
-    from features.locations import features_path
-    from features.parts import write_part
-    from tests.tables import make_rows
+def test_images_that_have_gone_are_named(table: FeatureTable):
+    plan = plan_of(STORED[:1], table)
+    assert sorted(plan.gone.column("uri").to_pylist()) == [BAD.uri, STORED[1].uri, STORED[2].uri]
+    assert (plan.gone_stored, plan.stored, plan.rejected) == (2, 1, 0)
 
-    table = make_table(tmp_path, np.zeros((4, 2048), np.float32), ["a", "b", "a", "a"], ["train"] * 4)
-    assert find_conflicts(table) == ([], [])
-    batch = make_rows(
-        table.facts, np.zeros((2, 2048), np.float32), ["b", "b"], ["train", "test"], prefix="copy"
+
+def test_what_other_runs_have_planned_is_left_to_them(table: FeatureTable):
+    images = [ref(0, "b"), ref(7, "a"), ref(8, "a"), REJECTED]
+    others = pa.chunked_array([[ref(7, "a").uri, ref(0, "b").uri]])
+    plan = plan_of(images, table, left_to_others=others, retry_rejected=True)
+    assert todo(plan) == [[BAD.uri, ref(8, "a").uri]]
+    assert (plan.left, plan.stored, plan.rejected) == (2, 0, 0)
+
+
+def test_slices_hold_what_replaces_rows_of_one_part_together(table: FeatureTable):
+    rows = make_rows(table.facts, np.zeros((3, 2048), np.float32), ["a"] * 3, prefix="other", run_id="run-2")
+    add(table, write_part(features_path(table.store, table.name), [rows], table.facts.schema))
+    table = feature_store.open(table.store)
+    changed = [ref(n, "z") for n in range(3)] + [ref(n, "z", uri=f"/images/other-{n}.png") for n in range(3)]
+    new = [ref(n, "a") for n in range(10, 15)]
+    plan = plan_of([*changed, *new], table)
+    assert sorted(map(sorted, todo(plan, 2))) == sorted(
+        [
+            *(sorted(image.uri for image in pair) for pair in (new[:2], new[2:4], new[4:])),
+            [image.uri for image in changed[:3]],
+            [image.uri for image in changed[3:]],
+        ]
     )
-    ids = table.metadata(["image_id"]).column("image_id").combine_chunks()[:2]
-    batch = batch.set_column(0, table.facts.schema.field("image_id"), ids)
-    part = write_part(features_path(tmp_path, table.name), [batch], table.facts.schema)
-    commit_chunk(tmp_path, table.name, Chunk("run-2", 1, table.version), [part], [], {})
-    found = find_conflicts(feature_store.open(tmp_path))
-    assert found.labels == [["/images/copy-0.png", "/images/image-0.png"]]
-    assert found.splits == [["/images/copy-1.png", "/images/image-1.png"]]
+    assert len(todo(plan_of([*changed, *new], table), 6)) == 2
+
+
+def test_images_that_processes_have_ended_on_come_last_with_their_part(table: FeatureTable):
+    new = [ref(n, "a") for n in range(10, 14)]
+    attempts = pa.table(
+        {
+            "uri": [new[0].uri, new[0].uri, new[1].uri, STORED[2].uri],
+            "attempts": pa.array([1, 1, 1, 2], pa.int32()),
+        }
+    )
+    plan = plan_of([ref(0, "z"), ref(1, "b"), ref(2, "z"), *new], table, attempts=attempts)
+    slices = list(plan.slices(4096))
+    assert [rows.column("uri").to_pylist() for rows in slices] == [
+        [image.uri for image in new[1:]],
+        [new[0].uri, STORED[0].uri, STORED[2].uri],
+    ]
+    assert [max(rows.column("attempts").to_pylist()) for rows in slices] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("groups", "lengths"),
+    [
+        ([], []),
+        ([(False, None, 10)], [4, 4, 2]),
+        ([(False, None, 8), (False, "p", 3), (False, "q", 1), (False, "r", 2)], [4, 4, 4, 2]),
+        ([(False, None, 2), (False, "p", 2)], [4]),
+        ([(False, "p", 9), (False, "q", 1)], [9, 1]),
+        ([(False, None, 3), (True, None, 1), (True, "p", 3)], [3, 4]),
+    ],
+)
+def test_lengths_of_slices(groups: list[tuple[bool, str | None, int]], lengths: list[int]):
+    assert slice_lengths(groups, 4) == lengths
+
+
+def test_slices_are_smaller_where_features_are_wide_or_images_few(table: FeatureTable):
+    new = [ref(n, "a") for n in range(3, 1503)]
+    assert [len(uris) for uris in todo(plan_of(new, table))] == [512, 512, 476]

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import Chunk, commit_chunk
-from features.inputs import ImageRef, list_images
+from features.commit import Basis, Change, commit
+from features.inputs import list_images
 from features.locations import features_path
 from features.parts import write_part
 from features.recipe import FeatureRecipe
+from features.rows import to_features
 from features.schema import TableFacts
-from features.splits import assign_split
-from pipelines.bench.tasks.common import answer, read_job
+from features.vectors import list_array
 
 CLASSES = 5
 WIDTH = 2048
@@ -56,45 +56,27 @@ def make_table(store: Path, data: Path) -> int:
     facts = TableFacts(listing.source, "random", ("avg_pool",), recipe)
     table = feature_store.create(store, "inception_v3", facts)
     random = np.random.default_rng(0)
-    images = [listing.images[number] for number in random.permutation(len(listing.images))]
+    images = listing.images.take(random.permutation(len(listing.images)))
     for number, start in enumerate(range(0, len(images), _CHUNK)):
+        rows = _rows(images.slice(start, _CHUNK), facts, random)
         part = write_part(
-            features_path(table.store, table.name),
-            [_rows(images[start : start + _CHUNK], facts, random)],
-            facts.schema,
+            features_path(table.store, table.name), rows.to_batches(), facts.schema, run_id="made-up"
         )
-        commit_chunk(
-            table.store, table.name, Chunk("made-up", number + 1, table.version + number), [part], [], {}
-        )
+        change = Change(f"made-up/{number}", "made-up", Basis.of(table))
+        commit(table.store, table.name, change, {}, part=part)
     return len(images)
 
 
-def _rows(images: list[ImageRef], facts: TableFacts, random: np.random.Generator) -> pa.RecordBatch:
-    image_ids = [hashlib.sha256(image.uri.encode()).hexdigest() for image in images]
-    labels = np.array([int(image.labels[0].rpartition("-")[2]) for image in images])
-    values = make_features(labels, random).ravel()
-    offsets = np.arange(len(images) + 1, dtype=np.int32) * WIDTH
-    columns = {
-        "image_id": image_ids,
-        "uri": [image.uri for image in images],
-        "labels": [image.labels for image in images],
-        "split": [assign_split(one, None) for one in image_ids],
-        "view": [0] * len(images),
-        "width": [320] * len(images),
-        "height": [240] * len(images),
-        "format": ["jpeg"] * len(images),
-        "size": [image.size for image in images],
-        "modified_at": [image.modified_at for image in images],
-        "extracted_at": [datetime.datetime.now(datetime.UTC)] * len(images),
-        "run_id": ["made-up"] * len(images),
+def _rows(images: pa.Table, facts: TableFacts, random: np.random.Generator) -> pa.Table:
+    """Rows of the feature table for listed images."""
+    image_ids = [hashlib.sha256(uri.encode()).hexdigest() for uri in images.column("uri").to_pylist()]
+    labels = np.array([int(names[0].rpartition("-")[2]) for names in images.column("labels").to_pylist()])
+    extracted = {
+        "image_id": pa.array(image_ids),
+        "width": pa.repeat(320, len(images)),
+        "height": pa.repeat(240, len(images)),
+        "format": pa.repeat("jpeg", len(images)),
+        "avg_pool": list_array(make_features(labels, random)),
     }
-    schema = facts.schema
-    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-    features = pa.ListArray.from_arrays(offsets, values).cast(schema.field("avg_pool").type)
-    return pa.RecordBatch.from_arrays([*arrays, features], schema=schema)
-
-
-if __name__ == "__main__":
-    job = read_job()
-    make_files(Path(job["data"]), job["rows"])
-    answer(job, rows=make_table(Path(job["store"]), Path(job["data"])))
+    rows = pa.table([*images.columns, *extracted.values()], names=[*images.column_names, *extracted])
+    return to_features(rows, facts, "made-up", datetime.datetime.now(datetime.UTC))

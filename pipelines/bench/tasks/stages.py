@@ -13,7 +13,7 @@ if __name__ == "__main__":
     started = time.perf_counter()
     extractor = InceptionV3(job["weights"], precision=job["precision"])
     loaded = time.perf_counter()
-    images = sum(1 for _ in extractor.extract(list_files(job["images"])))
+    images = sum(map(len, extractor.extract(list_files(job["images"]))))
     ended = time.perf_counter()
     answer(
         job,

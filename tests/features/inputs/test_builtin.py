@@ -18,6 +18,7 @@ from features.downloads import DownloadError
 from features.errors import BottleneckError
 from features.images import decode
 from features.inputs.builtin import list_auto, list_digits, list_flowers
+from tests.features.inputs.refs import refs
 
 NOWHERE = "http://127.0.0.1:1/flower_photos.tgz"
 
@@ -58,10 +59,10 @@ def test_digits_are_those_of_scikit_learn(datasets: Path) -> None:
     listing = list_digits()
     assert listing.source == "digits"
     assert (len(listing.images), listing.ignored, listing.notices) == (1797, 0, [])
-    assert {ref.labels for ref in listing.images} == {(str(digit),) for digit in range(10)}
-    assert {ref.split for ref in listing.images} == {None}
+    assert {ref.labels for ref in refs(listing)} == {(str(digit),) for digit in range(10)}
+    assert {ref.split for ref in refs(listing)} == {None}
     digits = load_digits()
-    for ref in listing.images[::100]:
+    for ref in refs(listing)[::100]:
         number = int(ref.uri[-8:-4])
         assert ref.labels == (str(digits.target[number]),)
         pixels = decode(Path(ref.uri).read_bytes()).pixels
@@ -73,7 +74,7 @@ def test_digits_are_those_of_scikit_learn(datasets: Path) -> None:
 
 def test_digits_have_the_same_bytes_everywhere(datasets: Path) -> None:
     # Their hash decides the split.
-    names = (os.path.relpath(ref.uri, datasets) for ref in list_digits().images)
+    names = (os.path.relpath(ref.uri, datasets) for ref in refs(list_digits()))
     assert next(names) == "digits/0/digit_0000.png"
     data = (datasets / "digits" / "0" / "digit_0000.png").read_bytes()
     assert (
@@ -104,11 +105,11 @@ def test_flowers_are_unpacked_from_the_archive_once(datasets: Path, archive: byt
     path = put_archive(datasets, archive)
     listing = flowers(archive)()
     assert listing.source == "flowers"
-    assert [os.path.relpath(ref.uri, datasets) for ref in listing.images] == [
+    assert [os.path.relpath(ref.uri, datasets) for ref in refs(listing)] == [
         *("flower_photos/daisy/1.jpg", "flower_photos/daisy/2.jpg"),
         *("flower_photos/roses/1.jpg", "flower_photos/roses/2.jpg"),
     ]
-    assert [ref.labels for ref in listing.images] == [("daisy",), ("daisy",), ("roses",), ("roses",)]
+    assert [ref.labels for ref in refs(listing)] == [("daisy",), ("daisy",), ("roses",), ("roses",)]
     assert listing.ignored == 1
     path.unlink()
     assert flowers(archive)() == listing
@@ -120,8 +121,8 @@ def test_flowers_that_keras_unpacked_are_found(datasets: Path, archive: bytes, p
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(datasets / place, filter="data")
     listing = flowers(archive)()
-    assert [ref.labels for ref in listing.images] == [("daisy",), ("daisy",), ("roses",), ("roses",)]
-    assert listing.images[0].uri == str(datasets / place / "flower_photos" / "daisy" / "1.jpg")
+    assert [ref.labels for ref in refs(listing)] == [("daisy",), ("daisy",), ("roses",), ("roses",)]
+    assert refs(listing)[0].uri == str(datasets / place / "flower_photos" / "daisy" / "1.jpg")
 
 
 def test_incomplete_flowers_are_not_taken(datasets: Path, archive: bytes) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import BottleneckError
 from features.inputs.csv_file import list_csv
-from features.inputs.reference import ImageRef
+from tests.features.inputs.refs import Ref, refs
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listed(folder: Path, text: str | bytes) -> dict[str, ImageRef]:
+def listed(folder: Path, text: str | bytes) -> dict[str, Ref]:
     path = folder / "images.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     listing = list_csv(str(path))
     assert listing.source == str(path)
     assert listing.ignored == 0
-    return {ref.uri.removeprefix(f"{folder}/"): ref for ref in listing.images}
+    return {ref.uri.removeprefix(f"{folder}/"): ref for ref in refs(listing)}
 
 
 def labels(folder: Path, text: str | bytes) -> dict[str, tuple[str, ...]]:
@@ -289,7 +289,7 @@ def test_paths_without_labels(folder: Path) -> None:
     (folder / "a, b.jpg").write_bytes(b"abc")
     (folder / "paths.txt").write_text(f"a, b.jpg\n\n{folder}/a.jpg\n")
     listing = list_csv(str(folder / "paths.txt"))
-    assert [(os.path.basename(ref.uri), ref.size, ref.labels) for ref in listing.images] == [
+    assert [(os.path.basename(ref.uri), ref.size, ref.labels) for ref in refs(listing)] == [
         ("a, b.jpg", 3, ()), ("a.jpg", 3, ()),
     ]  # fmt: skip
     assert listing.notices == ["paths.txt: 2 images, a path on each line"]
@@ -362,7 +362,7 @@ def test_a_file_url_may_hold_a_hash_and_a_question_mark(folder: Path) -> None:
 
 def test_where_labels_do_not_matter_neither_do_their_conflicts(folder: Path) -> None:
     (folder / "list.csv").write_text("uri,label,split\na.jpg,daisy,fold1\na.jpg,rose,fold2\n")
-    assert [ref.labels for ref in list_csv(str(folder / "list.csv"), labelled=False).images] == [()]
+    assert [ref.labels for ref in refs(list_csv(str(folder / "list.csv"), labelled=False))] == [()]
 
 
 def test_control_characters_are_escaped_in_messages(folder: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from features.errors import BottleneckError
 from features.inputs.folder import find_images, list_folder
-from features.inputs.reference import Listing
+from features.inputs.listing import Listing
 from features.inputs.walk import EXTENSIONS
+from tests.features.inputs.refs import refs
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -22,10 +23,10 @@ def make(folder: Path, *names: str) -> Path:
 
 def told(listing: Listing, folder: Path) -> dict[str, tuple[tuple[str, ...], str | None]]:
     """What was listed: from relative path to (labels, split)."""
-    uris = [ref.uri for ref in listing.images]
+    uris = [ref.uri for ref in refs(listing)]
     assert uris == sorted(set(uris))
     assert all(os.path.isabs(uri) for uri in uris)
-    return {os.path.relpath(ref.uri, folder): (ref.labels, ref.split) for ref in listing.images}
+    return {os.path.relpath(ref.uri, folder): (ref.labels, ref.split) for ref in refs(listing)}
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert listing.source == str(tmp_path)
     assert listing.ignored == 2
     assert listing.notices == []
-    assert listing.images[0].size == 3
+    assert refs(listing)[0].size == 3
 
 
 def test_without_classes_the_images_have_no_labels(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_what_can_not_be_read_is_listed_all_the_same(tmp_path: Path) -> None:
     assert set(told(listing, tmp_path)) == {
         *("daisy/a.jpg", "rose/good.jpg", "rose/folder.jpg", "rose/dangling.jpg", "rose/empty.jpg"),
     }
-    dangling = next(ref for ref in listing.images if ref.uri.endswith("dangling.jpg"))
+    dangling = next(ref for ref in refs(listing) if ref.uri.endswith("dangling.jpg"))
     assert (dangling.size, dangling.modified_at) == (None, None)
 
 
@@ -202,7 +203,7 @@ def test_every_extension_counts_whatever_its_case(tmp_path: Path) -> None:
     names = [f"a.{extension}" for extension in EXTENSIONS] + ["b.JPEG", "c.Tiff"]
     make(tmp_path, *(f"rose/{name}" for name in names), "rose/jpg", "rose/png.txt", "rose/archive.zip")
     listing = list_folder(str(tmp_path))
-    assert {os.path.basename(image.uri) for image in listing.images} == set(names)
+    assert {os.path.basename(image.uri) for image in refs(listing)} == set(names)
     assert listing.ignored == 3
     assert {"jfif", "mpo", "gif", "heic", "avif", "webp"} <= EXTENSIONS
 
@@ -250,7 +251,7 @@ def test_a_split_that_holds_only_a_folder_of_its_name_is_gone_into(tmp_path: Pat
     )
     listing = list_folder(str(tmp_path))
     assert told(listing, tmp_path)["seg_test/seg_test/sea/x.jpg"] == (("sea",), "test")
-    assert {label for image in listing.images for label in image.labels} == {"sea", "street"}
+    assert {label for image in refs(listing) for label in image.labels} == {"sea", "street"}
     make(tmp_path, "seg_pred/seg_pred/1.jpg")
     with pytest.raises(
         BottleneckError, match="'seg_pred' beside .* --splits seg_test=test,seg_train=train to leave"
@@ -310,8 +311,8 @@ def test_the_advice_names_the_split_that_a_folder_is_called_after(tmp_path: Path
     ):
         list_folder(str(tmp_path))
     listing = list_folder(str(tmp_path), splits={"train": "train", "holdout": "test"})
-    assert {image.labels for image in listing.images} == {("cat",), ("dog",)}
-    assert {image.labels for image in list_folder(str(tmp_path), classes="top").images} == {
+    assert {image.labels for image in refs(listing)} == {("cat",), ("dog",)}
+    assert {image.labels for image in refs(list_folder(str(tmp_path), classes="top"))} == {
         ("holdout",),
         ("train",),
     }
@@ -324,15 +325,15 @@ def test_the_advice_names_the_split_that_a_folder_is_called_after(tmp_path: Path
 def test_names_with_numbers_and_kaggles_are_splits(tmp_path: Path, train: str, test: str) -> None:
     make(tmp_path, *(f"{name}/{pet}/1.jpg" for name in (train, test) for pet in ("cat", "dog")))
     listing = list_folder(str(tmp_path))
-    assert {image.labels for image in listing.images} == {("cat",), ("dog",)}
-    assert {image.split for image in listing.images} == {"train+validation", "test"}
+    assert {image.labels for image in refs(listing)} == {("cat",), ("dog",)}
+    assert {image.split for image in refs(listing)} == {"train+validation", "test"}
 
 
 def test_files_beside_the_inner_folder_of_a_split_do_not_hide_it(tmp_path: Path) -> None:
     make(
         tmp_path, "train/train/cat/1.jpg", "train/train/dog/1.jpg", "train/readme.txt", "test/test/cat/2.jpg"
     )
-    labels = {image.labels for image in list_folder(str(tmp_path)).images}
+    labels = {image.labels for image in refs(list_folder(str(tmp_path)))}
     assert labels == {("cat",), ("dog",)}
 
 
@@ -351,7 +352,7 @@ def test_it_is_unclear_within_a_split_too(tmp_path: Path) -> None:
     with pytest.raises(BottleneckError, match="--classes deepest"):
         list_folder(str(tmp_path))
     listing = list_folder(str(tmp_path), classes="deepest")
-    assert {image.labels for image in listing.images} == {("cat",), ("dog",)}
+    assert {image.labels for image in refs(listing)} == {("cat",), ("dog",)}
 
 
 @pytest.mark.parametrize(
@@ -448,5 +449,5 @@ def test_names_that_are_not_utf8_are_left_out_counted_and_named_once(tmp_path: P
 def test_control_characters_in_names_are_escaped_where_they_are_said(tmp_path: Path) -> None:
     make(tmp_path, "rose/a.jpg", "da\x1b[31misy/b.jpg", "emp\nty/c.txt")
     listing = list_folder(str(tmp_path))
-    assert listing.images[0].labels == ("da\x1b[31misy",)
+    assert refs(listing)[0].labels == ("da\x1b[31misy",)
     assert listing.notices == [rf"no images in emp\nty (in {tmp_path})"]

@@ -10,24 +10,25 @@ import pytest
 
 from features.errors import BottleneckError
 from features.inputs import list_images
+from tests.features.inputs.refs import refs
 
 
 def test_a_folder(photos: Path) -> None:
     listing = list_images(str(photos))
     assert listing.source == str(photos)
     assert len(listing.images) == 20
-    assert {ref.labels for ref in listing.images} == {("daisy",), ("rose",)}
+    assert {ref.labels for ref in refs(listing)} == {("daisy",), ("rose",)}
 
 
 def test_a_csv_file(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "some.CSV"
-    path.write_text("".join(f"{ref.uri},{ref.labels[0]}\n" for ref in list_images(str(photos)).images))
-    assert list_images(str(path)).images == list_images(str(photos)).images
+    path.write_text("".join(f"{ref.uri},{ref.labels[0]}\n" for ref in refs(list_images(str(photos)))))
+    assert refs(list_images(str(path))) == refs(list_images(str(photos)))
 
 
 def test_a_single_image(photos: Path) -> None:
     path = photos / "rose" / "00.jpg"
-    (ref,) = list_images(str(path)).images
+    (ref,) = refs(list_images(str(path)))
     assert (ref.uri, ref.labels, ref.split, ref.size) == (str(path), (), None, path.stat().st_size)
 
 
@@ -54,7 +55,7 @@ def test_the_path_of_a_link_is_kept(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
     listing = list_images(str(tmp_path / "link"))
     assert listing.source == str(tmp_path / "link")
-    assert listing.images[0].uri.startswith(str(tmp_path / "link"))
+    assert refs(listing)[0].uri.startswith(str(tmp_path / "link"))
 
 
 def test_a_file_url_is_a_local_path(photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Making a run's feature table: what is left to `auto` is decided here, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from features import store as feature_store
+from features.commit import decide_anew
+from features.engines import choose_engine
+from features.graphs import find_graph
+from features.inputs import Listing
+from features.recipe import FeatureRecipe, parse_layers
+from features.schema import TableFacts
+from features.table import FeatureTable
+from features.weights import find_weights
+from pipelines.options import ExtractOptions
+
+
+def create_table(
+    store: Path,
+    options: ExtractOptions,
+    listing: Listing,
+    empty: FeatureTable | None,
+    say: Callable[[str], None],
+) -> FeatureTable:
+    """Create the table, or decide anew what one without features is made with.
+
+    Args:
+        empty: the table, where there is one.
+        say: shows a line.
+
+    Returns:
+        The table; with other facts, where another run was faster.
+    """
+    layers = parse_layers(options.layers)
+    source = find_weights(options.weights)
+    for notice in [*source.notices, *listing.notices]:
+        say(notice)
+    engine = choose_engine(options.engine)
+    say(f"Preparing Inception V3 for {engine} …")
+    recipe = FeatureRecipe(
+        weights=source.name,
+        weights_sha256=find_graph(source, engine).weights_sha256,
+        exif_orientation=bool(options.exif_orientation),
+    )
+    precision = options.precision
+    if precision == "auto":
+        from features.precision import choose_precision
+        from pipelines.extractor import ExtractorSettings, load_extractor, make_extractor
+
+        def settings(tried: str) -> ExtractorSettings:
+            tried_recipe = dataclasses.replace(recipe, precision=tried)
+            return ExtractorSettings(source.spec, layers, engine, tried_recipe)
+
+        there = listing.images.filter(pc.is_valid(listing.images.column("size"))).column("uri")
+        precision, why = choose_precision(
+            lambda: make_extractor(settings("float32")),
+            lambda: load_extractor(settings("bfloat16")),
+            there.to_pylist(),
+        )
+        say(f"precision: {precision} ({why})")
+    recipe = dataclasses.replace(recipe, precision=precision)
+    splits, classes = tuple((options.splits or {}).items()), options.classes
+    facts = TableFacts(listing.source, source.spec, layers, recipe, splits, classes)
+    if empty is not None:
+        return decide_anew(empty, facts)
+    return feature_store.create(store, options.features, facts)

@@ -1,0 +1,149 @@
+"""What a run found and did, counted from committed rows by DuckDB. Imports neither Beam nor TensorFlow."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from features.schema import REJECTED_SCHEMA
+from features.table import FeatureTable
+from pipelines.planning import Plan
+from pipelines.queries import connect, parts_relation
+from pipelines.runs import Run
+
+#: Rejected images that an error shows.
+_EXAMPLES = 3
+
+_REPEATED = """
+    WITH images AS (
+        SELECT uri, labels, split, image_id, ('0x' || left(image_id, 16))::UBIGINT AS key
+        FROM {features} WHERE view = 0
+    )
+    SELECT list(uri ORDER BY uri), count(DISTINCT list_sort(labels)) > 1, count(DISTINCT split) > 1
+    FROM images WHERE key IN (SELECT key FROM images GROUP BY key HAVING count(*) > 1)
+    GROUP BY image_id ORDER BY min(uri)
+"""
+
+
+class Conflicts(NamedTuple):
+    """The same bytes under different labels or in different given splits: (uris) of each case."""
+
+    labels: list[list[str]]
+    splits: list[list[str]]
+
+
+class Summary(NamedTuple):
+    """What a run found and did, counted from committed rows.
+
+    Attributes:
+        seen: images of the input: `stored + rejected + unsettled + left`.
+        stored, rejected: of these, in the feature table and in the rejected table.
+        unsettled: images that are in neither, since others removed them while the run went on.
+        left: images that another run is to extract.
+        away: of the stored, images whose files are not there now.
+        left_out: images whose names are not UTF-8, which are not among those seen.
+        new, new_rejected: rows that this run wrote.
+        precisions: what their features were really computed in, on whatever machines.
+        reasons: of the rejected images of the input, reason to count, the most frequent first.
+        examples: the first rejected images of the most frequent reason: (uri, reason, detail).
+        gone: images with features that the input no longer has.
+        removed: images, stored or rejected, that this run took out of the tables for that.
+        seconds: from when the images were listed to the last commit, loading the network included.
+    """
+
+    table: FeatureTable
+    run_id: str
+    seen: int
+    stored: int
+    rejected: int
+    unsettled: int
+    left: int
+    away: int
+    left_out: int
+    new: int
+    new_rejected: int
+    precisions: list[str]
+    reasons: dict[str, int]
+    examples: list[tuple[str, str, str]]
+    gone: int
+    removed: int
+    conflicts: Conflicts
+    seconds: float
+
+    def rejected_share(self) -> float:
+        """Share of the images this run tried that gave no features."""
+        tried = self.new + self.new_rejected
+        return self.new_rejected / tried if tried else 0.0
+
+
+def summarize(
+    table: FeatureTable, plan: Plan, run: Run, *, left_out: int, removed: int, seconds: float = 0.0
+) -> Summary:
+    """Count what the tables hold after a run, whose folder is still there if it had work.
+
+    Args:
+        table: as it is now.
+        plan: what there was to do.
+        left_out, removed, seconds: as in `Summary`.
+    """
+    connection = connect()
+    features = parts_relation(connection, table.paths, table.facts.schema)
+    rejected = parts_relation(connection, table.rejected_paths, REJECTED_SCHEMA)
+
+    def count(sql: str, *values: object) -> int:
+        (number,) = connection.execute(f"SELECT count(*) FROM {sql}", values).fetchall()[0]
+        return number
+
+    stored_now = rejected_now = new = new_rejected = 0
+    if plan.todo:
+        planned = f"read_parquet('{str(run.plan_path).replace(chr(39), chr(39) * 2)}')"
+        stored_now = count(f"{planned} SEMI JOIN (SELECT uri FROM {features} WHERE view = 0) USING (uri)")
+        rejected_now = count(f"{planned} SEMI JOIN {rejected} USING (uri)")
+        new = count(f"{features} WHERE view = 0 AND run_id = ?", run.run_id)
+        new_rejected = count(f"{rejected} WHERE run_id = ?", run.run_id)
+    connection.register("gone", plan.gone)
+    listed = f"FROM {rejected} ANTI JOIN gone USING (uri)"
+    reasons = dict(
+        connection.execute(
+            f"SELECT reason, count(*) AS number {listed} GROUP BY reason ORDER BY number DESC, reason"
+        ).fetchall()
+    )
+    examples = connection.execute(
+        f"SELECT uri, reason, detail {listed} WHERE reason = ? ORDER BY uri LIMIT ?",
+        [next(iter(reasons), ""), _EXAMPLES],
+    ).fetchall()
+    repeated = connection.execute(_REPEATED.format(features=features)).fetchall()
+    connection.close()
+    return Summary(
+        table=table,
+        run_id=run.run_id,
+        seen=plan.listed,
+        stored=plan.stored + stored_now,
+        rejected=plan.rejected + rejected_now,
+        unsettled=plan.todo - stored_now - rejected_now,
+        left=plan.left,
+        away=plan.away,
+        left_out=left_out,
+        new=new,
+        new_rejected=new_rejected,
+        precisions=_precisions_of_run(table, plan, run.run_id) if new else [],
+        reasons=reasons,
+        examples=examples,
+        gone=plan.gone_stored,
+        removed=removed,
+        conflicts=Conflicts(
+            [uris for uris, labels, _ in repeated if labels], [uris for uris, _, splits in repeated if splits]
+        ),
+        seconds=seconds,
+    )
+
+
+def _precisions_of_run(table: FeatureTable, plan: Plan, run_id: str) -> list[str]:
+    """From the commits' own facts: slices may have been computed on machines of several kinds."""
+    since = table.delta.history(table.version - plan.basis.version)
+    return sorted(
+        {
+            commit["precision_used"]
+            for commit in since
+            if commit.get("run_id") == run_id and "precision_used" in commit
+        }
+    )

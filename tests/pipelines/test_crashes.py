@@ -1,0 +1,95 @@
+"""Images that end the process which decodes them: the real command, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features import store as feature_store
+from features.commit import rejected_rows
+from features.images import ImageError
+from features.images.preparation import IsolatedPreparation, prepare
+from pipelines.runs import runs_of
+from tests.conftest import photo
+
+ROOT = Path(__file__).parents[2]
+
+#: Puts a decoder of PNGs that aborts in the place of the real one, in every process that is started.
+SITECUSTOMIZE = """
+import os
+from features.images import decoding, png
+
+def open_png(data):
+    if data.endswith(b"abort"):
+        os.abort()
+    return png.open_png(data)
+
+decoding._OPENERS = ((png.SIGNATURE, open_png), *decoding._OPENERS)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    return os.environ | {"PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Nine good images, and one that ends the process."""
+    folder = tmp_path / "data" / "rose"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        photo(number).save(folder / f"{number}.png")
+    with open(folder / "5.png", "ab") as file:
+        file.write(b"abort")
+    return folder.parent
+
+
+def test_an_image_that_ends_the_process_twice_is_rejected(
+    tmp_path: Path, data: Path, environment: dict[str, str]
+):
+    store = tmp_path / "store"
+    command = [
+        *(sys.executable, "-m", "pipelines.cli", "extract", "--data", str(data), "--store", str(store)),
+        *("--weights", "random", "--precision", "float32", "--engine", "openvino", "--chunk-size", "4"),
+        *("--max-rejected", "1"),
+    ]
+    codes = []
+    for _ in range(3):
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        codes.append(ended.returncode)
+    assert codes == [-signal.SIGABRT, -signal.SIGABRT, 0], ended.stderr
+    assert "10 images seen = 9 stored + 1 rejected" in ended.stdout
+    table = feature_store.open(store)
+    (rejected,) = rejected_rows(table).to_pylist()
+    assert (rejected["uri"], rejected["reason"]) == (str(data / "rose" / "5.png"), "crashed")
+    assert "SIGABRT" in rejected["detail"]
+    assert runs_of(table) == [], "what the runs that ended had planned is done"
+
+
+def test_images_beside_one_that_ends_the_process_are_prepared_as_ever(
+    tmp_path: Path, data: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("PYTHONPATH",):
+        monkeypatch.setenv(name, environment[name])
+    paths = sorted((data / "rose").iterdir())
+    expected, out = np.zeros((299, 299, 3), np.float32), np.zeros((299, 299, 3), np.float32)
+    with IsolatedPreparation() as isolated:
+        for path in paths:
+            if path.name == "5.png":
+                with pytest.raises(ImageError, match="crashed: .*SIGABRT, twice"):
+                    isolated(path, out)
+                continue
+            facts = prepare(path, expected)
+            assert isolated(path, out)[:4] == facts[:4]
+            np.testing.assert_array_equal(out, expected)
+        with pytest.raises(ImageError, match="not_an_image"):
+            isolated(b"no image at all, but text", out)
