@@ -27,7 +27,15 @@ from pipelines.agreement import check_same, with_reading_of
 from pipelines.creation import create_table
 from pipelines.options import LOCAL_RUNNER, ExtractOptions
 from pipelines.planning import Plan, make_plan
-from pipelines.runs import Header, Run, attempts_of_dead_runs, living_runs, remove_old_runs, wait_for
+from pipelines.runs import (
+    Header,
+    Run,
+    attempts_of_dead_runs,
+    living_runs,
+    remove_dead_runs,
+    remove_old_runs,
+    wait_for,
+)
 from pipelines.screen import Screen, new_run_id
 from pipelines.summary import Summary, summarize
 
@@ -64,6 +72,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
         left_out = listing.left_out
         del listing  # a million images take 0.1 GB
         if not plan.todo:
+            remove_dead_runs(table)
             return summarize(table, plan, run, left_out=left_out, removed=removed)
         with run.kept_alive(local=options.runner == LOCAL_RUNNER):
             run.write_plan(Header(table.name, plan.basis), plan.slices(options.chunk_size))
@@ -73,6 +82,7 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
                 _run_pipeline(run, table, plan, options, screen)
                 table = feature_store.open(store, options.features)
                 check_basis(table, plan.basis)
+                remove_dead_runs(table)
                 seconds = time.monotonic() - started
                 return summarize(table, plan, run, left_out=left_out, removed=removed, seconds=seconds)
         # Another run had planned while this one did: it goes first, or does what it has planned.

@@ -32,19 +32,21 @@ MOST_ATTEMPTS = 2
 _ROWS_AT_ONCE = 65_536
 _NO_ATTEMPTS = pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array([], pa.int32())})
 
-#: Rows of both tables: those of features have an image_id.
+#: Rows of both tables: those of features have an image_id. They are as small as can be, since the join holds
+#: them all: labels as 64 bits of hash, parts by number.
 _STORED = """
-    SELECT uri, size, modified_at, labels, split, image_id, parse_filename(filename) AS part
+    SELECT uri, size, modified_at, hash(labels) AS labels, split, unhex(image_id) AS image_id,
+        file_index::BIGINT AS part
     FROM {features} WHERE view = 0
     UNION ALL
-    SELECT uri, size, modified_at, NULL, NULL, NULL, parse_filename(filename) FROM {rejected}
+    SELECT uri, size, modified_at, NULL, NULL, NULL, file_index::BIGINT FROM {rejected}
 """
 
 #: See `features.splits.assign_split`.
 _SPLIT = """
     CASE WHEN list_contains($splits, listing.split) THEN listing.split ELSE
         (CASE WHEN listing.split IS NULL THEN $cut ELSE $cut_training END)[
-            1 + (('0x' || left(sha256('split:' || stored.image_id), 16))::UBIGINT % 10)::BIGINT
+            1 + (('0x' || left(sha256('split:' || lower(hex(stored.image_id))), 16))::UBIGINT % 10)::BIGINT
         ]
     END
 """
@@ -70,14 +72,16 @@ _WORK = f"""
                     END
                 WHEN listing.size IS NULL THEN 'away'
                 WHEN listing.size = stored.size AND listing.modified_at = stored.modified_at
-                    AND listing.labels = stored.labels AND stored.split = {_SPLIT}
+                    AND hash(listing.labels) = stored.labels AND stored.split = {_SPLIT}
                 THEN 'same' ELSE 'changed'
             END AS state,
             coalesce(listing.uri, stored.uri) AS uri,
             listing.labels, listing.split, listing.size, listing.modified_at,
             coalesce(ended.attempts, 0)::INTEGER AS attempts,
-            stored.part AS replaced_part, stored.size AS replaced_size,
-            stored.modified_at AS replaced_modified_at, stored.image_id AS replaced_image_id
+            CASE WHEN stored.image_id IS NULL THEN $rejected ELSE $features END[1 + stored.part]
+                AS replaced_part,
+            stored.size AS replaced_size, stored.modified_at AS replaced_modified_at,
+            lower(hex(stored.image_id)) AS replaced_image_id
         FROM listing
         FULL JOIN ({{stored}}) AS stored ON listing.uri = stored.uri
         LEFT JOIN (SELECT uri, sum(attempts) AS attempts FROM attempts GROUP BY uri) AS ended
@@ -192,7 +196,14 @@ def make_plan(
     )
     connection.execute(
         _WORK.format(stored=stored),
-        {"retry_rejected": retry_rejected, "splits": SPLITS, "cut": CUT, "cut_training": CUT_TRAINING},
+        {
+            "retry_rejected": retry_rejected,
+            "splits": SPLITS,
+            "cut": CUT,
+            "cut_training": CUT_TRAINING,
+            "features": table.names,
+            "rejected": table.rejected_names,
+        },
     )
     connection.execute(_TODO)
     connection.unregister("listing")

@@ -24,6 +24,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         config={
             "threads": usable_cores(),
             "memory_limit": f"{memory}B",
+            "preserve_insertion_order": False,
             "temp_directory": tempfile.gettempdir(),
             "autoinstall_known_extensions": False,  # never from the network
         },
@@ -31,10 +32,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def parts_relation(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], schema: pa.Schema) -> str:
-    """What stands for the rows of part files after FROM, with their paths in the column `filename`."""
+    """What stands for the rows of part files after FROM, with the number of their path in `file_index`."""
     if paths:
         texts = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in paths)
-        return f"read_parquet([{texts}], filename = true, hive_partitioning = false)"
+        return f"read_parquet([{texts}], hive_partitioning = false)"
     name = f"no_rows_{len(schema)}"
-    connection.register(name, schema.append(pa.field("filename", pa.string())).empty_table())
+    connection.register(name, schema.append(pa.field("file_index", pa.int64())).empty_table())
     return name

@@ -266,6 +266,13 @@ def attempts_of_dead_runs(table: FeatureTable) -> pa.Table:
     return pa.concat_tables(counts)
 
 
+def remove_dead_runs(table: FeatureTable) -> None:
+    """Remove the folders of dead runs on a table, once another run has done what they had planned."""
+    for run in runs_of(table):
+        if not run.is_alive():
+            run.remove()
+
+
 def remove_old_runs(store: Path) -> None:
     """Remove the folders of runs that are dead and older than `KEPT_FOR`."""
     folder = runs_path(store)

@@ -264,8 +264,9 @@ def _labelled(folder: str, classes: str | None, walk: Walk) -> _Labelled:
     empty = [entry.name for entry in walk.entries(folder) if is_folder(entry) and entry.name not in full]
     if empty:
         walk.notices.append(f"no images in {some(sorted(empty))} (in {printable(folder)})")
-    within = images.within([bool(names) for names in images.folders])
-    return _Labelled(within.labelled(labels), {label for label in labels if label is not None})
+    if beside:
+        images = images.within([bool(names) for names in images.folders])
+    return _Labelled(images.labelled(labels), {label for label in labels if label is not None})
 
 
 def _folders_above(path: str, folder: str) -> Sequence[str]:
