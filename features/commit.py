@@ -11,12 +11,14 @@ name: a stop between the two leaves the old pair in force.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
 import itertools
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +28,18 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from features import store as feature_store
-from features.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, rows_of_parts, settle, without
+from features.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, rows_of_parts, settle
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
 from features.log import part_names, read_parts
-from features.parts import Part, is_of_run, part_at, rewrite_part, write_part
+from features.parts import Part, is_of_run, part_at, rewrite_part
 from features.schema import REJECTED_SCHEMA, TableFacts
 from features.table import FACTS_KEY, REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
 
 #: Seconds to wait at most after a refusal: the first time, and however often it happens.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+#: Of refusals one version of the features is the reason for a few: others commit rejections first.
+_MOST_REFUSALS = 30
 
 
 class TableReplaced(BottleneckError):
@@ -67,8 +71,7 @@ class Change(NamedTuple):
         id: an application id of its own, `<run_id>/<what>`: a change whose id is in the table is done.
         run_id: the run that makes it.
         basis: what it was planned on.
-        outdated: rows that leave the features or the rejections, as the plan saw them (`STORED_SCHEMA`). No
-            other change of the run takes rows out of the same parts of features.
+        outdated: rows that leave the features or the rejections, as the plan saw them (`STORED_SCHEMA`).
     """
 
     id: str
@@ -112,7 +115,7 @@ def commit(
     facts: Mapping[str, Any],
     *,
     part: Part | None = None,
-    rejected: pa.Table | None = None,
+    rejected: Part | None = None,
 ) -> int:
     """Commit a change. The step may be retried: it commits once.
 
@@ -121,7 +124,7 @@ def commit(
     Args:
         facts: what the table's history shall say of this commit: JSON values by name.
         part: new rows, written into the table's folder.
-        rejected: new rejections, in `REJECTED_SCHEMA`, of images that `part` does not hold.
+        rejected: new rejections, written into the folder of rejections, of images that `part` does not hold.
 
     Returns:
         The version of the feature table that holds the change.
@@ -129,21 +132,16 @@ def commit(
     Raises:
         TableReplaced: see `check_basis`.
     """
-    writer = _Writer(change, facts, part, REJECTED_SCHEMA.empty_table() if rejected is None else rejected)
-    for pause in _pauses():
-        table = feature_store.open(store, name)
+    writer = _Writer(change, facts, part, rejected)
+    for table in _newest_versions(store, name):
         if is_committed(table, change.id):
-            _discard(table, part)
-            return table.version
+            _discard(features_path(store, name), part, table.names)
+            _discard(rejected_path(store, name), rejected, table.rejected_names)
+            break
         check_basis(table, change.basis)
-        before = _versions(table)
-        try:
+        with contextlib.suppress(CommitFailedError):
             return writer.commit(table)
-        except CommitFailedError:
-            if _versions(feature_store.open(store, name)) == before:
-                raise  # nobody was faster: something else is wrong
-        time.sleep(random.uniform(0, pause))
-    raise AssertionError("pauses never end")
+    return table.version
 
 
 def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
@@ -152,47 +150,55 @@ def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
     Returns:
         The newest version: with these facts, or with features that another run has committed meanwhile.
     """
-    for pause in _pauses():
-        if table.has_rows or (table.facts == facts and table.has_schema_of(facts)):
+    for newest in _newest_versions(table.store, table.name):
+        if newest.has_rows or (newest.facts == facts and newest.has_schema_of(facts)):
             break
         properties = CommitProperties(
-            app_transactions=[Transaction(TABLE_APPLICATION, table.version + 1)], max_commit_retries=0
+            app_transactions=[Transaction(TABLE_APPLICATION, newest.version + 1)], max_commit_retries=0
         )
-        try:
-            if not table.has_schema_of(facts):
+        with contextlib.suppress(CommitFailedError):
+            if not newest.has_schema_of(facts):
                 # First: a change that was planned with the facts of before is then refused.
-                table.delta.create_write_transaction(
+                newest.delta.create_write_transaction(
                     [], mode="overwrite", schema=facts.schema, commit_properties=properties
                 )
             else:
-                table.delta.alter.set_table_properties(
+                newest.delta.alter.set_table_properties(
                     {FACTS_KEY: facts.to_json()}, raise_if_not_exists=False, commit_properties=properties
                 )
-        except CommitFailedError:
-            time.sleep(random.uniform(0, pause))
-        table = feature_store.open(table.store, table.name)
-    return table
+    return newest
 
 
-def _pauses() -> Iterator[float]:
-    return (min(_FIRST_PAUSE * 2.0**number, _LONGEST_PAUSE) for number in itertools.count())
+def _newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
+    """The table as it is, for one attempt to commit after the other, with growing random pauses between them.
+
+    Raises:
+        BottleneckError: when attempts are refused though nobody else commits.
+    """
+    refused: collections.Counter[int] = collections.Counter()
+    for number in itertools.count():
+        table = feature_store.open(store, name)
+        yield table
+        refused[table.version] += 1
+        if refused[table.version] > _MOST_REFUSALS:
+            raise BottleneckError(
+                f"table {name!r} refused {_MOST_REFUSALS} commits in a row on version {table.version}: "
+                f"see whether {features_path(store, name)} can be written"
+            )
+        time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)))
 
 
-def _versions(table: FeatureTable) -> tuple[int, int]:
-    return table.version, DeltaTable(rejected_path(table.store, table.name)).version()
-
-
-def _discard(table: FeatureTable, part: Part | None) -> None:
+def _discard(folder: Path, part: Part | None, committed: Collection[str]) -> None:
     """Remove a part that a retry has written once more."""
-    if part is not None and part.name not in table.names:
-        (features_path(table.store, table.name) / part.name).unlink(missing_ok=True)
+    if part is not None and part.name not in committed:
+        (folder / part.name).unlink(missing_ok=True)
 
 
 class _Writer:
     """The attempts to commit one change; parts that one has written serve the next."""
 
     def __init__(
-        self, change: Change, facts: Mapping[str, Any], part: Part | None, rejected: pa.Table
+        self, change: Change, facts: Mapping[str, Any], part: Part | None, rejected: Part | None
     ) -> None:
         self._change = change
         self._facts = facts
@@ -205,11 +211,10 @@ class _Writer:
         folder, schema = features_path(table.store, table.name), table.facts.schema
         planned_on, _ = _parts_at(table, self._change.basis)
         settled = self._settle(table)
-        new, rejected = self._part, without(self._rejected, settled.left_out)
-        if new is not None and len(settled.left_out):
-            new = self._without(folder / new.name, settled.left_out, schema, self._change.run_id)
+        new = self._new(folder, self._part, settled, schema)
+        rejected = self._new(rejected_path(table.store, table.name), self._rejected, settled, REJECTED_SCHEMA)
         moved_on = Transaction(TABLE_APPLICATION, table.version + 1)
-        rejected_version = self._commit_rejected(table, settled.leaving, rejected, moved_on)
+        rejected_version = self._commit_rejected(table, settled, rejected, moved_on)
         leaving = {name: uris for name, uris in settled.leaving.items() if name in table.names}
         kept = [
             # What a part held when the plan was made concerns no other change of this run.
@@ -218,7 +223,7 @@ class _Writer:
         ]
         counts = {
             "stored": new.rows if new else 0,
-            "rejected": len(rejected),
+            "rejected": rejected.rows if rejected else 0,
             "left_out": len(settled.left_out),
         }
         table.delta.create_write_transaction(
@@ -237,22 +242,31 @@ class _Writer:
     def _settle(self, table: FeatureTable) -> Settled:
         """What still holds of the change, given what others have written since the plan."""
         features, rejected = _parts_at(table, self._change.basis)
-        run_id, outdated = self._change.run_id, self._change.outdated
-        brought = pa.concat_tables([self._features_brought(table), _rejections_brought(self._rejected)])
+        outdated, parts = self._change.outdated, {*table.names, *table.rejected_names}
+        # What this run has written itself holds nothing of the change, unless it has moved what is outdated.
+        moved = not parts.issuperset(outdated.column("part").unique().to_pylist())
+        run_id = None if moved else self._change.run_id
+        brought = pa.concat_tables(
+            [
+                _brought(features_path(table.store, table.name), self._part, features=True),
+                _brought(rejected_path(table.store, table.name), self._rejected, features=False),
+            ]
+        )
         since = rows_of_parts(
-            [Path(path) for path in table.paths if _is_of_others(path, features, run_id)],
-            [Path(path) for path in table.rejected_paths if _is_of_others(path, rejected, run_id)],
+            [Path(path) for path in table.paths if _is_since(path, features, run_id)],
+            [Path(path) for path in table.rejected_paths if _is_since(path, rejected, run_id)],
             pa.chunked_array([*brought.column("uri").chunks, *outdated.column("uri").chunks], pa.string()),
         )
-        return settle(brought, outdated, since, [*table.names, *table.rejected_names])
+        return settle(brought, outdated, since, sorted(parts))
 
-    def _features_brought(self, table: FeatureTable) -> pa.Table:
-        paths = [features_path(table.store, table.name) / self._part.name] if self._part else []
-        rows = read_parts(paths, pa.schema([BROUGHT_SCHEMA.field(name) for name in ("uri", "modified_at")]))
-        return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(True, len(rows)))
+    def _new(self, folder: Path, part: Part | None, settled: Settled, schema: pa.Schema) -> Part | None:
+        """What is brought, but what is left out of it."""
+        if part is None or not len(settled.left_out):
+            return part
+        return self._without(folder / part.name, settled.left_out, schema, self._change.run_id)
 
     def _commit_rejected(
-        self, table: FeatureTable, leaving: Mapping[str, pa.Array], rejected: pa.Table, moved_on: Transaction
+        self, table: FeatureTable, settled: Settled, new: Part | None, moved_on: Transaction
     ) -> int:
         """Commit the rejections that follow from this change; the version that holds them.
 
@@ -260,22 +274,22 @@ class _Writer:
         stopped between its two commits (perhaps this one, before a retry), and what it did is undone.
         """
         folder = rejected_path(table.store, table.name)
-        leaving = {name: uris for name, uris in leaving.items() if name in table.rejected_names}
-        if not leaving and not len(rejected):
+        leaving = {name: uris for name, uris in settled.leaving.items() if name in table.rejected_names}
+        if not leaving and new is None:
             return table.rejected_version
-        new = write_part(folder, rejected.to_batches(), REJECTED_SCHEMA, run_id=self._change.run_id)
         kept = [self._without(folder / name, uris, REJECTED_SCHEMA, None) for name, uris in leaving.items()]
+        wanted = {part.name for part in [new, *kept] if part} | set(table.rejected_names) - leaving.keys()
         newest = DeltaTable(folder)
-        wanted, there = set(table.rejected_names) - leaving.keys(), set(part_names(newest))
-        again = [part_at(folder / name) for name in sorted(wanted - there)]
-        version = newest.version() + 1
+        version, there = newest.version(), set(part_names(newest))
+        if there == wanted:  # by an attempt whose features were refused
+            return version
         newest.create_write_transaction(
-            [*_added([new if len(rejected) else None, *kept, *again]), *_removed(sorted(there - wanted))],
+            [*_added(part_at(folder / name) for name in wanted - there), *_removed(there - wanted)],
             mode="append",
             schema=REJECTED_SCHEMA,
-            commit_properties=self._properties({"rejected": len(rejected)}, moved_on),
+            commit_properties=self._properties({"rejected": new.rows if new else 0}, moved_on),
         )
-        return version
+        return version + 1
 
     def _without(self, path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
         """A part with the rows of `path` but those of `uris`, or None for no rows."""
@@ -293,9 +307,11 @@ class _Writer:
         )
 
 
-def _rejections_brought(rejected: pa.Table) -> pa.Table:
-    rows = rejected.select(["uri", "modified_at"])
-    return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(False, len(rows)))
+def _brought(folder: Path, part: Part | None, *, features: bool) -> pa.Table:
+    """The rows of a part, in `BROUGHT_SCHEMA`."""
+    columns = pa.schema([field for field in BROUGHT_SCHEMA if field.name != "features"])
+    rows = read_parts([folder / part.name] if part else [], columns)
+    return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(features, len(rows)))
 
 
 def _parts_at(table: FeatureTable, basis: Basis) -> tuple[frozenset[str], frozenset[str]]:
@@ -311,9 +327,10 @@ def _parts_of_version(
     return frozenset(table.names), frozenset(table.rejected_names)
 
 
-def _is_of_others(path: str, planned_on: frozenset[str], run_id: str) -> bool:
+def _is_since(path: str, planned_on: frozenset[str], run_id: str | None) -> bool:
+    """Whether a part was written since a version, and not by a run."""
     name = os.path.basename(path)
-    return name not in planned_on and not is_of_run(name, run_id)
+    return name not in planned_on and not (run_id and is_of_run(name, run_id))
 
 
 def _added(parts: Iterable[Part | None]) -> list[AddAction]:

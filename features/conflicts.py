@@ -105,11 +105,6 @@ def among(rows: pa.Table, uris: pa.Array | Sequence[str]) -> pa.Table:
     return rows.filter(pc.is_in(rows.column("uri"), pa.array(uris, pa.string())))
 
 
-def without(rows: pa.Table, uris: pa.Array | Sequence[str]) -> pa.Table:
-    """The rows of all images but these."""
-    return rows.filter(pc.invert(pc.is_in(rows.column("uri"), pa.array(uris, pa.string()))))
-
-
 def _is_same(row: dict[str, Any], planned: dict[str, Any] | None) -> bool:
     return planned is not None and all(
         row[name] == planned[name] for name in ("size", "modified_at", "image_id")

@@ -14,16 +14,16 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.runners.runner import PipelineState
 
 from features.commit import TableReplaced, commit
 from features.errors import BottleneckError
 from features.images import DECODING
-from features.locations import features_path
+from features.locations import features_path, rejected_path
 from features.parts import Part, write_part
 from features.rows import to_features, to_rejections
+from features.schema import REJECTED_SCHEMA
 from features.table import FeatureTable
 from pipelines.extractor import ExtractorSettings
 from pipelines.handler import ExtractedSlice, SliceHandler
@@ -35,11 +35,11 @@ _PACKAGES = ("apache-beam", "deltalake", "keras", "openvino", "pyarrow", "tensor
 
 
 class WrittenSlice(NamedTuple):
-    """A slice whose part file is written, and which is not committed yet."""
+    """A slice whose part files, of features and of rejections, are written and not committed yet."""
 
     extracted: ExtractedSlice
     part: Part | None
-    rejected: pa.Table
+    rejected: Part | None
 
 
 @dataclasses.dataclass
@@ -74,17 +74,19 @@ def slice_numbers(run: Run) -> Iterator[int]:
 
 
 def write_slice(extracted: ExtractedSlice) -> WrittenSlice:
-    """Write the part file of a slice, of those of its images that give features."""
-    run_id, facts = extracted.run.run_id, extracted.facts
+    """Write the part files of a slice: of its images that give features, and of those that give none."""
+    run_id, facts, reasons = extracted.run.run_id, extracted.facts, extracted.rows.column("reason")
     now = datetime.datetime.now(datetime.UTC)
-    good = extracted.rows.filter(extracted.rows.column("reason").is_null())
-    part = None
-    if len(good):
+    part = rejected = None
+    if reasons.null_count:
+        rows = to_features(extracted.rows.filter(reasons.is_null()), facts, run_id, now)
         folder = features_path(extracted.run.store, extracted.table)
-        rows = to_features(good, facts, run_id, now)
         part = write_part(folder, rows.to_batches(), facts.schema, {run_id: DECODING}, run_id=run_id)
-    bad = extracted.rows.filter(extracted.rows.column("reason").is_valid())
-    return WrittenSlice(extracted._replace(rows=bad.slice(0, 0)), part, to_rejections(bad, run_id, now))
+    if reasons.null_count < len(reasons):
+        rows = to_rejections(extracted.rows.filter(reasons.is_valid()), run_id, now)
+        folder = rejected_path(extracted.run.store, extracted.table)
+        rejected = write_part(folder, rows.to_batches(), REJECTED_SCHEMA, run_id=run_id)
+    return WrittenSlice(extracted._replace(rows=extracted.rows.slice(0, 0)), part, rejected)
 
 
 def commit_slice(written: WrittenSlice, history: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -156,9 +156,9 @@ class Run:
         # Locked before others can see it.
         aside = self._alive.with_name(f".alive-{uuid.uuid4()}")
         with open(aside, "w") as mark:
-            mark.write(json.dumps({"host": socket.gethostname(), "local": local}))
+            locked = local and _lock(mark, fcntl.LOCK_EX)
+            mark.write(json.dumps({"host": socket.gethostname(), "locked": locked}))
             mark.flush()
-            fcntl.flock(mark, fcntl.LOCK_EX)
             aside.rename(self._alive)
             try:
                 with self.renewing():
@@ -196,7 +196,8 @@ class Run:
                 mark = json.load(file)
                 if time.time() - os.stat(self._alive).st_mtime > DEAD_AFTER:
                     return False
-                return not (mark["local"] and mark["host"] == socket.gethostname() and _is_free(file))
+                here = mark["locked"] and mark["host"] == socket.gethostname()
+                return not (here and _lock(file, fcntl.LOCK_SH))
         except (FileNotFoundError, ValueError):
             return False
 
@@ -292,11 +293,10 @@ def _footer_at(path: Path, changed_at: int) -> pq.FileMetaData:
     return pq.read_metadata(path)
 
 
-def _is_free(file) -> bool:  # type: ignore[no-untyped-def]
-    """Whether nobody holds the lock of a file."""
+def _lock(file: IO[str], kind: int) -> bool:
+    """Lock a file until it is closed; False where another one holds it, or the file system has no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
         return False
-    fcntl.flock(file, fcntl.LOCK_UN)
     return True

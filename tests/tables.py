@@ -14,7 +14,7 @@ import pyarrow as pa
 from features import store as feature_store
 from features.commit import Basis, Change, commit
 from features.conflicts import rows_of_parts
-from features.locations import features_path
+from features.locations import features_path, rejected_path
 from features.parts import Part, write_part
 from features.recipe import FeatureRecipe
 from features.schema import REJECTED_SCHEMA, TableFacts
@@ -112,9 +112,11 @@ def add(
         map(Path, table.paths), map(Path, table.rejected_paths), pa.array(replacing, pa.string())
     )
     change = Change(f"{run_id}/{slice}", run_id, Basis.of(table), outdated)
-    return commit(
-        table.store, table.name, change, facts or {}, part=part, rejected=rejections(rejected, run_id)
-    )
+    bad = None
+    if rejected:
+        rows, folder = rejections(rejected, run_id), rejected_path(table.store, table.name)
+        bad = write_part(folder, rows.to_batches(), REJECTED_SCHEMA, run_id=run_id)
+    return commit(table.store, table.name, change, facts or {}, part=part, rejected=bad)
 
 
 def rejections(images: Sequence[Rejected], run_id: str = "run-2") -> pa.Table:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from features import store as feature_store
 from features.commit import Basis, Change, TableReplaced, commit, decide_anew, rejected_rows
+from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
 from features.parts import Part, read_decodings, write_part
 from features.table import FeatureTable
@@ -75,6 +77,8 @@ def test_a_retried_step_commits_once_and_leaves_no_file(tmp_path: Path):
     assert len(newest.metadata()) == 6 and rejected_uris(newest) == [BAD.uri]
     files = features_path(tmp_path, table.name).glob("*.parquet")
     assert sorted(path.name for path in files) == newest.names
+    files = rejected_path(tmp_path, table.name).glob("*.parquet")
+    assert sorted(path.name for path in files) == newest.rejected_names
 
 
 def test_slices_commit_in_any_order_on_the_version_of_their_plan(tmp_path: Path):
@@ -153,6 +157,47 @@ def test_rejections_without_their_features_are_not_in_force_and_are_undone(tmp_p
     assert DeltaTable(path).version() == feature_store.open(tmp_path).rejected_version
 
 
+def test_a_refusal_between_the_two_commits_is_made_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Rejections are committed, and others are faster with the features."""
+    table = table_of(tmp_path, rejected=[BAD])
+    refused: list[bool] = []
+    write = DeltaTable.create_write_transaction
+
+    def refuse_features_once(self, *arguments, **options):
+        if not refused and "/features/" in self.table_uri:
+            refused.append(True)
+            add(table, part_of(table, "other", run_id="other"), [BAD._replace(uri="/other")], run_id="other")
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse_features_once)
+    add(table, part_of(table, "new"), [BAD._replace(uri="/new")], replacing=[BAD.uri])
+    newest = feature_store.open(tmp_path)
+    assert newest.version == table.version + 2
+    assert len(uris(newest)) == 8 and rejected_uris(newest) == ["/new", "/other"]
+
+
+def test_a_writer_of_an_older_version_loses_against_a_commit_of_this_one(tmp_path: Path):
+    """It plans again when its id, which both share, has moved on."""
+    table = table_of(tmp_path)
+    old = DeltaTable(features_path(tmp_path, table.name))
+    add(table, part_of(table, "new"))
+    properties = CommitProperties(app_transactions=[Transaction("bottlenecks/table", table.version + 1)])
+    with pytest.raises(CommitFailedError):
+        part = part_of(table, "old").add_action()
+        old.create_write_transaction([part], "append", table.facts.schema, commit_properties=properties)
+
+
+def test_commits_that_are_always_refused_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self, *arguments, **options):
+        raise CommitFailedError("no")
+
+    table = table_of(tmp_path)
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse)
+    monkeypatch.setattr("features.commit._LONGEST_PAUSE", 0.001)
+    with pytest.raises(BottleneckError, match="refused 30 commits in a row on version 1"):
+        add(table, part_of(table, "new"))
+
+
 def test_a_slice_of_nothing_but_rejections_moves_the_table_on(tmp_path: Path):
     table = table_of(tmp_path)
     add(table, None, [BAD])
@@ -216,6 +261,13 @@ def test_what_others_removed_is_not_brought_back_and_what_they_rewrote_is_replac
     newest = feature_store.open(tmp_path)
     assert uris(newest) == ["/images/image-1.png", "/images/image-2.png", other]
     assert sorted(newest.matrix()[0][:, 0].tolist()) == [0, 0, 7]
+
+
+def test_two_changes_of_a_run_may_take_rows_out_of_one_part(tmp_path: Path):
+    table = table_of(tmp_path, rows=4)
+    for number in range(3):
+        add(table, replacing=[f"/images/image-{number}.png"], slice=number)
+    assert uris(feature_store.open(tmp_path)) == ["/images/image-3.png"]
 
 
 def test_rows_are_removed_only_as_the_plan_saw_them(tmp_path: Path):

@@ -55,11 +55,11 @@ def test_debug_shows_everything_and_writes_no_log(tmp_path: Path):
 
 def test_progress_counts_what_the_handler_tells(tmp_path: Path):
     with Screen(tmp_path / "run.log") as screen, screen.progress(3) as shown:
-        progress.info("image", extra={"rejected": False})
-        progress.info("image", extra={"rejected": True})
-        assert (shown.done, shown.rejected) == (2, 1)
-    progress.info("image", extra={"rejected": False})
-    assert shown.done == 2
+        progress.info("images", extra={"images": 1, "rejected": 0})
+        progress.info("images", extra={"images": 2, "rejected": 1})
+        assert (shown.done, shown.rejected) == (3, 1)
+    progress.info("images", extra={"images": 1, "rejected": 0})
+    assert shown.done == 3
     assert logging.getLogger().handlers == [
         handler for handler in logging.getLogger().handlers if handler is not shown
     ]

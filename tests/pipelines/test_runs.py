@@ -1,0 +1,189 @@
+"""What runs say of themselves to others: plans, that they are alive, and what they have begun."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.commit import Basis
+from features.errors import BottleneckError
+from features.table import FeatureTable
+from pipelines import runs
+from pipelines.runs import (
+    PLANNED_SCHEMA,
+    Header,
+    Run,
+    attempts_of_dead_runs,
+    living_runs,
+    remove_dead_runs,
+    remove_old_runs,
+    runs_of,
+    wait_for,
+)
+from tests.tables import make_table
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> FeatureTable:
+    return make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"])
+
+
+def rows(*names: str) -> pa.Table:
+    return pa.Table.from_pylist(
+        [{"uri": name, "labels": [], "attempts": 0} for name in names], PLANNED_SCHEMA
+    )
+
+
+def planned(table: FeatureTable, run_id: str, *slices: tuple[str, ...]) -> Run:
+    """A run with a plan, which is not alive."""
+    run = Run(table.store, run_id)
+    run.plan_path.parent.mkdir(parents=True)
+    run.write_plan(Header(table.name, Basis.of(table)), (rows(*uris) for uris in slices))
+    return run
+
+
+def test_a_plan_is_read_slice_by_slice(table: FeatureTable):
+    run = planned(table, "run-1", ("a", "b"), ("c",))
+    assert run.header() == Header(table.name, Basis.of(table))
+    assert (run.slices(), run.images()) == (2, 3)
+    assert run.slice(1).equals(rows("c")) and run.slice(0).schema == PLANNED_SCHEMA
+    assert run.uris().to_pylist() == ["a", "b", "c"]
+
+
+def test_a_plan_that_is_missing_or_half_written_is_none(table: FeatureTable):
+    run = planned(table, "run-1", ("a", "b"))
+    whole = run.plan_path.read_bytes()
+    run.plan_path.write_bytes(whole[: len(whole) // 2])
+    assert run.header() is None and runs_of(table) == []
+    run.plan_path.unlink()
+    assert run.header() is None
+
+
+def test_a_plan_of_a_later_version_is_refused(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runs, "_FORMAT", 2)
+    run = planned(table, "run-1", ("a",))
+    monkeypatch.undo()
+    with pytest.raises(BottleneckError, match="later version"):
+        run.header()
+
+
+def test_runs_are_those_of_the_table_in_the_order_of_their_plans(table: FeatureTable, tmp_path: Path):
+    other = make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"], name="other")
+    made = [planned(table, run_id, ("a",)) for run_id in ("run-2", "run-1")]
+    planned(other, "run-3", ("a",))
+    for age, run in zip((2, 1), made, strict=True):
+        os.utime(run.plan_path, ns=(0, time.time_ns() - age * 10**9))
+    assert [run.run_id for run in runs_of(table)] == ["run-2", "run-1"]
+    second, first = made[1], made[0]
+    assert second.planned_before([first, second]) == [first] and first.planned_before([second]) == []
+
+
+def test_a_run_is_alive_while_it_is_kept_alive(table: FeatureTable):
+    run = planned(table, "run-1", ("a",))
+    assert not run.is_alive()
+    with run.kept_alive(local=True):
+        assert run.is_alive() and run.is_alive()
+        assert [one.run_id for one in living_runs(table.store, table.name)] == ["run-1"]
+    assert not run.is_alive() and runs_of(table) == [], "a run that has ended well leaves nothing"
+
+
+def test_a_run_that_ends_by_a_fault_keeps_its_plan_and_no_attempt(table: FeatureTable):
+    run = planned(table, "run-1", ("a",))
+    with pytest.raises(KeyboardInterrupt), run.kept_alive(local=True):
+        run.begin(0)
+        raise KeyboardInterrupt
+    assert not run.is_alive() and len(runs_of(table)) == 1
+    assert not run.attempts()
+
+
+def keep_alive(store: Path, run_id: str, begun) -> None:
+    run = Run(store, run_id)
+    with run.kept_alive(local=True):
+        run.begin(1)
+        begun.set()
+        time.sleep(600)
+
+
+def test_a_process_that_is_killed_is_seen_to_be_dead_at_once_and_its_attempts_count(table: FeatureTable):
+    spawn = multiprocessing.get_context("spawn")
+    run, begun = planned(table, "run-1", ("a", "b"), ("c", "d")), spawn.Event()
+    process = spawn.Process(target=keep_alive, args=(table.store, "run-1", begun))
+    process.start()
+    assert begun.wait(60) and run.is_alive()
+    assert len(attempts_of_dead_runs(table)) == 0
+    process.kill()
+    process.join()
+    assert not run.is_alive()
+    assert run.attempts() == {1: 1}
+    assert attempts_of_dead_runs(table).to_pylist() == [
+        {"uri": "c", "attempts": 1},
+        {"uri": "d", "attempts": 1},
+    ]
+
+
+def test_a_run_on_another_machine_is_dead_when_its_mark_is_old(table: FeatureTable):
+    run = planned(table, "run-1", ("a",))
+    mark = run.plan_path.with_name("alive")
+    mark.write_text('{"host": "elsewhere", "locked": true}')
+    assert run.is_alive()
+    before = time.time() - runs.DEAD_AFTER - 1
+    os.utime(mark, (before, before))
+    assert not run.is_alive()
+    with run.renewing():
+        deadline = time.monotonic() + 30
+        while not run.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert run.is_alive(), "its workers renew it"
+
+
+def test_renewing_makes_no_mark_for_a_run_that_is_done(table: FeatureTable):
+    run = Run(table.store, "run-1")
+    with run.renewing():
+        time.sleep(0.1)
+    assert not run.plan_path.parent.exists()
+
+
+def test_waiting_ends_with_the_run(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+    run = planned(table, "run-1", ("a",))
+    said: list[str] = []
+    looks = iter([True, True, False])
+    monkeypatch.setattr(Run, "is_alive", lambda self: next(looks))
+    monkeypatch.setattr(runs, "_LOOKED_EVERY", 0.01)
+    wait_for([run], said.append)
+    assert len(said) == 2 and "run run-1 is at work on this table" in said[0]
+
+
+def test_dead_and_old_runs_are_removed_and_living_ones_stay(table: FeatureTable):
+    dead, old = planned(table, "dead", ("a",)), planned(table, "old", ("a",))
+    before = time.time() - runs.KEPT_FOR - 1
+    os.utime(old.plan_path.parent, (before, before))
+    living = planned(table, "living", ("a",))
+    with living.kept_alive(local=True):
+        os.utime(living.plan_path.parent, (before, before))
+        remove_old_runs(table.store)
+        assert sorted(run.run_id for run in runs_of(table)) == ["dead", "living"]
+        remove_dead_runs(table)
+        assert [run.run_id for run in runs_of(table)] == ["living"]
+    assert not dead.plan_path.exists()
+
+
+def test_a_plan_is_not_read_once_more_for_each_slice(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+    run = planned(table, "run-1", ("a",), ("b",), ("c",))
+    read: list[Path] = []
+    metadata = pq.read_metadata
+
+    def read_metadata(path: Path) -> pq.FileMetaData:
+        read.append(path)
+        return metadata(path)
+
+    monkeypatch.setattr(pq, "read_metadata", read_metadata)
+    for number in range(run.slices()):
+        run.slice(number)
+    assert len(read) == 1
