@@ -18,7 +18,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +90,17 @@ def is_committed(table: FeatureTable, change_id: str) -> bool:
     return table.delta.transaction_version(change_id) is not None
 
 
+def open_planned(store: str | Path, name: str) -> FeatureTable:
+    """Open a table that was there when a change was planned.
+
+    Raises:
+        TableReplaced: where it no longer is.
+    """
+    if name not in feature_store.table_names(store):
+        raise TableReplaced(f"table {name!r} was removed after this run had planned its work: run it again")
+    return feature_store.open(store, name)
+
+
 def check_basis(table: FeatureTable, basis: Basis) -> None:
     """Refuse a table that is not the one that `basis` was.
 
@@ -135,8 +146,6 @@ def commit(
     writer = _Writer(change, facts, part, rejected)
     for table in _newest_versions(store, name):
         if is_committed(table, change.id):
-            _discard(features_path(store, name), part, table.names)
-            _discard(rejected_path(store, name), rejected, table.rejected_names)
             break
         check_basis(table, change.basis)
         with contextlib.suppress(CommitFailedError):
@@ -177,7 +186,7 @@ def _newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
     """
     refused: collections.Counter[int] = collections.Counter()
     for number in itertools.count():
-        table = feature_store.open(store, name)
+        table = open_planned(store, name)
         yield table
         refused[table.version] += 1
         if refused[table.version] > _MOST_REFUSALS:
@@ -186,12 +195,6 @@ def _newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
                 f"see whether {features_path(store, name)} can be written"
             )
         time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)))
-
-
-def _discard(folder: Path, part: Part | None, committed: Collection[str]) -> None:
-    """Remove a part that a retry has written once more."""
-    if part is not None and part.name not in committed:
-        (folder / part.name).unlink(missing_ok=True)
 
 
 class _Writer:

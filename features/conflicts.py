@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-#: Rows of either table: which image, in which part file, and which state of its file.
+#: Rows of either table: which image, in which part file, which state of its file, and when it was written.
 #: `image_id` is null for a rejection.
 STORED_SCHEMA = pa.schema(
     [
@@ -20,6 +20,7 @@ STORED_SCHEMA = pa.schema(
         pa.field("size", pa.int64()),
         pa.field("modified_at", pa.timestamp("us", tz="UTC")),
         pa.field("image_id", pa.string()),
+        pa.field("written_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 
@@ -88,15 +89,19 @@ def settle(brought: pa.Table, outdated: pa.Table, since: pa.Table, parts: Collec
 
 def rows_of_parts(features: Iterable[Path], rejected: Iterable[Path], uris: pa.Array) -> pa.Table:
     """The rows of some images in part files of the two tables, in `STORED_SCHEMA`."""
-    names = ["uri", "size", "modified_at", "image_id"]
     tables = [STORED_SCHEMA.empty_table()]
-    for paths, columns in ((features, names), (rejected, names[:3])):
+    for paths, written_at, ids in ((features, "extracted_at", ["image_id"]), (rejected, "rejected_at", [])):
         for path in paths:
-            rows = among(pq.ParquetFile(path).read(columns, use_threads=False), uris)
-            rows = rows.append_column("part", pa.repeat(pa.scalar(path.name), len(rows)))
-            if "image_id" not in rows.column_names:
-                rows = rows.append_column("image_id", pa.nulls(len(rows), pa.string()))
-            tables.append(rows.select(STORED_SCHEMA.names).cast(STORED_SCHEMA))
+            names = ["uri", "size", "modified_at", written_at, *ids]
+            rows = among(pq.ParquetFile(path).read(names, use_threads=False), uris)
+            columns = {
+                "part": pa.repeat(pa.scalar(path.name), len(rows)),
+                "image_id": pa.nulls(len(rows), pa.string()),
+                "written_at": rows.column(written_at),
+                **{name: rows.column(name) for name in rows.column_names},
+            }
+            arrays = [columns[field.name].cast(field.type) for field in STORED_SCHEMA]
+            tables.append(pa.table(arrays, schema=STORED_SCHEMA))
     return pa.concat_tables(tables)
 
 
@@ -106,9 +111,8 @@ def among(rows: pa.Table, uris: pa.Array | Sequence[str]) -> pa.Table:
 
 
 def _is_same(row: dict[str, Any], planned: dict[str, Any] | None) -> bool:
-    return planned is not None and all(
-        row[name] == planned[name] for name in ("size", "modified_at", "image_id")
-    )
+    names = ("size", "modified_at", "image_id", "written_at")
+    return planned is not None and all(row[name] == planned[name] for name in names)
 
 
 def _wins(mine: dict[str, Any], other: dict[str, Any]) -> bool:

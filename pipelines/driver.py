@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import Change, check_basis, commit
+from features.commit import Change, check_basis, commit, open_planned
 from features.engines import choose_engine
 from features.errors import BottleneckError
 from features.inputs import Listing, list_images
@@ -31,10 +31,10 @@ from pipelines.runs import (
     Header,
     Run,
     attempts_of_dead_runs,
+    dead_runs,
     living_runs,
-    remove_dead_runs,
     remove_old_runs,
-    wait_for,
+    wait_for_turn,
 )
 from pipelines.screen import Screen, new_run_id
 from pipelines.summary import Summary, summarize
@@ -60,33 +60,45 @@ def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
     store = store_path(options.store)
     _check_runner(options)
     remove_old_runs(store)
-    run, say = Run(store, run_id), screen.say_once
-    left_to: Sequence[Run] = ()
+    run, local = Run(store, run_id), options.runner == LOCAL_RUNNER
+    with run.kept_alive(options.features, local=local):
+        return _settle_all(options, run, screen)
+
+
+def _settle_all(options: ExtractOptions, run: Run, screen: Screen) -> Summary:
+    """Plan until it is this run's turn, then do what is planned."""
+    say, removed = screen.say_once, 0
     while True:
+        others: list[Run] = []
         if options.if_running == "wait":
-            wait_for(living_runs(store, options.features), say)
-        listing, table = _list(store, options, say)
+            wait_for_turn(run, options.features, say)
+        else:
+            others = run.ahead(living_runs(run.store, options.features))
+        left_to = {other.run_id: other.uris() for other in others if other.header()}
+        listing, table = _list(run.store, options, others, say)
         started = time.monotonic()
-        table, plan, removed = _plan(listing, table, options, run, left_to)
+        if options.remove_gone or not table.has_rows:
+            table, count = _remove_gone(listing, table, run)
+            removed += count if options.remove_gone else 0
+        plan = _make_plan(listing, table, options, left_to.values())
         say(_intention(listing, plan))
         left_out = listing.left_out
         del listing  # a million images take 0.1 GB
-        if not plan.todo:
-            remove_dead_runs(table)
-            return summarize(table, plan, run, left_out=left_out, removed=removed)
-        with run.kept_alive(local=options.runner == LOCAL_RUNNER):
+        if plan.todo:
             run.write_plan(Header(table.name, plan.basis), plan.slices(options.chunk_size))
-            plan.close()
-            ahead = run.planned_before(living_runs(store, options.features))
-            if {other.run_id for other in ahead} <= {other.run_id for other in left_to}:
-                _run_pipeline(run, table, plan, options, screen)
-                table = feature_store.open(store, options.features)
-                check_basis(table, plan.basis)
-                remove_dead_runs(table)
-                seconds = time.monotonic() - started
-                return summarize(table, plan, run, left_out=left_out, removed=removed, seconds=seconds)
-        # Another run had planned while this one did: it goes first, or does what it has planned.
-        left_to = ahead if options.if_running == "skip" else []
+        plan.close()
+        ahead = run.ahead(living_runs(run.store, options.features)) if plan.todo else []
+        if left_to.keys() >= {other.run_id for other in ahead}:
+            break
+        run.withdraw()  # another run had planned while this one did: its images are left to it
+    if plan.todo:
+        _run_pipeline(run, table, plan, options, screen)
+        table = open_planned(run.store, options.features)
+        check_basis(table, plan.basis)
+    for dead in dead_runs(table):  # what they had planned is done
+        dead.remove()
+    seconds = time.monotonic() - started
+    return summarize(table, plan, run, left_out=left_out, removed=removed, seconds=seconds)
 
 
 def _check_runner(options: ExtractOptions) -> None:
@@ -97,8 +109,14 @@ def _check_runner(options: ExtractOptions) -> None:
         make_pipeline(options.runner, list(options.beam_args))
 
 
-def _list(store: Path, options: ExtractOptions, say: Callable[[str], None]) -> tuple[Listing, FeatureTable]:
-    """The input, and the table that is to hold it, made where there is none."""
+def _list(
+    store: Path, options: ExtractOptions, others: Sequence[Run], say: Callable[[str], None]
+) -> tuple[Listing, FeatureTable]:
+    """The input, and the table that is to hold it, made where there is none.
+
+    Args:
+        others: runs that are at work on the table.
+    """
     name = options.features
     table = feature_store.open(store, name) if name in feature_store.table_names(store) else None
     options = with_reading_of(table, options)
@@ -109,14 +127,15 @@ def _list(store: Path, options: ExtractOptions, say: Callable[[str], None]) -> t
     )
     _refuse_missing(listing, say)
     # A table that holds no features binds nobody: what it is made with is decided anew, where there is work.
+    binding = table is not None and bool(table.has_rows or others)
     if table is None or (
-        not table.has_rows and (table.source != listing.source or _make_plan(listing, table, options).todo)
+        not binding and (table.source != listing.source or _make_plan(listing, table, options, ()).todo)
     ):
-        table = create_table(store, options, listing, table, say)
+        table, binding = create_table(store, options, listing, table, say), True
     else:
         for notice in [*([UNTRAINED] if table.facts.untrained else []), *listing.notices]:
             say(notice)
-    if table.has_rows:
+    if binding:
         check_same(table, options, listing.source)
     return listing, table
 
@@ -140,24 +159,21 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     )
 
 
-def _plan(
-    listing: Listing, table: FeatureTable, options: ExtractOptions, run: Run, left_to: Sequence[Run]
-) -> tuple[FeatureTable, Plan, int]:
-    """What there is to do, once images that are gone are removed where that is asked for; how many were."""
-    plan = _make_plan(listing, table, options, left_to)
-    if not len(plan.gone) or not (options.remove_gone or not table.has_rows):
-        return table, plan, 0
+def _remove_gone(listing: Listing, table: FeatureTable, run: Run) -> tuple[FeatureTable, int]:
+    """Take the rows of images that are no longer listed out of both tables; how many there were."""
+    plan = make_plan(listing.images, table)
+    plan.close()
+    if not len(plan.gone):
+        return table, 0
     change = Change(f"{run.run_id}/remove-gone-{table.version}", run.run_id, plan.basis, plan.gone)
     commit(table.store, table.name, change, {"removed": len(plan.gone)})
-    removed = len(plan.gone) if options.remove_gone else 0
-    table = feature_store.open(table.store, table.name)
-    return table, _make_plan(listing, table, options, left_to), removed
+    return feature_store.open(table.store, table.name), len(plan.gone)
 
 
 def _make_plan(
-    listing: Listing, table: FeatureTable, options: ExtractOptions, left_to: Sequence[Run] = ()
+    listing: Listing, table: FeatureTable, options: ExtractOptions, left_to: Iterable[pa.ChunkedArray]
 ) -> Plan:
-    uris = [chunk for run in left_to for chunk in run.uris().chunks]
+    uris = [chunk for uris in left_to for chunk in uris.chunks]
     return make_plan(
         listing.images,
         table,

@@ -132,7 +132,7 @@ def run_pipeline(
 def _meant_for_people(error: BaseException | None) -> BaseException | None:
     """Ctrl-C, or a fault the user can mend, from within the RuntimeErrors that Beam wraps round it."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt | BottleneckError):
+        if isinstance(error, KeyboardInterrupt | BottleneckError | OSError):
             return error
         error = error.__cause__ or error.__context__
     return None

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from features import store as feature_store
-from features.commit import Change, TableReplaced, check_basis, is_committed
+from features.commit import Change, TableReplaced, check_basis, is_committed, open_planned
 from features.inception import InceptionV3
 from features.schema import TableFacts
 from pipelines.extractor import ExtractorSettings, load_extractor
@@ -78,11 +77,11 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, InceptionV3]):
         if header is None:
             logging.error("the plan of run %s is gone: slice %d is left undone", self._run.run_id, number)
             return None
-        table = feature_store.open(self._run.store, header.table)
         change = Change(f"{self._run.run_id}/{number}", self._run.run_id, header.basis)
-        if is_committed(table, change.id):
-            return None
         try:
+            table = open_planned(self._run.store, header.table)
+            if is_committed(table, change.id):
+                return None
             check_basis(table, header.basis)
         except TableReplaced as error:
             logging.error("slice %d is left undone: %s", number, error)

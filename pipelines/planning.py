@@ -36,10 +36,10 @@ _NO_ATTEMPTS = pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array(
 #: them all: labels as 64 bits of hash, parts by number.
 _STORED = """
     SELECT uri, size, modified_at, hash(labels) AS labels, split, unhex(image_id) AS image_id,
-        file_index::BIGINT AS part
+        extracted_at AS written_at, file_index::BIGINT AS part
     FROM {features} WHERE view = 0
     UNION ALL
-    SELECT uri, size, modified_at, NULL, NULL, NULL, file_index::BIGINT FROM {rejected}
+    SELECT uri, size, modified_at, NULL, NULL, NULL, rejected_at, file_index::BIGINT FROM {rejected}
 """
 
 #: See `features.splits.assign_split`.
@@ -81,7 +81,7 @@ _WORK = f"""
             CASE WHEN stored.image_id IS NULL THEN $rejected ELSE $features END[1 + stored.part]
                 AS replaced_part,
             stored.size AS replaced_size, stored.modified_at AS replaced_modified_at,
-            lower(hex(stored.image_id)) AS replaced_image_id
+            lower(hex(stored.image_id)) AS replaced_image_id, stored.written_at AS replaced_written_at
         FROM listing
         FULL JOIN ({{stored}}) AS stored ON listing.uri = stored.uri
         LEFT JOIN (SELECT uri, sum(attempts) AS attempts FROM attempts GROUP BY uri) AS ended

@@ -152,7 +152,8 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
     for run in living_runs(table.store, table.name):
-        yield f"  run       {run.run_id} is at work on {counted(run.images(), 'image')}"
+        work = counted(run.images(), "image") if run.header() else "its plan"
+        yield f"  run       {run.run_id} is at work on {work}"
     heads = list_heads(table.store, table.name)
     current = current_head(table.store, table.name)
     for head in heads:

@@ -11,30 +11,26 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
 import functools
 import json
 import math
-import os
 import shutil
-import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import store as feature_store
 from features.commit import Basis
 from features.conflicts import STORED_SCHEMA
 from features.errors import BottleneckError
 from features.inputs import LISTING_SCHEMA
 from features.locations import runs_path
 from features.table import FeatureTable
+from pipelines.liveness import AliveMark
 
 #: Rows of a plan: an image, how often processes that were at work on it have ended, and the row that it
 #: replaces, if any: `features.conflicts.STORED_SCHEMA`, an image_id of null for a rejection.
@@ -49,9 +45,7 @@ PLANNED_SCHEMA = pa.schema(
 _HEADER_KEY = b"bottlenecks.plan"
 _FORMAT = 1
 
-#: Seconds between two renewals of the mark, and after which a run without one counts as dead.
-RENEWED_EVERY = 20.0
-DEAD_AFTER = 120.0
+#: Seconds between two looks whether another run has ended.
 _LOOKED_EVERY = 0.5
 #: Seconds that the plan of a dead run is kept: the attempts that it tells of count.
 KEPT_FOR = 7 * 24 * 3600.0
@@ -85,7 +79,7 @@ class Run:
         self.store = store
         self.run_id = run_id
         self._folder = runs_path(store) / run_id
-        self._alive = self._folder / "alive"
+        self._mark = AliveMark(self._folder / "alive")
         self._attempts = self._folder / "attempts"
 
     @property
@@ -131,75 +125,54 @@ class Run:
             return file.read_row_group(number, use_threads=False).cast(PLANNED_SCHEMA)
 
     def uris(self) -> pa.ChunkedArray:
-        """The images of all slices."""
-        return pq.read_table(self.plan_path, columns=["uri"], partitioning=None).column("uri")
-
-    def planned_before(self, others: Iterable[Run]) -> list[Run]:
-        """Those whose plan was whole before this one's."""
-        return [other for other in others if other._planned_at() < self._planned_at()]
-
-    def _planned_at(self) -> tuple[float, str]:
-        """Sorts plans by the time when they were whole."""
+        """The images of all slices; none where the run is done."""
         try:
-            return self.plan_path.stat().st_mtime_ns, self.run_id
-        except FileNotFoundError:  # done or withdrawn since
+            return pq.read_table(self.plan_path, columns=["uri"], partitioning=None).column("uri")
+        except FileNotFoundError:
+            return pa.chunked_array([], pa.string())
+
+    def ahead(self, others: Iterable[Run]) -> list[Run]:
+        """Those that go first: whose plan was whole before this one's, or that began first where none is."""
+        return [other for other in others if other._turn() < self._turn()]
+
+    def _turn(self) -> tuple[float, str]:
+        try:
+            return (self.plan_path.stat().st_mtime_ns if self.header() else math.inf), self.run_id
+        except FileNotFoundError:  # done since
             return math.inf, self.run_id
 
     @contextlib.contextmanager
-    def kept_alive(self, *, local: bool) -> Iterator[None]:
-        """Renew the mark that the run is alive, on a thread; the folder goes when it has ended well.
+    def kept_alive(self, table: str, *, local: bool) -> Iterator[None]:
+        """Say that the run is alive, as long as it is; its folder goes when it has ended well.
 
         Args:
-            local: the run is this process: others on this machine see at once when it ends.
+            table: name of the table that it is at work on.
+            local: it is this process, and has no workers elsewhere.
         """
         self._attempts.mkdir(parents=True, exist_ok=True)
-        # Locked before others can see it.
-        aside = self._alive.with_name(f".alive-{uuid.uuid4()}")
-        with open(aside, "w") as mark:
-            locked = local and _lock(mark, fcntl.LOCK_EX)
-            mark.write(json.dumps({"host": socket.gethostname(), "locked": locked}))
-            mark.flush()
-            aside.rename(self._alive)
-            try:
-                with self.renewing():
-                    yield
-            except BaseException:
-                if local:  # it ends in good order: no attempt is left in the middle
-                    self._forget_attempts()
-                self._alive.unlink(missing_ok=True)
-                raise
-            self.remove()
-
-    @contextlib.contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Renew the mark of a run that was begun, as its workers do too."""
-        ended = threading.Event()
-
-        def renew() -> None:
-            while True:
-                with contextlib.suppress(FileNotFoundError):  # the run is done
-                    os.utime(self._alive)
-                if ended.wait(RENEWED_EVERY):
-                    return
-
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
         try:
-            yield
-        finally:
-            ended.set()
+            with self._mark.kept(table, local=local):
+                yield
+        except BaseException:
+            if local:  # it ends in good order: no attempt is left in the middle
+                for mark in self._marks():
+                    self.end(mark)
+            if not self.plan_path.exists():
+                self.remove()
+            raise
+        self.remove()
+
+    def renewing(self) -> contextlib.AbstractContextManager[None]:
+        """Renew the mark that the run is alive, from a worker."""
+        return self._mark.renewing()
 
     def is_alive(self) -> bool:
         """Whether the run goes on, as far as can be seen from here."""
-        try:
-            with open(self._alive) as file:
-                mark = json.load(file)
-                if time.time() - os.stat(self._alive).st_mtime > DEAD_AFTER:
-                    return False
-                here = mark["locked"] and mark["host"] == socket.gethostname()
-                return not (here and _lock(file, fcntl.LOCK_SH))
-        except (FileNotFoundError, ValueError):
-            return False
+        return self._mark.living_on() is not None
+
+    def is_at_work_on(self, table: str) -> bool:
+        """Whether the run goes on, and on this table."""
+        return self._mark.living_on() == table
 
     def begin(self, number: int) -> Path:
         """Leave a mark that a slice is being worked on; `end` takes it away."""
@@ -210,10 +183,6 @@ class Run:
     def end(self, mark: Path) -> None:
         mark.unlink(missing_ok=True)
 
-    def _forget_attempts(self) -> None:
-        for mark in self._marks():
-            self.end(mark)
-
     def attempts(self) -> collections.Counter[int]:
         """For each slice, how many attempts have not ended."""
         return collections.Counter(int(mark.name.partition(".")[0]) for mark in self._marks())
@@ -221,66 +190,58 @@ class Run:
     def _marks(self) -> list[Path]:
         return list(self._attempts.iterdir()) if self._attempts.is_dir() else []
 
+    def withdraw(self) -> None:
+        """Take back a plan on which no work was begun."""
+        self.plan_path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Forget the run."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def runs_of(table: FeatureTable) -> list[Run]:
-    """The runs that have planned work for a table, the first planned first."""
-    folder, id = runs_path(table.store), table.delta.metadata().id
-    runs = [Run(table.store, name) for name in (os.listdir(folder) if folder.is_dir() else [])]
-    headers = ((run, run.header()) for run in runs)
-    mine = [
-        run for run, header in headers if header and (header.table, header.basis.table_id) == (table.name, id)
-    ]
-    return sorted(mine, key=Run._planned_at)
+def _all_runs(store: Path) -> list[Run]:
+    folder = runs_path(store)
+    return [Run(store, path.name) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
-def living_runs(store: Path, name: str) -> list[Run]:
-    """The runs that are at work on a table, the first planned first."""
-    if name not in feature_store.table_names(store):
-        return []
-    return [run for run in runs_of(feature_store.open(store, name)) if run.is_alive()]
+def living_runs(store: Path, table: str) -> list[Run]:
+    """The runs that are at work on a table, the one whose turn comes first at the front."""
+    return sorted((run for run in _all_runs(store) if run.is_at_work_on(table)), key=Run._turn)
 
 
-def wait_for(runs: Iterable[Run], say: Callable[[str], None]) -> None:
-    """Wait until none of the runs is alive."""
-    for run in runs:
-        while run.is_alive():
-            say(
-                f"run {run.run_id} is at work on this table: waiting until it ends "
-                f"(--if-running skip does only what it has not planned)"
-            )
-            time.sleep(_LOOKED_EVERY)
+def dead_runs(table: FeatureTable) -> list[Run]:
+    """The runs that had planned work for a table and are dead."""
+    planned_for = table.name, table.delta.metadata().id
+    headers = ((run, run.header()) for run in _all_runs(table.store) if not run.is_alive())
+    return [run for run, header in headers if header and (header.table, header.basis.table_id) == planned_for]
+
+
+def wait_for_turn(run: Run, table: str, say: Callable[[str], None]) -> None:
+    """Wait until no other run is at work on the table that goes first."""
+    while ahead := run.ahead(living_runs(run.store, table)):
+        say(
+            f"run {ahead[0].run_id} is at work on this table: waiting until it ends "
+            f"(--if-running skip does only what it has not planned)"
+        )
+        time.sleep(_LOOKED_EVERY)
 
 
 def attempts_of_dead_runs(table: FeatureTable) -> pa.Table:
     """Columns `uri` and `attempts`: how often processes have ended that were at work on an image's slice."""
     counts = [pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array([], pa.int32())})]
-    for run in runs_of(table):
-        for number, count in (run.attempts() if not run.is_alive() else {}).items():
+    for run in dead_runs(table):
+        for number, count in run.attempts().items():
             uris = run.slice(number).column("uri")
-            counts.append(
-                pa.table({"uri": uris, "attempts": pa.repeat(pa.scalar(count, pa.int32()), len(uris))})
-            )
+            column = pa.repeat(pa.scalar(count, pa.int32()), len(uris))
+            counts.append(pa.table({"uri": uris, "attempts": column}))
     return pa.concat_tables(counts)
-
-
-def remove_dead_runs(table: FeatureTable) -> None:
-    """Remove the folders of dead runs on a table, once another run has done what they had planned."""
-    for run in runs_of(table):
-        if not run.is_alive():
-            run.remove()
 
 
 def remove_old_runs(store: Path) -> None:
     """Remove the folders of runs that are dead and older than `KEPT_FOR`."""
-    folder = runs_path(store)
-    for name in os.listdir(folder) if folder.is_dir() else []:
-        run = Run(store, name)
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - (folder / name).stat().st_mtime > KEPT_FOR and not run.is_alive():
+    for run in _all_runs(store):
+        with contextlib.suppress(OSError):
+            if time.time() - run.plan_path.parent.stat().st_mtime > KEPT_FOR and not run.is_alive():
                 run.remove()
 
 
@@ -291,12 +252,3 @@ def _footer(path: Path) -> pq.FileMetaData:
 @functools.lru_cache(maxsize=8)
 def _footer_at(path: Path, changed_at: int) -> pq.FileMetaData:
     return pq.read_metadata(path)
-
-
-def _lock(file: IO[str], kind: int) -> bool:
-    """Lock a file until it is closed; False where another one holds it, or the file system has no locks."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from features.errors import BottleneckError
 from features.images.decoding import read_pixels
 from features.images.errors import ImageError
 from features.images.files import image_bytes
@@ -84,6 +85,7 @@ class IsolatedPreparation:
 
         Raises:
             ImageError: `crashed`, for an image that has ended two processes.
+            BottleneckError: where no process can be started.
         """
         for _ in range(2):  # the first may have been ended by something else, such as a lack of memory
             child = self._child()
@@ -91,7 +93,7 @@ class IsolatedPreparation:
                 return child.prepare(image, out, exif_orientation)
             ended = child.close()
             self._of_thread.child = None
-        raise ImageError("crashed", f"the process that read it ended with {ended}, twice")
+        raise ImageError("crashed", f"the process that read it ended by {ended}, twice")
 
     def _child(self) -> _Child:
         child = getattr(self._of_thread, "child", None)
@@ -111,12 +113,19 @@ class _Child:
         self._process: SpawnProcess = spawn.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+        try:
+            self._connection.recv()  # it is ready
+        except (EOFError, OSError):
+            raise BottleneckError(
+                f"the process that should decode images could not be started (it ended by {self.close()}): "
+                f"a program that calls this needs `if __name__ == '__main__':` around what it runs"
+            ) from None
 
     def prepare(self, image: Image, out: np.ndarray, exif_orientation: bool) -> Prepared:
         """Raises EOFError or OSError where the process has ended."""
         self._connection.send((image, out.shape, exif_orientation))
         outcome, pixels = self._connection.recv()
-        if isinstance(outcome, ImageError):
+        if isinstance(outcome, Exception):
             raise outcome
         out[:] = pixels
         return outcome
@@ -136,11 +145,12 @@ def _serve(connection: Connection) -> None:
     """Prepare images until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     with contextlib.suppress(EOFError, OSError):
+        connection.send("ready")
         while True:
             image, shape, exif_orientation = connection.recv()
             out = np.zeros(shape, np.float32)
             try:
-                outcome: Prepared | ImageError = prepare(image, out, exif_orientation)
-            except ImageError as error:
+                outcome: Prepared | Exception = prepare(image, out, exif_orientation)
+            except (ImageError, MemoryError) as error:
                 outcome = error
             connection.send((outcome, out))

@@ -15,7 +15,7 @@ from features import store as feature_store
 from features.commit import rejected_rows
 from features.images import ImageError
 from features.images.preparation import IsolatedPreparation, prepare
-from pipelines.runs import runs_of
+from pipelines.runs import dead_runs
 from tests.conftest import photo
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_an_image_that_ends_the_process_twice_is_rejected(
     (rejected,) = rejected_rows(table).to_pylist()
     assert (rejected["uri"], rejected["reason"]) == (str(data / "rose" / "5.png"), "crashed")
     assert "SIGABRT" in rejected["detail"]
-    assert runs_of(table) == [], "what the runs that ended had planned is done"
+    assert dead_runs(table) == [], "what the runs that ended had planned is done"
 
 
 def test_images_beside_one_that_ends_the_process_are_prepared_as_ever(
@@ -85,7 +85,7 @@ def test_images_beside_one_that_ends_the_process_are_prepared_as_ever(
     with IsolatedPreparation() as isolated:
         for path in paths:
             if path.name == "5.png":
-                with pytest.raises(ImageError, match="crashed: .*SIGABRT, twice"):
+                with pytest.raises(ImageError, match="crashed: .*ended by SIGABRT, twice"):
                     isolated(path, out)
                 continue
             facts = prepare(path, expected)

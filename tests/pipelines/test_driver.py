@@ -208,7 +208,7 @@ def another_run(store: Path, data: Path, uris: list[str]) -> Iterator[Run]:
     listing = list_images(str(data)).images
     listing = listing.filter(pc.is_in(listing.column("uri"), pa.array(uris)))
     table = feature_store.open(store)
-    with other.kept_alive(local=True):
+    with other.kept_alive("inception_v3", local=True):
         plan = make_plan(listing, table)
         assert plan.todo == len(uris)
         other.write_plan(Header(table.name, plan.basis), plan.slices(1))

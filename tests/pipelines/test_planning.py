@@ -79,6 +79,7 @@ def test_a_changed_image_takes_the_place_of_its_row(table: FeatureTable, change:
             "size": 100,
             "modified_at": NOON,
             "image_id": hashlib.sha256(STORED[0].uri.encode()).hexdigest(),
+            "written_at": NOON,
         }
     ]
     assert (plan.todo, plan.replaced, plan.stored) == (1, 1, 2)

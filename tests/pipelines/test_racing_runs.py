@@ -88,7 +88,7 @@ def store_with_old_rows(store: Path, images: int, replaced: int, chunk_size: int
     """A table that holds the images which will have changed."""
     table = feature_store.create(store, "inception_v3", FACTS)
     first = Run(store, "first")
-    with first.kept_alive(local=True):
+    with first.kept_alive("inception_v3", local=True):
         old = listing(images, 0).slice(0, replaced)
         extract(first, range(plan_of(first, old, table, chunk_size)))
     return feature_store.open(store)
@@ -120,14 +120,14 @@ def race(folder: Path, *, processes: int, slices: int, images: int, kills: int) 
     chunk_size, replaced = -(-images // (processes * slices // 2)), images // 10
     changed = listing(images, replaced)
     alone = store_with_old_rows(folder / "alone", images, replaced, chunk_size)
-    with (run := Run(folder / "alone", "alone")).kept_alive(local=True):
+    with (run := Run(folder / "alone", "alone")).kept_alive("inception_v3", local=True):
         extract(run, range(plan_of(run, changed, alone, chunk_size)))
 
     spawn = multiprocessing.get_context("spawn")
     store = folder / "raced"
     table = store_with_old_rows(store, images, replaced, chunk_size)
     one, two = Run(store, "one"), Run(store, "two")
-    with one.kept_alive(local=True), two.kept_alive(local=True):
+    with one.kept_alive("inception_v3", local=True), two.kept_alive("inception_v3", local=True):
         count = plan_of(one, changed, table, chunk_size)
         numbers = random.choices(range(count), k=processes * slices - count) + list(range(count))
         random.shuffle(numbers)
@@ -177,7 +177,7 @@ def test_an_old_run_commits_nothing_to_a_table_that_was_made_anew(tmp_path: Path
     import shutil
 
     table = store_with_old_rows(tmp_path, 40, 4, 10)
-    with (run := Run(tmp_path, "old")).kept_alive(local=True):
+    with (run := Run(tmp_path, "old")).kept_alive("inception_v3", local=True):
         count = plan_of(run, listing(40, 4), table, 10)
         shutil.rmtree(tmp_path / "features")
         shutil.rmtree(tmp_path / "rejected")

@@ -15,17 +15,16 @@ import pytest
 from features.commit import Basis
 from features.errors import BottleneckError
 from features.table import FeatureTable
-from pipelines import runs
+from pipelines import liveness, runs
 from pipelines.runs import (
     PLANNED_SCHEMA,
     Header,
     Run,
     attempts_of_dead_runs,
+    dead_runs,
     living_runs,
-    remove_dead_runs,
     remove_old_runs,
-    runs_of,
-    wait_for,
+    wait_for_turn,
 )
 from tests.tables import make_table
 
@@ -61,7 +60,7 @@ def test_a_plan_that_is_missing_or_half_written_is_none(table: FeatureTable):
     run = planned(table, "run-1", ("a", "b"))
     whole = run.plan_path.read_bytes()
     run.plan_path.write_bytes(whole[: len(whole) // 2])
-    assert run.header() is None and runs_of(table) == []
+    assert run.header() is None and dead_runs(table) == []
     run.plan_path.unlink()
     assert run.header() is None
 
@@ -74,38 +73,47 @@ def test_a_plan_of_a_later_version_is_refused(table: FeatureTable, monkeypatch: 
         run.header()
 
 
-def test_runs_are_those_of_the_table_in_the_order_of_their_plans(table: FeatureTable, tmp_path: Path):
+def test_dead_runs_are_those_of_the_table(table: FeatureTable, tmp_path: Path):
     other = make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"], name="other")
-    made = [planned(table, run_id, ("a",)) for run_id in ("run-2", "run-1")]
-    planned(other, "run-3", ("a",))
-    for age, run in zip((2, 1), made, strict=True):
+    planned(table, "run-1", ("a",))
+    planned(other, "run-2", ("a",))
+    with planned(table, "run-3", ("a",)).kept_alive(table.name, local=True):
+        assert [run.run_id for run in dead_runs(table)] == ["run-1"]
+
+
+def test_who_has_planned_first_goes_first_and_before_that_who_began_first(table: FeatureTable):
+    early, late = planned(table, "run-2", ("a",)), planned(table, "run-1", ("a",))
+    for age, run in zip((2, 1), (early, late), strict=True):
         os.utime(run.plan_path, ns=(0, time.time_ns() - age * 10**9))
-    assert [run.run_id for run in runs_of(table)] == ["run-2", "run-1"]
-    second, first = made[1], made[0]
-    assert second.planned_before([first, second]) == [first] and first.planned_before([second]) == []
+    first, second = Run(table.store, "run-0"), Run(table.store, "run-9")
+    everyone = [second, first, late, early]
+    assert [run.run_id for run in second.ahead(everyone)] == ["run-0", "run-1", "run-2"]
+    assert [run.run_id for run in first.ahead(everyone)] == ["run-1", "run-2"]
+    assert [run.run_id for run in late.ahead(everyone)] == ["run-2"]
+    assert early.ahead(everyone) == []
 
 
 def test_a_run_is_alive_while_it_is_kept_alive(table: FeatureTable):
     run = planned(table, "run-1", ("a",))
     assert not run.is_alive()
-    with run.kept_alive(local=True):
+    with run.kept_alive("inception_v3", local=True):
         assert run.is_alive() and run.is_alive()
         assert [one.run_id for one in living_runs(table.store, table.name)] == ["run-1"]
-    assert not run.is_alive() and runs_of(table) == [], "a run that has ended well leaves nothing"
+    assert not run.is_alive() and dead_runs(table) == [], "a run that has ended well leaves nothing"
 
 
 def test_a_run_that_ends_by_a_fault_keeps_its_plan_and_no_attempt(table: FeatureTable):
     run = planned(table, "run-1", ("a",))
-    with pytest.raises(KeyboardInterrupt), run.kept_alive(local=True):
+    with pytest.raises(KeyboardInterrupt), run.kept_alive("inception_v3", local=True):
         run.begin(0)
         raise KeyboardInterrupt
-    assert not run.is_alive() and len(runs_of(table)) == 1
+    assert not run.is_alive() and len(dead_runs(table)) == 1
     assert not run.attempts()
 
 
 def keep_alive(store: Path, run_id: str, begun) -> None:
     run = Run(store, run_id)
-    with run.kept_alive(local=True):
+    with run.kept_alive("inception_v3", local=True):
         run.begin(1)
         begun.set()
         time.sleep(600)
@@ -131,9 +139,9 @@ def test_a_process_that_is_killed_is_seen_to_be_dead_at_once_and_its_attempts_co
 def test_a_run_on_another_machine_is_dead_when_its_mark_is_old(table: FeatureTable):
     run = planned(table, "run-1", ("a",))
     mark = run.plan_path.with_name("alive")
-    mark.write_text('{"host": "elsewhere", "locked": true}')
+    mark.write_text('{"table": "inception_v3", "host": "elsewhere", "locked": true}')
     assert run.is_alive()
-    before = time.time() - runs.DEAD_AFTER - 1
+    before = time.time() - liveness.DEAD_AFTER - 1
     os.utime(mark, (before, before))
     assert not run.is_alive()
     with run.renewing():
@@ -150,28 +158,44 @@ def test_renewing_makes_no_mark_for_a_run_that_is_done(table: FeatureTable):
     assert not run.plan_path.parent.exists()
 
 
-def test_waiting_ends_with_the_run(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+def test_workers_elsewhere_keep_a_run_alive_when_its_driver_has_ended(table: FeatureTable):
     run = planned(table, "run-1", ("a",))
+    with pytest.raises(KeyboardInterrupt), run.kept_alive(table.name, local=False):
+        mark = run.begin(0)
+        raise KeyboardInterrupt
+    assert run.is_alive() and run.attempts() == {0: 1}
+    run.end(mark)
+
+
+def test_waiting_ends_with_the_other_run(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+    run, other = Run(table.store, "run-2"), planned(table, "run-1", ("a",))
     said: list[str] = []
-    looks = iter([True, True, False])
-    monkeypatch.setattr(Run, "is_alive", lambda self: next(looks))
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            other.withdraw()
+            other.run_id = "run-3"  # it began later, and waits for this one now
+
     monkeypatch.setattr(runs, "_LOOKED_EVERY", 0.01)
-    wait_for([run], said.append)
+    monkeypatch.setattr(runs, "living_runs", lambda store, name: [other])
+    wait_for_turn(run, table.name, say)
     assert len(said) == 2 and "run run-1 is at work on this table" in said[0]
 
 
 def test_dead_and_old_runs_are_removed_and_living_ones_stay(table: FeatureTable):
-    dead, old = planned(table, "dead", ("a",)), planned(table, "old", ("a",))
+    planned(table, "dead", ("a",))
+    old = planned(table, "old", ("a",))
     before = time.time() - runs.KEPT_FOR - 1
     os.utime(old.plan_path.parent, (before, before))
+    (old.plan_path.parents[1] / ".DS_Store").touch()
+    os.utime(old.plan_path.parents[1] / ".DS_Store", (before, before))
     living = planned(table, "living", ("a",))
-    with living.kept_alive(local=True):
+    with living.kept_alive(table.name, local=True):
         os.utime(living.plan_path.parent, (before, before))
         remove_old_runs(table.store)
-        assert sorted(run.run_id for run in runs_of(table)) == ["dead", "living"]
-        remove_dead_runs(table)
-        assert [run.run_id for run in runs_of(table)] == ["living"]
-    assert not dead.plan_path.exists()
+        assert [run.run_id for run in dead_runs(table)] == ["dead"]
+        assert [run.run_id for run in living_runs(table.store, table.name)] == ["living"]
 
 
 def test_a_plan_is_not_read_once_more_for_each_slice(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):

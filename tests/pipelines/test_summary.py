@@ -37,7 +37,7 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
     )
     plan = plan_of(table, "image-0.png", "new-0.png", "new-1.png", "never.png", "bad.png", "old.png")
     run = Run(tmp_path, "run-2")
-    with run.kept_alive(local=True):
+    with run.kept_alive("inception_v3", local=True):
         run.write_plan(Header(table.name, plan.basis), plan.slices(100))
         rows = make_rows(table.facts, np.zeros((2, 2048)), ["a"] * 2, prefix="new", run_id="run-2")
         part = write_part(features_path(tmp_path, table.name), [rows], table.facts.schema)

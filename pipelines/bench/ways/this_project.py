@@ -14,14 +14,14 @@ from pipelines.bench.ways.common import Job, read_job
 
 
 class _Marks(logging.Handler):
-    """Notes each image as the pipeline reports it."""
+    """Notes images as the pipeline reports them: when, and how many."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.times: list[float] = []
+        self.marks: list[tuple[float, int]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.times.append(time.time())
+        self.marks.append((time.time(), record.images))  # type: ignore[attr-defined]
 
 
 def main(job: Job) -> NoReturn:
@@ -35,7 +35,7 @@ def main(job: Job) -> NoReturn:
     def write_marks() -> None:
         log = Path(job.output) / "features" / "inception_v3" / "_delta_log"
         commits = [entry.stat().st_mtime for entry in os.scandir(log) if entry.name.endswith(".json")]
-        lines = [f"{moment} 1\n" for moment in marks.times] + [f"{max(commits)} 0\n"]
+        lines = [f"{moment} {images}\n" for moment, images in [*marks.marks, (max(commits), 0)]]
         Path(job.marks).write_text("".join(lines))
 
     sys.argv = [
