@@ -162,9 +162,12 @@ def test_what_travels_to_workers_survives_pickling_and_does_not_grow_with_the_im
 
     other = Run(table.store, "run-2")
     with other.kept_alive("inception_v3", local=True):
-        plan = make_plan(images, table)
+        many = images.take(np.arange(1000) % len(images))
+        names = pa.array([f"/images/{number}.jpg" for number in range(1000)])
+        plan = make_plan(many.set_column(0, images.schema.field("uri"), names), table)
         other.write_plan(Header(table.name, plan.basis), plan.slices(1))
-        assert other.slices() == 10 and run.slices() == 3
-        assert abs(size_of_graph(other) - size_of_graph(run)) < 50 < 100_000
+        assert other.slices() == 1000 and run.slices() == 3
+        # Beam's own pickles differ by some bytes from one time to the next.
+        assert abs(size_of_graph(other) - size_of_graph(run)) < 500
     handler = pickle.loads(pickle.dumps(SliceHandler(run, settings(table.recipe))))
     assert handler.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
