@@ -183,6 +183,41 @@ def test_a_writer_of_an_older_version_loses_against_a_commit_of_this_one(tmp_pat
         old.create_write_transaction([part], "append", table.facts.schema, commit_properties=properties)
 
 
+def test_deltas_own_compaction_in_between_doubles_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It carries no id: a commit that was rebased upon it would bring rows a second time."""
+    table = table_of(tmp_path)
+    add(table, part_of(table, "more"))
+    table = feature_store.open(tmp_path)
+    compacted: list[bool] = []
+    write = DeltaTable.create_write_transaction
+
+    def be_overtaken(self, *arguments, **options):
+        if not compacted:
+            compacted.append(True)
+            DeltaTable(features_path(tmp_path, table.name)).optimize.compact()
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", be_overtaken)
+    add(table, part_of(table, "image", rows=1, value=7.0, run_id="run-3"), replacing=[URI], run_id="run-3")
+    newest = feature_store.open(tmp_path)
+    assert len(uris(newest)) == len(set(uris(newest))) == 6
+    assert newest.matrix()[0].max() == 7
+
+
+def test_a_row_that_others_wrote_again_is_not_taken_for_the_one_that_the_plan_saw(tmp_path: Path):
+    """The same file, with another label."""
+    table = table_of(tmp_path)
+    rows = make_rows(table.facts, features(1, 3.0), ["relabelled"], run_id="others")
+    place = table.facts.schema.get_field_index("extracted_at")
+    later = pa.array([AT_NOON + 1], table.facts.schema.field(place).type)
+    rows = rows.set_column(place, table.facts.schema.field(place), later)
+    part = write_part(features_path(tmp_path, table.name), [rows], table.facts.schema)
+    add(table, part, replacing=[URI], run_id="others")
+    add(table, part_of(table, "image", rows=1), replacing=[URI])
+    newest = feature_store.open(tmp_path)
+    assert len(uris(newest)) == 4 and newest.matrix()[0].max() == 3
+
+
 def test_commits_that_are_always_refused_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(self, *arguments, **options):
         raise CommitFailedError("no")
