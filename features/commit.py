@@ -30,7 +30,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from features import store as feature_store
 from features.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, rows_of_parts, settle
 from features.errors import BottleneckError
-from features.locations import features_path, rejected_path
+from features.locations import features_path
 from features.log import part_names, read_parts
 from features.parts import Part, is_of_run, part_at, rewrite_part
 from features.schema import REJECTED_SCHEMA, TableFacts
@@ -162,9 +162,7 @@ def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
     for newest in _newest_versions(table.store, table.name):
         if newest.has_rows or (newest.facts == facts and newest.has_schema_of(facts)):
             break
-        properties = CommitProperties(
-            app_transactions=[Transaction(TABLE_APPLICATION, newest.version + 1)], max_commit_retries=0
-        )
+        properties = _properties(newest, {})
         with contextlib.suppress(CommitFailedError):
             if not newest.has_schema_of(facts):
                 # First: a change that was planned with the facts of before is then refused.
@@ -211,17 +209,16 @@ class _Writer:
 
     def commit(self, table: FeatureTable) -> int:
         """One attempt, built on `table`; the version that it makes."""
-        folder, schema = features_path(table.store, table.name), table.facts.schema
+        schema, run_id = table.facts.schema, self._change.run_id
         planned_on, _ = _parts_at(table, self._change.basis)
         settled = self._settle(table)
-        new = self._new(folder, self._part, settled, schema)
-        rejected = self._new(rejected_path(table.store, table.name), self._rejected, settled, REJECTED_SCHEMA)
-        moved_on = Transaction(TABLE_APPLICATION, table.version + 1)
-        rejected_version = self._commit_rejected(table, settled, rejected, moved_on)
+        new = self._new(table.folder, self._part, settled, schema)
+        rejected = self._new(table.rejected_folder, self._rejected, settled, REJECTED_SCHEMA)
+        rejected_version = self._commit_rejected(table, settled, rejected)
         leaving = {name: uris for name, uris in settled.leaving.items() if name in table.names}
         kept = [
             # What a part held when the plan was made concerns no other change of this run.
-            self._without(folder / name, uris, schema, self._change.run_id if name in planned_on else None)
+            self._without(table.folder / name, uris, schema, run_id if name in planned_on else None)
             for name, uris in leaving.items()
         ]
         counts = {
@@ -233,11 +230,11 @@ class _Writer:
             [*_added([new, *kept]), *_removed(leaving)],
             mode="append",
             schema=schema,
-            commit_properties=self._properties(
-                {**self._facts, **counts},
+            commit_properties=_properties(
+                table,
+                {**self._facts, **counts, **self._identity()},
                 Transaction(self._change.id, 1),
                 Transaction(REJECTED_APPLICATION, rejected_version),
-                moved_on,
             ),
         )
         return table.version + 1
@@ -251,8 +248,8 @@ class _Writer:
         run_id = None if moved else self._change.run_id
         brought = pa.concat_tables(
             [
-                _brought(features_path(table.store, table.name), self._part, features=True),
-                _brought(rejected_path(table.store, table.name), self._rejected, features=False),
+                _brought(table.folder, self._part, features=True),
+                _brought(table.rejected_folder, self._rejected, features=False),
             ]
         )
         since = rows_of_parts(
@@ -268,15 +265,13 @@ class _Writer:
             return part
         return self._without(folder / part.name, settled.left_out, schema, self._change.run_id)
 
-    def _commit_rejected(
-        self, table: FeatureTable, settled: Settled, new: Part | None, moved_on: Transaction
-    ) -> int:
+    def _commit_rejected(self, table: FeatureTable, settled: Settled, new: Part | None) -> int:
         """Commit the rejections that follow from this change; the version that holds them.
 
         They are built on the version that the features name. Where the table has gone further, a writer
         stopped between its two commits (perhaps this one, before a retry), and what it did is undone.
         """
-        folder = rejected_path(table.store, table.name)
+        folder = table.rejected_folder
         leaving = {name: uris for name, uris in settled.leaving.items() if name in table.rejected_names}
         if not leaving and new is None:
             return table.rejected_version
@@ -290,7 +285,7 @@ class _Writer:
             [*_added(part_at(folder / name) for name in wanted - there), *_removed(there - wanted)],
             mode="append",
             schema=REJECTED_SCHEMA,
-            commit_properties=self._properties({"rejected": new.rows if new else 0}, moved_on),
+            commit_properties=_properties(table, {"rejected": new.rows if new else 0, **self._identity()}),
         )
         return version + 1
 
@@ -302,12 +297,19 @@ class _Writer:
             self._rewritten[path.name] = uris, part
         return part
 
-    def _properties(self, facts: Mapping[str, Any], *transactions: Transaction) -> CommitProperties:
-        return CommitProperties(
-            custom_metadata={**facts, "run_id": self._change.run_id, "change": self._change.id},
-            app_transactions=list(transactions),
-            max_commit_retries=0,  # it would go on upon another version than the one looked at
-        )
+    def _identity(self) -> dict[str, str]:
+        return {"run_id": self._change.run_id, "change": self._change.id}
+
+
+def _properties(
+    table: FeatureTable, facts: Mapping[str, Any], *transactions: Transaction
+) -> CommitProperties:
+    """Those of a commit that moves `table` on from the version that it is."""
+    return CommitProperties(
+        custom_metadata=dict(facts),
+        app_transactions=[*transactions, Transaction(TABLE_APPLICATION, table.version + 1)],
+        max_commit_retries=0,  # it would go on upon another version than the one looked at
+    )
 
 
 def _brought(folder: Path, part: Part | None, *, features: bool) -> pa.Table:

@@ -22,7 +22,7 @@ _TRIED = 8
 def choose_precision(
     load_float32: Callable[[], InceptionV3],
     load_bfloat16: Callable[[], InceptionV3],
-    images: Sequence[str],
+    images: pa.ChunkedArray,
 ) -> tuple[str, str]:
     """The precision that `auto` means for a new table, and why, in a few words.
 
@@ -34,7 +34,7 @@ def choose_precision(
     Args:
         load_float32: gives the reference; called on a thread of its own, beside the other.
         load_bfloat16: gives the extractor that is tried, and that will go on with the images where it does.
-        images: paths, in the order of their extraction, of which the first few are tried.
+        images: paths, a column in the order of their extraction, of which the first few are tried.
     """
     if not processor_has_bfloat16():
         return "float32", "this processor has no bfloat16 arithmetic"
@@ -46,7 +46,7 @@ def choose_precision(
         cosines: list[float] = []
         start, stop = 0, _TRIED
         while not cosines and start < len(images):
-            block = images[start:stop]
+            block = images.slice(start, stop - start).to_pylist()
             expected = aside.submit(lambda block: _features(reference.result(), block), block)
             found = _features(extractor, block)
             cosines = [min(map(_cosine, *rows)) for rows in zip(expected.result(), found, strict=True)]

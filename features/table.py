@@ -82,6 +82,16 @@ class FeatureTable:
         return self.facts.source
 
     @property
+    def folder(self) -> Path:
+        """Where the files of the features are."""
+        return features_path(self.store, self.name)
+
+    @property
+    def rejected_folder(self) -> Path:
+        """Where the files of the rejections are."""
+        return rejected_path(self.store, self.name)
+
+    @property
     def rejected_version(self) -> int:
         """Version of the rejected table that goes with this version of the features."""
         return self.delta.transaction_version(REJECTED_APPLICATION) or 0
@@ -115,17 +125,17 @@ class FeatureTable:
     @property
     def paths(self) -> list[str]:
         """The same, as absolute paths."""
-        return [str(features_path(self.store, self.name) / name) for name in self.names]
+        return [str(self.folder / name) for name in self.names]
 
     @cached_property
     def rejected_names(self) -> list[str]:
         """The Parquet files of the rejections that go with this version, as `names`."""
-        return part_names(DeltaTable(rejected_path(self.store, self.name), version=self.rejected_version))
+        return part_names(DeltaTable(self.rejected_folder, version=self.rejected_version))
 
     @property
     def rejected_paths(self) -> list[str]:
         """The same, as absolute paths."""
-        return [str(rejected_path(self.store, self.name) / name) for name in self.rejected_names]
+        return [str(self.rejected_folder / name) for name in self.rejected_names]
 
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Everything stored of the images but their features, one row an image and view.

@@ -60,7 +60,7 @@ def create_table(
         precision, why = choose_precision(
             lambda: make_extractor(settings("float32")),
             lambda: load_extractor(settings("bfloat16")),
-            there.to_pylist(),
+            there,
         )
         say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)

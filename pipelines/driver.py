@@ -77,10 +77,12 @@ def _settle_all(options: ExtractOptions, run: Run, screen: Screen) -> Summary:
         left_to = {other.run_id: other.uris() for other in others if other.header()}
         listing, table = _list(run.store, options, others, say)
         started = time.monotonic()
-        if options.remove_gone or not table.has_rows:
-            table, count = _remove_gone(listing, table, run)
-            removed += count if options.remove_gone else 0
         plan = _make_plan(listing, table, options, left_to.values())
+        if len(plan.gone) and (options.remove_gone or not table.has_rows):
+            plan.close()
+            table = _remove_gone(plan, table, run)
+            removed += len(plan.gone) if options.remove_gone else 0
+            plan = _make_plan(listing, table, options, left_to.values())
         say(_intention(listing, plan))
         left_out = listing.left_out
         del listing  # a million images take 0.1 GB
@@ -159,15 +161,11 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     )
 
 
-def _remove_gone(listing: Listing, table: FeatureTable, run: Run) -> tuple[FeatureTable, int]:
-    """Take the rows of images that are no longer listed out of both tables; how many there were."""
-    plan = make_plan(listing.images, table)
-    plan.close()
-    if not len(plan.gone):
-        return table, 0
+def _remove_gone(plan: Plan, table: FeatureTable, run: Run) -> FeatureTable:
+    """Take the rows of images that are no longer listed out of both tables."""
     change = Change(f"{run.run_id}/remove-gone-{table.version}", run.run_id, plan.basis, plan.gone)
     commit(table.store, table.name, change, {"removed": len(plan.gone)})
-    return feature_store.open(table.store, table.name), len(plan.gone)
+    return feature_store.open(table.store, table.name)
 
 
 def _make_plan(

@@ -86,7 +86,7 @@ def write_slice(extracted: ExtractedSlice) -> WrittenSlice:
         rows = to_rejections(extracted.rows.filter(reasons.is_valid()), run_id, now)
         folder = rejected_path(extracted.run.store, extracted.table)
         rejected = write_part(folder, rows.to_batches(), REJECTED_SCHEMA, run_id=run_id)
-    return WrittenSlice(extracted._replace(rows=extracted.rows.slice(0, 0)), part, rejected)
+    return WrittenSlice(extracted._replace(rows=extracted.rows.schema.empty_table()), part, rejected)
 
 
 def commit_slice(written: WrittenSlice, history: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from features.schema import REJECTED_SCHEMA
 from features.table import FeatureTable
 from pipelines.planning import Plan
 from pipelines.queries import connect, parts_relation
-from pipelines.runs import Run
+from pipelines.runs import PLANNED_SCHEMA, Run
 
 #: Rejected images that an error shows.
 _EXAMPLES = 3
@@ -97,7 +97,7 @@ def summarize(
 
     stored_now = rejected_now = new = new_rejected = 0
     if plan.todo:
-        planned = f"read_parquet('{str(run.plan_path).replace(chr(39), chr(39) * 2)}')"
+        planned = parts_relation(connection, [str(run.plan_path)], PLANNED_SCHEMA)
         stored_now = count(f"{planned} SEMI JOIN (SELECT uri FROM {features} WHERE view = 0) USING (uri)")
         rejected_now = count(f"{planned} SEMI JOIN {rejected} USING (uri)")
         new = count(f"{features} WHERE view = 0 AND run_id = ?", run.run_id)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from features.errors import BottleneckError
 from features.inputs.columns import Columns, find_columns, known_names
-from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing
+from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing, with_column
 from features.inputs.paths import PathFinder
 from features.inputs.records import Record, Records, read_lines, read_records
 from features.inputs.walk import is_image_name
@@ -136,8 +136,7 @@ def _with_splits(rows: pa.Table) -> tuple[pa.Table, list[str]]:
         return rows, []
     names = pa.array(given, pa.string())
     counted_as = pa.array(given.values(), pa.string()).take(pc.index_in(column, names).combine_chunks())
-    place = rows.schema.get_field_index("split")
-    return rows.set_column(place, rows.schema.field(place), counted_as), notices
+    return with_column(rows, "split", counted_as), notices
 
 
 def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: pa.Table) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BottleneckError
-from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts, single_labels
+from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts, single_labels, with_column
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
 from features.splits import SPLITS, given_splits, is_plain_split, parse_split
 from features.text import counted, printable, some
@@ -212,14 +212,11 @@ def _of_splits(parts: list[_Part], walk: Walk) -> _Labelled:
     labelled = {part.split for part in parts if part.images.labels or not trained}
     given, notices = given_splits(labelled)
     walk.notices += notices
-    rows = [_with_split(part.images.rows, given.get(part.split, part.split)) for part in parts]
-    return _Labelled(pa.concat_tables(rows), set().union(*(part.images.labels for part in parts)))
-
-
-def _with_split(rows: pa.Table, split: str | None) -> pa.Table:
-    place = LISTING_SCHEMA.get_field_index("split")
-    column = pa.repeat(pa.scalar(split, pa.string()), len(rows))
-    return rows.set_column(place, LISTING_SCHEMA.field(place), column)
+    tables = []
+    for part in parts:
+        split = pa.scalar(given.get(part.split, part.split), pa.string())
+        tables.append(with_column(part.images.rows, "split", pa.repeat(split, len(part.images.rows))))
+    return _Labelled(pa.concat_tables(tables), set().union(*(part.images.labels for part in parts)))
 
 
 def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
@@ -236,11 +233,8 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
         f"{printable(part.name)} holds {counted(len(rows), 'image')} and {seen}: "
         f"they are stored without a label, and can't test a head"
     )
-    place = LISTING_SCHEMA.get_field_index("labels")
     unlabelled = single_labels(pa.nulls(len(rows), pa.string()))
-    return part._replace(
-        images=_Labelled(rows.set_column(place, LISTING_SCHEMA.field(place), unlabelled), set())
-    )
+    return part._replace(images=_Labelled(with_column(rows, "labels", unlabelled), set()))
 
 
 def _labelled(folder: str, classes: str | None, walk: Walk) -> _Labelled:

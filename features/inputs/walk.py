@@ -66,17 +66,15 @@ class WalkedImages:
     def labelled(self, labels: Sequence[str | None]) -> pa.Table:
         """The images in `LISTING_SCHEMA`; those in folder n have the label n, or none."""
         rows = self.files.column("folder").combine_chunks()
-        return self._listed(single_labels(pa.array(labels, pa.string()).take(rows)))
+        columns = {name: self.files.column(name) for name in ("uri", "size", "modified_at")}
+        columns["labels"] = single_labels(pa.array(labels, pa.string()).take(rows))
+        columns["split"] = pa.nulls(len(self), pa.string())
+        return pa.table([columns[name] for name in LISTING_SCHEMA.names], schema=LISTING_SCHEMA)
 
     def within(self, wanted: Sequence[bool]) -> WalkedImages:
         """The images in those folders alone."""
         rows = pa.array(wanted, pa.bool_()).take(self.files.column("folder").combine_chunks())
         return WalkedImages(self.files.filter(rows), self.folders)
-
-    def _listed(self, labels: pa.Array) -> pa.Table:
-        columns = {name: self.files.column(name) for name in ("uri", "size", "modified_at")}
-        columns |= {"labels": labels, "split": pa.nulls(len(self), pa.string())}
-        return pa.table([columns[name] for name in LISTING_SCHEMA.names], schema=LISTING_SCHEMA)
 
 
 class Walk:

@@ -19,7 +19,9 @@ load = functools.partial(InceptionV3, "random", layers="mixed3,avg_pool", engine
 
 def choose(paths: list[str]) -> tuple[str, str]:
     return choose_precision(
-        functools.partial(load, precision="float32"), functools.partial(load, precision="bfloat16"), paths
+        functools.partial(load, precision="float32"),
+        functools.partial(load, precision="bfloat16"),
+        pa.chunked_array([paths], pa.string()),
     )
 
 
@@ -70,7 +72,7 @@ def choose_of(
 ) -> tuple[str, str]:
     monkeypatch.setattr("features.precision.processor_has_bfloat16", lambda: True)
     made: list[Any] = [MadeUpExtractor(exact), MadeUpExtractor(near)]
-    return choose_precision(lambda: made[0], lambda: made[1], images)
+    return choose_precision(lambda: made[0], lambda: made[1], pa.chunked_array([images], pa.string()))
 
 
 def test_images_that_give_no_features_settle_nothing(monkeypatch: pytest.MonkeyPatch):
