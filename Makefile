@@ -129,10 +129,10 @@ $(venv)/set-up-bench: requirements-bench.lock $(stamp)
 	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
 
 bench: $(venv)/set-up-bench
-	@$(venv)/bin/python -m pipelines.bench $(call flags,bench) $(ARGS)
+	@$(venv)/bin/python -m benchmarks $(call flags,bench) $(ARGS)
 
 bench-quick: $(venv)/set-up-bench
-	@$(venv)/bin/python -m pipelines.bench --quick $(call flags,bench) $(ARGS)
+	@$(venv)/bin/python -m benchmarks --quick $(call flags,bench) $(ARGS)
 
 lint: setup
 	@$(venv)/bin/python -m ruff check --quiet
@@ -162,4 +162,4 @@ lock:
 
 clean:
 	@rm -rf $(venv) .venv-3.1[123] build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	@find features heads pipelines tests -name __pycache__ -exec rm -rf {} +
+	@find features heads pipelines benchmarks tests -name __pycache__ -exec rm -rf {} +

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.inception import InceptionV3
-from features.processor import processor_has_bfloat16
+from features.extractor import InceptionV3
+from features.machine import processor_has_bfloat16
 from features.recipe import LAYER_WIDTHS
-from features.vectors import matrix
+from features.store.vectors import matrix
 
 #: Least cosine with the float32 features, of every layer of every image tried.
 LEAST_COSINE = 0.999

@@ -105,6 +105,11 @@ class Column(NamedTuple):
     def fingerprint(self) -> str:
         return self.recipe.fingerprint(self.layer)
 
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return LAYER_WIDTHS[self.layer]
+
 
 def check_column(expected: Column, found: Column, *, user: str) -> str | None:
     """Refuse features that were made another way than those something was built on.

@@ -24,7 +24,7 @@ from heads.examples import Examples, find_examples
 from heads.metrics import evaluate
 
 if TYPE_CHECKING:
-    from features.table import FeatureTable
+    from features.store.table import FeatureTable
 
 #: Called as training goes on: number of the step (from 1), steps at most, figures of this step.
 Progress = Callable[[int, int, dict[str, float]], None]

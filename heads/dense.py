@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.errors import BottleneckError
+from features.store import dataset
 from heads.base import Head, Progress, Trained
 from heads.examples import Examples
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from features.table import FeatureTable
+    from features.store.table import FeatureTable
 
 #: Share of its mean by which a feature has to vary: with less, float32 rounding is part of what varies.
 _LEAST_DEVIATION = 1e-4
@@ -77,7 +78,8 @@ class DenseHead(Head):
         batch_size = self.batch_size or min(1024, max(32, examples.count("train") // 100))
 
         def stream(split: str, *, shuffle: bool = False) -> tf.data.Dataset:
-            return table.dataset(
+            return dataset(
+                table,
                 split,
                 labels=examples.classes,
                 layer=layer,

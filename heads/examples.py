@@ -19,7 +19,7 @@ from features.splits import SPLITS
 from features.text import counted, printable, some
 
 if TYPE_CHECKING:
-    from features.table import FeatureTable
+    from features.store.table import FeatureTable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.errors import BottleneckError
-from features.memory import available_memory
+from features.machine import available_memory
 from heads.base import Head, Progress, Trained
 from heads.examples import Examples
 from heads.metrics import log_loss
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from features.table import FeatureTable
+    from features.store.table import FeatureTable
 
 #: Inverse strengths of regularization to choose from, weakest last: each starts from the one before.
 CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)

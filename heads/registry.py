@@ -24,7 +24,7 @@ from heads.dense import DenseHead
 from heads.logistic import LogisticHead
 
 if TYPE_CHECKING:
-    from features.table import FeatureTable
+    from features.store.table import FeatureTable
 
 HEADS: dict[str, type[Head]] = {head.kind: head for head in (LogisticHead, DenseHead)}
 

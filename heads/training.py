@@ -8,7 +8,7 @@ from typing import Any
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from features.text import counted, some
 from heads.base import Head, Progress
 from heads.examples import Examples, find_examples

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from features.backbones.weights import find_weights
+from features.engines.graphs import weights_sha256
 from features.errors import BottleneckError
-from features.graphs import weights_sha256
 from features.locations import local_path
 from features.recipe import parse_layers
 from features.splits import parse_split
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from features.text import printable
-from features.weights import find_weights
 from pipelines.options import ExtractOptions
 
 

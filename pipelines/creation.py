@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from features import store as feature_store
-from features.commit import decide_anew
+from features.backbones.weights import find_weights
 from features.engines import choose_engine
-from features.graphs import find_graph
+from features.engines.graphs import find_graph
 from features.inputs import Listing
 from features.recipe import FeatureRecipe, parse_layers
-from features.schema import TableFacts
-from features.table import FeatureTable
-from features.weights import find_weights
+from features.store.commit import decide_anew
+from features.store.schema import TableFacts
+from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import Change, check_basis, commit, open_planned
+from features.backbones.weights import UNTRAINED, find_weights
 from features.engines import choose_engine
 from features.errors import BottleneckError
 from features.inputs import Listing, list_images
 from features.locations import store_path
-from features.table import FeatureTable
+from features.store.commit import Change, check_basis, commit, open_planned
+from features.store.table import FeatureTable
 from features.text import counted, printable, some
-from features.weights import UNTRAINED, find_weights
 from pipelines.agreement import check_same, with_reading_of
 from pipelines.creation import create_table
 from pipelines.options import LOCAL_RUNNER, ExtractOptions

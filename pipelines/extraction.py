@@ -17,14 +17,14 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.runners.runner import PipelineState
 
-from features.commit import TableReplaced, commit
 from features.errors import BottleneckError
 from features.images import DECODING
 from features.locations import features_path, rejected_path
-from features.parts import Part, write_part
-from features.rows import to_features, to_rejections
-from features.schema import REJECTED_SCHEMA
-from features.table import FeatureTable
+from features.store.commit import TableReplaced, commit
+from features.store.parts import Part, write_part
+from features.store.rows import to_features, to_rejections
+from features.store.schema import REJECTED_SCHEMA
+from features.store.table import FeatureTable
 from pipelines.extractor import ExtractorSettings
 from pipelines.handler import ExtractedSlice, SliceHandler
 from pipelines.runner import make_pipeline

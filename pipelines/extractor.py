@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from features.errors import BottleneckError
-from features.inception import InceptionV3
+from features.extractor import InceptionV3
 from features.recipe import FeatureRecipe
 
 

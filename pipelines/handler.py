@@ -1,7 +1,7 @@
 """Inception V3 as a Beam `ModelHandler`: slices of a plan in, their images' features or reasons out.
 
 Use it with `RunInference` on the numbers of slices; it reads the images itself. Where encoded images already
-travel in the pipeline, use `features.inception.InceptionV3` in a handler of your own.
+travel in the pipeline, use `features.extractor.InceptionV3` in a handler of your own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from features.commit import Change, TableReplaced, check_basis, is_committed, open_planned
-from features.inception import InceptionV3
-from features.schema import TableFacts
+from features.extractor import InceptionV3
+from features.store.commit import Change, TableReplaced, check_basis, is_committed, open_planned
+from features.store.schema import TableFacts
 from pipelines.extractor import ExtractorSettings, load_extractor
 from pipelines.planning import MOST_ATTEMPTS
 from pipelines.runs import Run, outdated

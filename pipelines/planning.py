@@ -12,12 +12,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.commit import Basis
-from features.conflicts import STORED_SCHEMA
 from features.recipe import LAYER_WIDTHS
-from features.schema import REJECTED_SCHEMA
 from features.splits import CUT, CUT_TRAINING, SPLITS
-from features.table import FeatureTable
+from features.store.commit import Basis
+from features.store.conflicts import STORED_SCHEMA
+from features.store.schema import REJECTED_SCHEMA
+from features.store.table import FeatureTable
 from pipelines.queries import connect, parts_relation
 from pipelines.runs import PLANNED_SCHEMA
 

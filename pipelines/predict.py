@@ -16,15 +16,15 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import store as feature_store
+from features.backbones.weights import UNTRAINED
 from features.errors import BottleneckError
-from features.inception import InceptionV3
+from features.extractor import InceptionV3
 from features.inputs import Listing, list_images
 from features.inputs.folder import find_images
 from features.locations import local_path
 from features.recipe import LAYER_WIDTHS, Column
+from features.store.vectors import matrix
 from features.text import counted, printable
-from features.vectors import matrix
-from features.weights import UNTRAINED
 from heads import SavedHead, load_head
 from pipelines.options import PredictOptions
 from pipelines.screen import Screen, new_run_id, progress

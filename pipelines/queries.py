@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from features.memory import available_memory
-from features.processor import usable_cores
+from features.machine import available_memory, usable_cores
 
 #: Share of the memory that is free which a query may take, and what it may where nobody knows, in bytes.
 _SHARE = 0.4

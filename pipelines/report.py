@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import rejected_rows
+from features.backbones.weights import UNTRAINED
 from features.images import DECODING, REASONS, REMEDIES
 from features.locations import features_path, rejected_path
 from features.recipe import FeatureRecipe
 from features.splits import SPLITS
-from features.table import FeatureTable
+from features.store.commit import rejected_rows
+from features.store.table import FeatureTable
 from features.text import counted, printable
-from features.weights import UNTRAINED
 from heads import current_head, list_heads
 from pipelines.options import ExtractOptions
 from pipelines.runs import living_runs

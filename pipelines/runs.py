@@ -24,16 +24,16 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.commit import Basis
-from features.conflicts import STORED_SCHEMA
 from features.errors import BottleneckError
 from features.inputs import LISTING_SCHEMA
 from features.locations import runs_path
-from features.table import FeatureTable
+from features.store.commit import Basis
+from features.store.conflicts import STORED_SCHEMA
+from features.store.table import FeatureTable
 from pipelines.liveness import AliveMark
 
 #: Rows of a plan: an image, how often processes that were at work on it have ended, and the row that it
-#: replaces, if any: `features.conflicts.STORED_SCHEMA`, an image_id of null for a rejection.
+#: replaces, if any: `features.store.conflicts.STORED_SCHEMA`, an image_id of null for a rejection.
 PLANNED_SCHEMA = pa.schema(
     [
         *LISTING_SCHEMA,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from features.schema import REJECTED_SCHEMA
-from features.table import FeatureTable
+from features.store.schema import REJECTED_SCHEMA
+from features.store.table import FeatureTable
 from pipelines.planning import Plan
 from pipelines.queries import connect, parts_relation
 from pipelines.runs import PLANNED_SCHEMA, Run

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from features import store as feature_store
+from features.backbones.weights import UNTRAINED
 from features.recipe import parse_layers
-from features.weights import UNTRAINED
 from heads import format_metrics, train_head
 from pipelines.options import TrainOptions
 from pipelines.report import make_command

@@ -50,14 +50,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The images that extractors have read and decoded since, each as often as they did."""
-    from features import inception
+    from features import extractor
 
     done: list[str] = []
-    prepare = inception.prepare
+    prepare = extractor.prepare
 
     def note_and_prepare(image, out, exif_orientation):
         done.append(str(image))
         return prepare(image, out, exif_orientation)
 
-    monkeypatch.setattr(inception, "prepare", note_and_prepare)
+    monkeypatch.setattr(extractor, "prepare", note_and_prepare)
     return done

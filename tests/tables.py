@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from features import store as feature_store
-from features.commit import Basis, Change, commit
-from features.conflicts import rows_of_parts
 from features.locations import features_path, rejected_path
-from features.parts import Part, write_part
 from features.recipe import FeatureRecipe
-from features.schema import REJECTED_SCHEMA, TableFacts
 from features.splits import assign_split
-from features.table import FeatureTable
+from features.store.commit import Basis, Change, commit
+from features.store.conflicts import rows_of_parts
+from features.store.parts import Part, write_part
+from features.store.schema import REJECTED_SCHEMA, TableFacts
+from features.store.table import FeatureTable
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 RECIPE = FeatureRecipe(weights="random", weights_sha256="0" * 64)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.commit import rejected_rows
 from features.images import DECODING
-from features.table import FeatureTable
+from features.store.commit import rejected_rows
+from features.store.table import FeatureTable
 from heads import load_head, train_head
 from pipelines.cli import main
 from tests.conftest import photo

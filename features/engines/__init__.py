@@ -49,7 +49,7 @@ def engine_module(name: str) -> Any:
 
 
 def load_engine(name: str, folder: Path, layers: tuple[str, ...], precision: str) -> Engine:
-    """Load a converted graph from the cache (`features.graphs`)."""
+    """Load a converted graph from the cache (`features.engines.graphs`)."""
     return engine_module(name).load(folder, layers, precision)
 
 

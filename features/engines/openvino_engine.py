@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino
 
-from features.processor import allowed_cores, processor_has_amx, usable_cores
+from features.machine import allowed_cores, processor_has_amx, usable_cores
 from features.recipe import LAYER_WIDTHS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class OpenVinoEngine:
 
 
 def convert(model: keras.Model, folder: Path) -> None:
-    """Convert `features.backbone.feature_model` and save it, all its layers, in `folder`.
+    """Convert `features.backbones.network.feature_model` and save it, all its layers, in `folder`.
 
     By way of a SavedModel: OpenVINO's way from a Keras model (`convert_model(model)`) fails on Python 3.13.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from features.processor import allowed_cores, processor_has_amx, processor_has_bfloat16, usable_cores
+from features.machine import allowed_cores, processor_has_amx, processor_has_bfloat16, usable_cores
 from features.recipe import LAYER_WIDTHS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TensorFlowEngine:
 
 
 def convert(model: keras.Model, folder: Path) -> None:
-    """Freeze `features.backbone.feature_model`, all its layers, into `folder`."""
+    """Freeze `features.backbones.network.feature_model`, all its layers, into `folder`."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     shape = tf.TensorSpec((None, 299, 299, 3), tf.float32, name="pixels")

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from features.memory import available_memory
+from features.machine import available_memory
 
 #: Share of the memory that is free when the first image is decoded; and what holds at least, in bytes.
 _SHARE = 1 / 16

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.inception import InceptionV3
+from features.extractor import InceptionV3
+from features.machine import processor_has_bfloat16
 from features.precision import choose_precision
-from features.processor import processor_has_bfloat16
 
 load = functools.partial(InceptionV3, "random", layers="mixed3,avg_pool", engine="openvino")
 

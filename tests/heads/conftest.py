@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads import SavedHead, train_head
 from tests.tables import make_table
 

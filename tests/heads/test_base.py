@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads import DenseHead, Head, LogisticHead, SavedHead
 from tests.heads.conftest import MakeSmallTable
 

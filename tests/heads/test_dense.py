@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads import DenseHead, SavedHead
 from heads.dense import moments
 from tests.heads.conftest import MakeSmallTable

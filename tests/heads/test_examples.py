@@ -5,7 +5,7 @@ import re
 import pytest
 
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads.examples import find_examples
 from tests.heads.conftest import MakeSmallTable
 

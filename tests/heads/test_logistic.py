@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 import heads.logistic
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead
 from heads.logistic import CANDIDATES, bytes_needed
 from tests.heads.conftest import MakeSmallTable

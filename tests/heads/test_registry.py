@@ -10,7 +10,7 @@ import skops.io
 
 from features.errors import BottleneckError
 from features.recipe import Column
-from features.table import FeatureTable
+from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, current_head, list_heads, load_head, train_head
 from heads.registry import head_class, save_head
 from tests.tables import RECIPE

@@ -10,8 +10,8 @@ import pytest
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.parts import write_part
-from features.table import FeatureTable
+from features.store.parts import write_part
+from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, load_head, train_head
 from tests.heads.conftest import MakeSmallTable
 from tests.tables import RECIPE, add, make_rows, make_table
@@ -78,7 +78,7 @@ def _coefficients(saved: SavedHead) -> np.ndarray:
 def _add_images(table: FeatureTable) -> None:
     X, labels = table.matrix("train")
     rows = make_rows(table.facts, X + 1, labels.tolist(), ["train"] * len(X), prefix="more", run_id="run-2")
-    part = write_part(feature_store.features_path(table.store, table.name), [rows], table.facts.schema)
+    part = write_part(table.folder, [rows], table.facts.schema)
     add(table, part)
 
 

@@ -91,7 +91,7 @@ def test_train_predict_and_info(
 def test_a_head_refuses_another_backbone(
     store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    from features.backbone import build_backbone
+    from features.backbones.network import build_backbone
 
     assert main(["train-head", "--store", str(store)]) == 0
     base = build_backbone(None)

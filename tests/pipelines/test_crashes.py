@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.commit import rejected_rows
 from features.images import ImageError
 from features.images.preparation import IsolatedPreparation, prepare
+from features.store.commit import rejected_rows
 from pipelines.runs import dead_runs
 from tests.conftest import photo
 

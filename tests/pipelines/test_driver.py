@@ -21,12 +21,12 @@ import pytest
 from PIL import Image
 
 from features import store as feature_store
-from features.commit import rejected_rows
 from features.errors import BottleneckError
+from features.extractor import InceptionV3
 from features.images import DECODING
-from features.inception import InceptionV3
 from features.inputs import list_images
-from features.parts import read_decodings, write_part
+from features.store.commit import rejected_rows
+from features.store.parts import read_decodings, write_part
 from pipelines.driver import extract
 from pipelines.options import ExtractOptions
 from pipelines.planning import make_plan
@@ -461,7 +461,7 @@ def test_a_table_refuses_another_source(data: Path, tmp_path: Path):
 
 
 def test_a_table_takes_the_same_weights_from_another_file_and_refuses_others(data: Path, tmp_path: Path):
-    from features.backbone import build_backbone
+    from features.backbones.network import build_backbone
 
     base = build_backbone(None)
     base.save_weights(tmp_path / "same.weights.h5")

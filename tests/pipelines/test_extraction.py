@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 
 from features import store as feature_store
-from features.commit import rejected_rows
 from features.errors import BottleneckError
-from features.inception import InceptionV3
+from features.extractor import InceptionV3
 from features.inputs import list_images
 from features.locations import features_path
 from features.recipe import FeatureRecipe
-from features.schema import TableFacts
-from features.table import FeatureTable
+from features.store.commit import rejected_rows
+from features.store.schema import TableFacts
+from features.store.table import FeatureTable
 from pipelines.extraction import ExtractSlices, commit_slice, run_pipeline, slice_numbers, write_slice
 from pipelines.extractor import ExtractorSettings, load_extractor
 from pipelines.handler import NAMESPACE, SliceHandler

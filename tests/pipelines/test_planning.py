@@ -11,9 +11,9 @@ import pytest
 from features import store as feature_store
 from features.inputs import LISTING_SCHEMA
 from features.locations import features_path
-from features.parts import write_part
 from features.splits import TRAIN_AND_VALIDATION, assign_split
-from features.table import FeatureTable
+from features.store.parts import write_part
+from features.store.table import FeatureTable
 from pipelines.planning import Plan, make_plan, slice_lengths
 from pipelines.runs import PLANNED_SCHEMA, outdated
 from tests.features.inputs.refs import Ref

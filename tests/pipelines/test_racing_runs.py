@@ -18,11 +18,11 @@ import pyarrow as pa
 import pytest
 
 from features import store as feature_store
-from features.commit import rejected_rows
-from features.inception import EXTRACTED_FIELDS
+from features.extractor import EXTRACTED_FIELDS
 from features.inputs import LISTING_SCHEMA
-from features.schema import TableFacts
-from features.table import FeatureTable
+from features.store.commit import rejected_rows
+from features.store.schema import TableFacts
+from features.store.table import FeatureTable
 from pipelines.extraction import commit_slice, write_slice
 from pipelines.extractor import ExtractorSettings
 from pipelines.handler import SliceHandler

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.commit import Basis
 from features.errors import BottleneckError
-from features.table import FeatureTable
+from features.store.commit import Basis
+from features.store.table import FeatureTable
 from pipelines import liveness, runs
 from pipelines.runs import (
     PLANNED_SCHEMA,

@@ -11,8 +11,8 @@ import pytest
 from features import store as feature_store
 from features.inputs import LISTING_SCHEMA
 from features.locations import features_path
-from features.parts import write_part
-from features.table import FeatureTable
+from features.store.parts import write_part
+from features.store.table import FeatureTable
 from pipelines.planning import Plan, make_plan
 from pipelines.runs import Header, Run
 from pipelines.summary import summarize

@@ -1,0 +1,213 @@
+"""Inception V3 as a feature extractor: encoded images in, rows of features out.
+
+Use it from a notebook, from the pipeline, or to predict:
+
+    extractor = InceptionV3("imagenet", layers="mixed8,avg_pool")
+    extractor.features(["rose.jpg", "tulip.jpg"])["avg_pool"]  # float32 (2, 2048)
+
+Don't use it to fill a table from thousands of images: the pipeline does that, in commits that survive a stop.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from features.backbones.weights import find_weights
+from features.engines import choose_engine, load_engine
+from features.engines.graphs import find_graph
+from features.errors import BottleneckError
+from features.images import ImageError
+from features.images.preparation import Image, IsolatedPreparation, Prepared, prepare
+from features.machine import usable_cores
+from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
+from features.store.vectors import list_array, matrix
+
+_Prepare = Callable[[Image, np.ndarray, bool], Prepared]
+
+#: What is said of each image, besides a column of features for each layer, null for a rejected one:
+#: image_id: sha256 of the encoded bytes, hex.
+#: width, height: of the decoded image, in pixels.
+#: format: as its content says: `jpeg`, `png`, …
+#: reason, detail: why it gives no features (`features.images.REASONS`), and what exactly was seen.
+EXTRACTED_FIELDS = (
+    pa.field("image_id", pa.string()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+)
+
+
+class InceptionV3:
+    """Keras's Inception V3 without its top, run by an engine made for inference.
+
+    It brings threads of its own, as many as the machine (or its container's quota) has use for, and sets
+    OpenCV, in this process, to use none: each image has a thread already.
+
+    Args:
+        weights: `auto`, `imagenet`, `random` or a file, as in `features.backbones.weights.find_weights`.
+        layers: names from `features.recipe.LAYER_WIDTHS`, as a list or with commas between them.
+        precision: `float32` or `bfloat16`; a processor without bfloat16 computes in float32.
+        engine: `auto`, `openvino` or `tensorflow`.
+        exif_orientation: turn photos as their EXIF data say.
+
+    Attributes:
+        layers: the layers that are computed, in the order of the network.
+        recipe: how the features are made.
+        engine: the engine that makes them; its `precision` is the one really used.
+        schema: of the record batches that `extract` gives.
+        seconds: thread seconds spent by stage (`read`, `decode`, `infer`, `wait`), and since when.
+
+    Raises:
+        BottleneckError: for an unknown layer, or weights that can't be had.
+    """
+
+    def __init__(
+        self,
+        weights: str = "auto",
+        *,
+        layers: str | Iterable[str] = "avg_pool",
+        precision: str = "float32",
+        engine: str = "auto",
+        exif_orientation: bool = False,
+    ) -> None:
+        self.layers = parse_layers(layers)
+        source = find_weights(weights)
+        engine = choose_engine(engine)
+        graph = find_graph(source, engine)
+        self.engine = load_engine(engine, graph.path, self.layers, precision)
+        self.recipe = FeatureRecipe(
+            weights=source.name,
+            weights_sha256=graph.weights_sha256,
+            precision=precision,
+            exif_orientation=exif_orientation,
+        )
+        cv2.setNumThreads(1)
+        # Those beyond the engine's streams read, decode and resize ahead of it.
+        self._workers = self.engine.streams + max(2, usable_cores() // 2)
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="extract")
+        features = [pa.field(layer, pa.list_(pa.float32())) for layer in self.layers]
+        self.schema = pa.schema([*EXTRACTED_FIELDS, *features])
+        self.seconds: collections.Counter[str] = collections.Counter()
+        self._free = threading.BoundedSemaphore(self.engine.streams)
+        self._threads = threading.local()
+        self._lock = threading.Lock()
+
+    def features(self, images: Iterable[Image]) -> dict[str, np.ndarray]:
+        """Features of images that are all expected to be good.
+
+        Args:
+            images: paths, or encoded images as bytes.
+
+        Returns:
+            For each layer, float32 of shape (n_images, width).
+
+        Raises:
+            BottleneckError: for an image that can't be read or decoded.
+        """
+        images = list(images)
+        found = pa.Table.from_batches(self.extract(images), self.schema)
+        for image, reason, detail in zip(images, *found.select(["reason", "detail"]).columns, strict=True):
+            if reason.is_valid:
+                name = "an image given as bytes" if isinstance(image, bytes) else image
+                raise BottleneckError(f"{name}: {reason} ({detail})")
+        return {layer: matrix(found.column(layer), LAYER_WIDTHS[layer]) for layer in self.layers}
+
+    def extract(self, images: Iterable[Image], *, isolated: bool = False) -> Iterator[pa.RecordBatch]:
+        """Features of each image, or why it has none, in the order given, a few images at a time.
+
+        Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded.
+
+        Args:
+            isolated: read and decode in processes of their own: an image that ends its process is rejected as
+                `crashed`.
+
+        Yields:
+            Batches in the extractor's `schema`.
+        """
+        with IsolatedPreparation() if isolated else contextlib.nullcontext(prepare) as prepare_image:
+            flying: collections.deque[Future[pa.RecordBatch]] = collections.deque()
+            try:
+                for batch in _batched(images, self.engine.batch_size):
+                    flying.append(self._pool.submit(self._extract_batch, batch, prepare_image))
+                    if len(flying) > 2 * self._workers:
+                        yield flying.popleft().result()
+                while flying:
+                    yield flying.popleft().result()
+            finally:
+                for unwanted in flying:
+                    unwanted.cancel()
+
+    def _extract_batch(self, images: Sequence[Image], prepare_image: _Prepare) -> pa.RecordBatch:
+        """One engine batch through all its stages, on one thread."""
+        pixels = self._pixels()
+        outcomes: list[Prepared | ImageError] = []
+        good: list[int] = []
+        for number, image in enumerate(images):
+            try:
+                outcomes.append(prepare_image(image, pixels[len(good)], self.recipe.exif_orientation))
+                good.append(number)
+            except ImageError as error:
+                outcomes.append(error)
+        layers = self._infer(pixels) if good else []
+        rows = dict(zip(good, itertools.count()))
+        for number, row in list(rows.items()):
+            if not all(np.isfinite(layer[row]).all() for layer in layers):
+                outcomes[number] = ImageError("not_finite", "the network gave NaN or infinite features")
+                del rows[number]
+        prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+        self._count(read=sum(one.read for one in prepared), decode=sum(one.decode for one in prepared))
+        facts = [
+            pa.array([getattr(outcome, field.name, None) for outcome in outcomes], field.type)
+            for field in EXTRACTED_FIELDS
+        ]
+        taken = pa.array([rows.get(number) for number in range(len(images))], pa.int32())
+        columns = [_column(layer, taken) for layer in layers or itertools.repeat(None, len(self.layers))]
+        return pa.RecordBatch.from_arrays([*facts, *columns], schema=self.schema)
+
+    def _infer(self, pixels: np.ndarray) -> list[np.ndarray]:
+        started = time.perf_counter()
+        with self._free:
+            entered = time.perf_counter()
+            layers = self.engine.infer(pixels)
+        self._count(wait=entered - started, infer=time.perf_counter() - entered)
+        return layers
+
+    def _pixels(self) -> np.ndarray:
+        """This thread's batch of pixels, used again and again."""
+        pixels = getattr(self._threads, "pixels", None)
+        if pixels is None:
+            size = self.recipe.input_size
+            pixels = np.zeros((self.engine.batch_size, size, size, 3), np.float32)
+            self._threads.pixels = pixels
+        return pixels
+
+    def _count(self, **seconds: float) -> None:
+        with self._lock:
+            self.seconds.update(seconds)
+
+
+def _column(layer: np.ndarray | None, rows: pa.Array) -> pa.Array:
+    """These rows of a layer's features as a column, null where there is none."""
+    if layer is None:
+        return pa.nulls(len(rows), pa.list_(pa.float32()))
+    if rows.null_count == 0 and len(rows) == len(layer):
+        return list_array(layer)
+    return list_array(layer).take(rows)
+
+
+def _batched(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,11 @@
+"""The store: feature tables in `STORE/features/<name>/`, rejected images in `STORE/rejected/<name>/`.
+
+Both are Delta Lake tables. Readers use `open`; pipelines create a table with `create`, and commit to it
+through `features.store.commit`.
+"""
+
+from features.store.catalog import create, open, table_names
+from features.store.streams import dataset
+from features.store.table import FeatureTable
+
+__all__ = ["FeatureTable", "create", "dataset", "open", "table_names"]

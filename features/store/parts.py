@@ -1,0 +1,142 @@
+"""Parquet part files of the features and of the rejections, written before they are committed.
+
+A part belongs to the table only once a commit names it; a part of a step that failed or was retried
+stays an unnamed file, which Delta's `vacuum` removes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from features.recipe import LAYER_WIDTHS
+from features.splits import SPLITS
+from features.store.vectors import list_values
+
+#: Key of a part's footer: from each run_id of its rows to the decoding (`features.images.DECODING`) that they
+#: were read by. Parts without it are from before it was recorded: number 0.
+_DECODINGS_KEY = b"bottlenecks.decodings"
+
+#: Columns of few values.
+_DICTIONARIES = ("labels.list.element", "split", "format", "run_id", "reason")
+
+#: At most; 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle, large enough to read fast.
+ROW_GROUP_ROWS = 1024
+
+
+class Part(NamedTuple):
+    """A written part file: its name within the table's folder, bytes and rows."""
+
+    name: str
+    size: int
+    rows: int
+
+    def add_action(self) -> AddAction:
+        """The Delta action that makes this part belong to the table."""
+        modified_at = int(time.time() * 1000)
+        return AddAction(self.name, self.size, {}, modified_at, True, json.dumps({"numRecords": self.rows}))
+
+
+def part_at(path: str | Path) -> Part:
+    """The part that a file holds."""
+    path = Path(path)
+    return Part(path.name, path.stat().st_size, pq.read_metadata(path).num_rows)
+
+
+def is_of_run(name: str, run_id: str) -> bool:
+    """Whether a part was written for `run_id`: see `write_part`."""
+    return name.startswith(f"{run_id}.")
+
+
+def write_part(
+    directory: Path,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    decodings: Mapping[str, int] | None = None,
+    *,
+    run_id: str | None = None,
+) -> Part:
+    """Write rows, in any order, as one part file.
+
+    Floats are split by byte and compressed by zstd: their exponents repeat, their mantissas do not, so a
+    dictionary would only cost.
+
+    Args:
+        directory: the table's folder.
+        schema: `features.store.schema.feature_schema`, or that of rejections.
+        decodings: see `read_decodings`; of runs that have rows here.
+        run_id: the run whose name the file carries.
+
+    Raises:
+        ValueError: for a feature column of another width than its layer's, or one with NaN or infinity.
+    """
+    rows = pa.Table.from_batches(batches, schema).combine_chunks()
+    layers = [name for name in schema.names if name in LAYER_WIDTHS]
+    _check_features(rows, layers)
+    path = directory / f"{run_id or 'part'}.{uuid.uuid4()}.zstd.parquet"
+    try:
+        with pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[column for column in _DICTIONARIES if column.split(".")[0] in schema.names],
+            column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
+            write_statistics=[column for column in schema.names if column not in layers],
+        ) as writer:
+            for group in _row_groups(rows):
+                writer.write_table(rows.take(group), row_group_size=len(group))
+            if decodings:
+                writer.add_key_value_metadata({_DECODINGS_KEY: json.dumps(dict(decodings), sort_keys=True)})
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Part(path.name, path.stat().st_size, len(rows))
+
+
+def rewrite_part(path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
+    """Write a part with the rows of the one at `path` but those of `uris`; None where no rows are left."""
+    rows = pq.ParquetFile(path).read(schema.names, use_threads=False).cast(schema)
+    rows = rows.filter(pc.invert(pc.is_in(rows.column("uri"), uris)))
+    if not len(rows):
+        return None
+    runs = set(rows.column("run_id").unique().to_pylist())
+    decodings = {run: number for run, number in read_decodings(path).items() if run in runs}
+    return write_part(path.parent, rows.to_batches(), schema, decodings, run_id=run_id)
+
+
+def read_decodings(path: str | Path) -> dict[str, int]:
+    """By which decoding the rows of a part were read: from run_id to its number; 0 where it is missing."""
+    footer = pq.read_metadata(path).metadata or {}
+    return json.loads(footer.get(_DECODINGS_KEY, b"{}"))
+
+
+def _row_groups(rows: pa.Table) -> Iterator[np.ndarray]:
+    """Numbers of the rows of each row group.
+
+    Each split has row groups of its own, so that reading one split reads nothing of another.
+    """
+    if "split" in rows.column_names:
+        splits = rows.column("split").to_numpy()
+        groups = [np.flatnonzero(splits == split) for split in SPLITS]
+    else:
+        groups = [np.arange(len(rows))]
+    for group in groups:
+        yield from (group[start : start + ROW_GROUP_ROWS] for start in range(0, len(group), ROW_GROUP_ROWS))
+
+
+def _check_features(rows: pa.Table, layers: list[str]) -> None:
+    for layer in layers:
+        for chunk in rows.column(layer).chunks:
+            if not np.isfinite(list_values(chunk, LAYER_WIDTHS[layer])).all():
+                raise ValueError(f"column {layer} has NaN or infinite features")

@@ -1,0 +1,241 @@
+"""Features of a table's row groups: in one matrix, as a stream of batches, or as a `tf.data.Dataset`.
+
+`FeatureTable.matrix` and `FeatureTable.batches` are the usual way here; `dataset` is for `keras.Model.fit`.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import BottleneckError
+from features.store.vectors import list_values
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from features.store.table import FeatureTable
+
+_Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
+
+#: Row groups that are shuffled together while streaming: 8 of 8 MiB, from all over the table.
+_SHUFFLE_GROUPS = 8
+_READERS = 2
+
+
+class RowGroup(NamedTuple):
+    """Wanted rows of one row group of a part: their numbers within the group, ascending, and their labels."""
+
+    path: str
+    number: int
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def find_row_groups(
+    paths: Iterable[str | Path], split: str | None, labelled: bool, classes: frozenset[str] | None
+) -> list[RowGroup]:
+    """The row groups that hold rows of `split`; see `FeatureTable.batches` for the arguments.
+
+    Raises:
+        BottleneckError: for rows that have several labels.
+    """
+    groups = []
+    for path in paths:
+        file = pq.ParquetFile(path)
+        table = file.read(["labels", "split"], use_threads=False)
+        labels = _single_labels(table.column("labels"))
+        wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
+        if classes is not None:
+            wanted &= np.fromiter((label in classes for label in labels), bool, len(labels))
+        elif labelled:
+            wanted &= labels != None  # noqa: E711  (element by element)
+        start = 0
+        for number in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(number).num_rows
+            rows = np.flatnonzero(wanted[start:stop])
+            if len(rows):
+                groups.append(RowGroup(str(path), number, rows, labels[start:stop][rows]))
+            start = stop
+    return groups
+
+
+def read_matrix(groups: list[RowGroup], column: str, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all groups, in their order: X of shape (n, width), and labels of shape (n,)."""
+    X = np.empty((_count(groups), width), np.float32)
+    with ThreadPoolExecutor(_READERS) as readers:
+        return X, _read_groups(groups, column, X, readers)
+
+
+def read_batches(
+    groups: list[RowGroup], column: str, width: int, batch_size: int, *, shuffle: bool, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same, a batch after the other; `shuffle` mixes the rows of eight groups from all over the table."""
+    random = np.random.default_rng(seed)
+    groups = list(groups)
+    if shuffle:
+        random.shuffle(groups)
+    together = _SHUFFLE_GROUPS if shuffle else _READERS
+    pools = [groups[start : start + together] for start in range(0, len(groups), together)]
+    with ThreadPoolExecutor(_READERS) as readers:
+
+        def read(pool: list[RowGroup]) -> tuple[np.ndarray, np.ndarray]:
+            rows = _count(pool)
+            # From Arrow, which hands out again what batches that are done with have left; what the system
+            # gives is cleared first.
+            memory = pa.allocate_buffer(rows * width * 4)
+            X = np.frombuffer(memory, np.float32).reshape(rows, width)
+            order = random.permutation(rows) if shuffle else None
+            return X, _read_groups(pool, column, X, readers, order)
+
+        yield from _rebatch(_read_ahead(read, pools), batch_size)
+
+
+def dataset(
+    table: FeatureTable,
+    split: str | None = None,
+    *,
+    labels: Sequence[str],
+    layer: str | None = None,
+    batch_size: int = 256,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Images of some classes as a stream for `keras.Model.fit`; with `shuffle`, another order each epoch.
+
+    Args:
+        split: `train`, `validation`, `test`, or None for every row.
+        labels: the classes; y is the index into it. Images of others are left out.
+        layer: the feature column; by default the one deepest in the network.
+
+    Returns:
+        Dataset of X : float32 (batch, width) and y : int32 (batch,).
+    """
+    import tensorflow as tf
+
+    column = table.column(layer)
+    index = {label: number for number, label in enumerate(labels)}
+    epochs = iter(range(seed, 2**62))
+
+    def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        batches = table.batches(
+            split,
+            layer=column.layer,
+            classes=labels,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=next(epochs),
+        )
+        for X, names in batches:
+            yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
+
+    signature = (tf.TensorSpec((None, column.width), tf.float32), tf.TensorSpec((None,), tf.int32))
+    rows = _count(table.row_groups(split, classes=labels))
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
+    # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
+def _equals(column: pa.ChunkedArray, value: str) -> np.ndarray:
+    return pc.equal(column, value).to_numpy()
+
+
+def _single_labels(column: pa.ChunkedArray) -> np.ndarray:
+    """The label of each row or None, as an object ndarray of shape (n,)."""
+    counts = pc.list_value_length(column).to_numpy()
+    if (counts > 1).any():
+        raise BottleneckError(
+            "the table has images with several labels, and a matrix takes one label an image: "
+            "read their features with pyarrow or pandas"
+        )
+    labels = np.full(len(counts), None, object)
+    labels[counts == 1] = pc.list_flatten(column).to_numpy()
+    return labels
+
+
+def _rows_of_group(group: RowGroup, column: str, width: int) -> np.ndarray:
+    """Features of the wanted rows of a row group, shape (rows, width); a view where these are all."""
+    # Mapped rather than read ahead: what the system has cached already is not copied once more.
+    with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+        (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
+    try:
+        values = list_values(chunk, width)
+    except ValueError as error:
+        raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
+    return values if len(group.rows) == len(values) else values[group.rows]
+
+
+def _count(groups: Iterable[RowGroup]) -> int:
+    return sum(len(group.rows) for group in groups)
+
+
+def _read_groups(
+    groups: list[RowGroup],
+    column: str,
+    X: np.ndarray,
+    readers: ThreadPoolExecutor,
+    order: np.ndarray | None = None,
+) -> np.ndarray:
+    """Read row groups' features into X, and return their labels; row i goes to place order[i]."""
+    starts = np.cumsum([0, *(len(group.rows) for group in groups)])
+    labels = np.empty(len(X), object)
+
+    def fill(group: RowGroup, start: int) -> None:
+        rows = slice(start, start + len(group.rows))
+        places = rows if order is None else order[rows]
+        X[places] = _rows_of_group(group, column, X.shape[1])
+        labels[places] = group.labels
+
+    collections.deque(readers.map(fill, groups, starts[:-1].tolist()), maxlen=0)
+    return labels
+
+
+def _rebatch(
+    pools: Iterable[tuple[np.ndarray, np.ndarray]], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same rows in batches of one size, the last excepted; views, where they lie within one pool."""
+    left: list[tuple[np.ndarray, np.ndarray]] = []
+    for X, labels in pools:
+        first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
+        # Never a slice of nothing: it would keep its whole pool in memory.
+        if first:
+            left.append((X[:first], labels[:first]))
+            if sum(len(rows) for rows, _ in left) == batch_size:
+                yield _joined(left)
+                left = []
+        last = first + (len(X) - first) // batch_size * batch_size
+        for start in range(first, last, batch_size):
+            yield X[start : start + batch_size], labels[start : start + batch_size]
+        if last < len(X):
+            left.append((X[last:], labels[last:]))
+    if left:
+        yield _joined(left)
+
+
+def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    rows, labels = zip(*pieces, strict=True)
+    return np.concatenate(rows), np.concatenate(labels)
+
+
+def _read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item]) -> Iterator[_Read]:
+    """`map(read, items)` with the next one always being read, and never more."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future[_Read] | None = None
+        for item in items:
+            waiting, ahead = ahead, pool.submit(read, item)
+            if waiting is not None:
+                yield waiting.result()
+        if ahead is not None:
+            yield ahead.result()

@@ -1,0 +1,210 @@
+"""Reading a feature table: its facts, its rows, and its features as a matrix or as a stream.
+
+Use `matrix` where the features fit in memory, and `batches` or `features.store.dataset` where they do not.
+The table is also plain Delta Lake: pandas, pyarrow, DuckDB, Polars and Spark read it without this project.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from features.errors import BottleneckError
+from features.locations import features_path, rejected_path
+from features.recipe import Column, FeatureRecipe, parse_layers
+from features.store.log import part_names, read_parts
+from features.store.parts import read_decodings
+from features.store.schema import IMAGE_COLUMNS, TableFacts
+from features.store.streams import RowGroup, find_row_groups, read_batches, read_matrix
+
+#: Key of the facts in the Delta table's configuration.
+FACTS_KEY = "bottlenecks.facts"
+#: Delta application ids: of the commits that move the table on, and of the rejections they go with.
+TABLE_APPLICATION = "bottlenecks/table"
+REJECTED_APPLICATION = "bottlenecks/rejected-version"
+
+
+class FeatureTable:
+    """One version of a stored feature table.
+
+    Attributes:
+        store: folder of the store.
+        name: name of the table.
+        version: the Delta version that is read; the same version always gives the same rows.
+        facts: what the table was created with: source, weights, layers, recipe.
+    """
+
+    def __init__(self, store: Path, name: str, delta: DeltaTable) -> None:
+        self.store = store
+        self.name = name
+        self.delta = delta
+        self.version = delta.version()
+        self._row_groups: dict[tuple[str | None, bool, frozenset[str] | None], list[RowGroup]] = {}
+        self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.facts.layers
+
+    @property
+    def recipe(self) -> FeatureRecipe:
+        return self.facts.recipe
+
+    @property
+    def source(self) -> str:
+        return self.facts.source
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the features are."""
+        return features_path(self.store, self.name)
+
+    @property
+    def rejected_folder(self) -> Path:
+        """Where the files of the rejections are."""
+        return rejected_path(self.store, self.name)
+
+    @property
+    def rejected_version(self) -> int:
+        """Version of the rejected table that goes with this version of the features."""
+        return self.delta.transaction_version(REJECTED_APPLICATION) or 0
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it holds features of any image."""
+        return bool(self.names)
+
+    def has_schema_of(self, facts: TableFacts) -> bool:
+        """Whether Delta knows the columns that `facts` say: its own, but while another run makes it anew."""
+        return _columns(pa.schema(self.delta.schema().to_arrow())) == _columns(facts.schema)
+
+    def column(self, layer: str | None = None) -> Column:
+        """The feature column of `layer`; without a name, the one deepest in the network."""
+        if layer is None:
+            return Column(self.recipe, self.layers[-1])
+        (name,) = parse_layers([layer])
+        if name not in self.layers:
+            raise BottleneckError(
+                f"table {self.name!r} has no layer {layer!r}: it has {', '.join(self.layers)}; "
+                f"extract others into a table of their own with FEATURES=NAME"
+            )
+        return Column(self.recipe, name)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The Parquet files that make up this version, by their names in its folder, sorted."""
+        return part_names(self.delta)
+
+    @property
+    def paths(self) -> list[str]:
+        """The same, as absolute paths."""
+        return [str(self.folder / name) for name in self.names]
+
+    @cached_property
+    def rejected_names(self) -> list[str]:
+        """The Parquet files of the rejections that go with this version, as `names`."""
+        return part_names(DeltaTable(self.rejected_folder, version=self.rejected_version))
+
+    @property
+    def rejected_paths(self) -> list[str]:
+        """The same, as absolute paths."""
+        return [str(self.rejected_folder / name) for name in self.rejected_names]
+
+    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Everything stored of the images but their features, one row an image and view.
+
+        Args:
+            columns: some of `features.store.schema.IMAGE_COLUMNS`; all of them by default.
+        """
+        schema = pa.schema([self.facts.schema.field(name) for name in columns or IMAGE_COLUMNS])
+        return read_parts(self.paths, schema)
+
+    def decodings(self) -> dict[int, int]:
+        """How many rows were read by each decoding (`features.images.DECODING`), the newest first."""
+        rows: collections.Counter[int] = collections.Counter()
+        for path in self.paths:
+            numbers = read_decodings(path)
+            runs = pq.ParquetFile(path).read(["run_id"]).column("run_id").value_counts()
+            for run in runs.to_pylist():
+                rows[numbers.get(run["values"], 0)] += run["counts"]
+        return dict(sorted(rows.items(), reverse=True))
+
+    def matrix(
+        self,
+        split: str | Sequence[str] | None = None,
+        *,
+        layer: str | None = None,
+        labelled: bool = False,
+        classes: Sequence[str] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels, in memory.
+
+        Args:
+            split: `train`, `validation`, `test`, several of them (their rows follow in that order),
+                or None for every row.
+            layer: the feature column; by default the one deepest in the network.
+            labelled: leave out the images without a label.
+            classes: leave out the images whose label is none of these, too.
+
+        Returns:
+            X : float32 ndarray of shape (n, width); labels : object ndarray of shape (n,), a str each, or
+            None for an image without a label.
+
+        Raises:
+            BottleneckError: for rows that have several labels, or an unknown layer.
+        """
+        column = self.column(layer)
+        splits = [split] if split is None or isinstance(split, str) else list(split)
+        groups = [
+            group for one in splits for group in self.row_groups(one, labelled=labelled, classes=classes)
+        ]
+        return read_matrix(groups, column.layer, column.width)
+
+    def batches(
+        self,
+        split: str | None = None,
+        *,
+        layer: str | None = None,
+        labelled: bool = False,
+        classes: Sequence[str] | None = None,
+        batch_size: int = 1024,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Features and labels as a stream of batches, for tables larger than memory.
+
+        Shuffling takes row groups from all over the table and mixes the rows of eight at a time.
+
+        Args:
+            split: `train`, `validation`, `test`, or None for every row.
+            labelled: leave out the images without a label.
+            classes: leave out the images whose label is none of these, too.
+            batch_size: rows in each batch; the last may have fewer.
+
+        Yields:
+            X : float32 ndarray of shape (batch_size, width); labels : object ndarray of shape (batch_size,).
+        """
+        column = self.column(layer)
+        groups = self.row_groups(split, labelled=labelled, classes=classes)
+        return read_batches(groups, column.layer, column.width, batch_size, shuffle=shuffle, seed=seed)
+
+    def row_groups(
+        self, split: str | None = None, *, labelled: bool = False, classes: Iterable[str] | None = None
+    ) -> list[RowGroup]:
+        """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
+        key = (split, labelled and classes is None, None if classes is None else frozenset(classes))
+        if key not in self._row_groups:
+            self._row_groups[key] = find_row_groups(self.paths, *key)
+        return self._row_groups[key]
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, bytes | None]]:
+    """Names, and the fingerprints of those that are features."""
+    return [(field.name, (field.metadata or {}).get(b"fingerprint")) for field in schema]

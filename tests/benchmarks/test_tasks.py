@@ -1,0 +1,66 @@
+"""The smaller measurements, on tables of a few rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.processes import run_task
+from benchmarks.tasks import make_table, read_table, train
+from features import store as feature_store
+from features.inputs import list_images
+from pipelines.planning import make_plan
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` and the `store` of its 300 made-up rows."""
+    folder = tmp_path_factory.mktemp("made-up")
+    make_table.make_files(folder / "data", 300)
+    assert make_table.make_table(folder / "store", folder / "data") == 300
+    return folder
+
+
+def test_nothing_is_left_to_do_for_a_made_up_table(made_up: Path) -> None:
+    plan = make_plan(list_images(str(made_up / "data")).images, feature_store.open(made_up / "store"))
+    assert (plan.todo, plan.stored) == (0, 300)
+
+
+def test_a_made_up_table_of_several_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_table, "_CHUNK", 20)
+    make_table.make_files(tmp_path / "data", 50)
+    make_table.make_table(tmp_path / "store", tmp_path / "data")
+    table = feature_store.open(tmp_path / "store")
+    assert len(table.paths) == 3 and len(table.metadata(["uri"])) == 50
+
+
+@pytest.mark.parametrize("way", read_table.WAYS)
+def test_every_way_of_reading_reads_all_rows(made_up: Path, way: str) -> None:
+    table = feature_store.open(made_up / "store")
+    train_rows = table.metadata(["split"]).column("split").to_pylist().count("train")
+    assert read_table.WAYS[way](table) == (train_rows if way == "our stream" else 300)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"way": "ours", "kind": "logistic"},
+        {"way": "scikit-learn"},
+        {"way": "ours", "kind": "dense", "parameters": {"epochs": 2}},
+        {"way": "Keras", "parameters": {"epochs": 2}},
+    ],
+    ids=lambda job: job["way"] + job.get("kind", ""),
+)
+def test_every_way_of_training_is_tested_on_the_same_rows(made_up: Path, job: dict[str, Any]) -> None:
+    table = feature_store.open(made_up / "store")
+    found = train.WAYS[job["way"]]({**job, "store": str(made_up / "store")})
+    assert found["tested"] == table.metadata(["split"]).column("split").to_pylist().count("test")
+    assert found["accuracy"] > 0.3 or "parameters" in job  # two steps teach nothing
+    json.dumps(found)
+
+
+def test_a_task_in_a_process_of_its_own(made_up: Path, tmp_path: Path) -> None:
+    found = run_task("read_table", {"store": str(made_up / "store"), "way": "our matrix"}, tmp_path / "log")
+    assert found["rows"] == 300
+    assert 0 < found["seconds"] < found["process_seconds"]

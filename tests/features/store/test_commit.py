@@ -1,0 +1,370 @@
+"""Commits: whole or not at all, once though retried, and every one of many that race."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from features import store as feature_store
+from features.errors import BottleneckError
+from features.locations import features_path, rejected_path
+from features.store.commit import Basis, Change, TableReplaced, commit, decide_anew, rejected_rows
+from features.store.parts import Part, read_decodings, write_part
+from features.store.table import FeatureTable
+from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table, rejections
+
+AT_NOON = round(NOON.timestamp() * 1_000_000)
+BAD = Rejected("/images/bad.jpg", "corrupt", "no image in it", 12, 1_700_000_000_000_000)
+URI = "/images/image-0.png"
+
+
+def features(rows: int, value: float = 0.0) -> np.ndarray:
+    return np.full((rows, 2048), value, np.float32)
+
+
+def table_of(store: Path, rows: int = 4, rejected: list[Rejected] | None = None) -> FeatureTable:
+    return make_table(store, features(rows), ["a", "b"] * (rows // 2), rejected=rejected or [])
+
+
+def part_of(
+    table: FeatureTable,
+    prefix: str,
+    rows: int = 2,
+    value: float = 1.0,
+    run_id: str = "run-2",
+    modified_at: int = AT_NOON,
+) -> Part:
+    batch = make_rows(table.facts, features(rows, value), ["a"] * rows, prefix=prefix, run_id=run_id)
+    place = table.facts.schema.get_field_index("modified_at")
+    times = pa.array([modified_at] * rows, table.facts.schema.field(place).type)
+    batch = batch.set_column(place, table.facts.schema.field(place), times)
+    return write_part(features_path(table.store, table.name), [batch], table.facts.schema, run_id=run_id)
+
+
+def uris(table: FeatureTable) -> list[str]:
+    return sorted(table.metadata(["uri"]).column("uri").to_pylist())
+
+
+def rejected_uris(table: FeatureTable) -> list[str]:
+    return sorted(rejected_rows(table).column("uri").to_pylist())
+
+
+def test_a_commit_adds_its_rows_and_tells_the_history(tmp_path: Path):
+    table = table_of(tmp_path)
+    version = add(table, part_of(table, "new"), facts={"note": "test"})
+    newest = feature_store.open(tmp_path)
+    assert newest.version == version == table.version + 1
+    assert len(newest.metadata()) == 6
+    entry = newest.delta.history(1)[0]
+    assert (entry["run_id"], entry["change"], entry["note"]) == ("run-2", "run-2/0", "test")
+    assert (entry["stored"], entry["rejected"], entry["left_out"]) == (2, 0, 0)
+
+
+def test_a_retried_step_commits_once(tmp_path: Path):
+    table = table_of(tmp_path)
+    first = add(table, part_of(table, "new"), [BAD])
+    again = add(table, part_of(table, "new"), [BAD])
+    assert first == again
+    newest = feature_store.open(tmp_path)
+    assert len(newest.metadata()) == 6 and rejected_uris(newest) == [BAD.uri]
+
+
+def test_slices_commit_in_any_order_on_the_version_of_their_plan(tmp_path: Path):
+    table = table_of(tmp_path)
+    for number in (2, 0, 1):
+        add(table, part_of(table, f"slice{number}"), [BAD._replace(uri=f"/{number}")], slice=number)
+    newest = feature_store.open(tmp_path)
+    assert newest.version == table.version + 3
+    assert len(newest.metadata()) == 10 and rejected_uris(newest) == ["/0", "/1", "/2"]
+
+
+def race(store: Path, racer: str, commits: int, barrier) -> None:
+    table = feature_store.open(store)
+    barrier.wait()
+    for number in range(commits):
+        name = f"{racer}{number}"
+        part = part_of(table, name, run_id=racer)
+        add(table, part, [BAD._replace(uri=f"/{name}")], replacing=[], run_id=racer, slice=number)
+
+
+def test_of_writers_that_race_every_one_commits(tmp_path: Path):
+    spawn = multiprocessing.get_context("spawn")
+    table_of(tmp_path)
+    barrier = spawn.Barrier(3)
+    writers = [spawn.Process(target=race, args=(tmp_path, racer, 5, barrier)) for racer in "abc"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    newest = feature_store.open(tmp_path)
+    found = uris(newest)
+    assert len(found) == len(set(found)) == 4 + 3 * 5 * 2
+    assert rejected_uris(newest) == sorted(f"/{racer}{number}" for racer in "abc" for number in range(5))
+
+
+def test_new_rows_take_the_place_of_old_ones_in_one_commit(tmp_path: Path):
+    table = table_of(tmp_path, rows=6)
+    part = part_of(table, "image", rows=2, value=7.0)
+    add(table, part, replacing=["/images/image-0.png", "/images/image-1.png"])
+    newest = feature_store.open(tmp_path)
+    assert newest.version == table.version + 1
+    assert uris(newest) == [f"/images/image-{number}.png" for number in range(6)]
+    X, _ = newest.matrix()
+    assert sorted(X[:, 0].tolist()) == [0, 0, 0, 0, 7, 7]
+    old, _ = feature_store.open(tmp_path, version=table.version).matrix()
+    assert not old.any(), "the version before stays readable as it was"
+
+
+def test_an_image_that_goes_bad_or_good_again_is_in_one_table_at_a_time(tmp_path: Path):
+    table = table_of(tmp_path)
+    add(table, None, [BAD._replace(uri=URI)], replacing=[URI])
+    went_bad = feature_store.open(tmp_path)
+    assert URI not in uris(went_bad) and rejected_uris(went_bad) == [URI]
+
+    add(went_bad, part_of(went_bad, "image", rows=1), replacing=[URI], run_id="run-3")
+    good_again = feature_store.open(tmp_path)
+    assert uris(good_again).count(URI) == 1
+    assert rejected_uris(good_again) == []
+    assert rejected_uris(went_bad) == [URI], "each version of the features keeps its own rejections"
+
+
+def test_rejections_without_their_features_are_not_in_force_and_are_undone(tmp_path: Path):
+    """As when a writer is killed between its two commits."""
+    table = table_of(tmp_path, rejected=[BAD])
+    path = rejected_path(tmp_path, table.name)
+    orphan = rejections([BAD._replace(uri="/images/orphan.jpg")])
+    write_deltalake(DeltaTable(path), orphan, mode="append")
+    assert rejected_uris(feature_store.open(tmp_path)) == [BAD.uri]
+    write_deltalake(DeltaTable(path), orphan, mode="overwrite")
+    assert rejected_uris(feature_store.open(tmp_path)) == [BAD.uri]
+
+    late = BAD._replace(uri="/images/late.jpg")
+    add(table, None, [late])
+    assert rejected_uris(feature_store.open(tmp_path)) == sorted([BAD.uri, late.uri])
+    assert DeltaTable(path).version() == feature_store.open(tmp_path).rejected_version
+
+
+def test_a_refusal_between_the_two_commits_is_made_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Rejections are committed, and others are faster with the features."""
+    table = table_of(tmp_path, rejected=[BAD])
+    refused: list[bool] = []
+    write = DeltaTable.create_write_transaction
+
+    def refuse_features_once(self, *arguments, **options):
+        if not refused and "/features/" in self.table_uri:
+            refused.append(True)
+            add(table, part_of(table, "other", run_id="other"), [BAD._replace(uri="/other")], run_id="other")
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse_features_once)
+    add(table, part_of(table, "new"), [BAD._replace(uri="/new")], replacing=[BAD.uri])
+    newest = feature_store.open(tmp_path)
+    assert newest.version == table.version + 2
+    assert len(uris(newest)) == 8 and rejected_uris(newest) == ["/new", "/other"]
+
+
+def test_a_writer_of_an_older_version_loses_against_a_commit_of_this_one(tmp_path: Path):
+    """It plans again when its id, which both share, has moved on."""
+    table = table_of(tmp_path)
+    old = DeltaTable(features_path(tmp_path, table.name))
+    add(table, part_of(table, "new"))
+    properties = CommitProperties(app_transactions=[Transaction("bottlenecks/table", table.version + 1)])
+    with pytest.raises(CommitFailedError):
+        part = part_of(table, "old").add_action()
+        old.create_write_transaction([part], "append", table.facts.schema, commit_properties=properties)
+
+
+def test_deltas_own_compaction_in_between_doubles_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It carries no id: a commit that was rebased upon it would bring rows a second time."""
+    table = table_of(tmp_path)
+    add(table, part_of(table, "more"))
+    table = feature_store.open(tmp_path)
+    compacted: list[bool] = []
+    write = DeltaTable.create_write_transaction
+
+    def be_overtaken(self, *arguments, **options):
+        if not compacted:
+            compacted.append(True)
+            DeltaTable(features_path(tmp_path, table.name)).optimize.compact()
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", be_overtaken)
+    add(table, part_of(table, "image", rows=1, value=7.0, run_id="run-3"), replacing=[URI], run_id="run-3")
+    newest = feature_store.open(tmp_path)
+    assert len(uris(newest)) == len(set(uris(newest))) == 6
+    assert newest.matrix()[0].max() == 7
+
+
+def test_a_row_that_others_wrote_again_is_not_taken_for_the_one_that_the_plan_saw(tmp_path: Path):
+    """The same file, with another label."""
+    table = table_of(tmp_path)
+    rows = make_rows(table.facts, features(1, 3.0), ["relabelled"], run_id="others")
+    place = table.facts.schema.get_field_index("extracted_at")
+    later = pa.array([AT_NOON + 1], table.facts.schema.field(place).type)
+    rows = rows.set_column(place, table.facts.schema.field(place), later)
+    part = write_part(features_path(tmp_path, table.name), [rows], table.facts.schema)
+    add(table, part, replacing=[URI], run_id="others")
+    add(table, part_of(table, "image", rows=1), replacing=[URI])
+    newest = feature_store.open(tmp_path)
+    assert len(uris(newest)) == 4 and newest.matrix()[0].max() == 3
+
+
+def test_commits_that_are_always_refused_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self, *arguments, **options):
+        raise CommitFailedError("no")
+
+    table = table_of(tmp_path)
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse)
+    monkeypatch.setattr("features.store.commit._LONGEST_PAUSE", 0.001)
+    with pytest.raises(BottleneckError, match="refused 30 commits in a row on version 1"):
+        add(table, part_of(table, "new"))
+
+
+def test_a_slice_of_nothing_but_rejections_moves_the_table_on(tmp_path: Path):
+    table = table_of(tmp_path)
+    add(table, None, [BAD])
+    newest = feature_store.open(tmp_path)
+    assert newest.version == table.version + 1
+    assert rejected_rows(newest).to_pylist()[0]["size"] == 12
+
+
+LATER, EARLIER = AT_NOON + 1, AT_NOON - 1
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "winner"),
+    [
+        (("features", AT_NOON), ("features", EARLIER), "mine"),
+        (("features", AT_NOON), ("features", AT_NOON), "others"),
+        (("features", AT_NOON), ("features", LATER), "others"),
+        (("features", AT_NOON), ("rejected", AT_NOON), "mine"),
+        (("features", AT_NOON), ("rejected", LATER), "others"),
+        (("rejected", AT_NOON), ("features", AT_NOON), "others"),
+        (("rejected", AT_NOON), ("features", EARLIER), "mine"),
+        (("rejected", AT_NOON), ("rejected", AT_NOON), "others"),
+        (("rejected", None), ("rejected", AT_NOON), "others"),
+        (("features", AT_NOON), ("rejected", None), "mine"),
+    ],
+)
+@pytest.mark.parametrize("replacing", [True, False])
+def test_of_what_two_runs_bring_of_one_image_the_later_stays(
+    tmp_path: Path, mine: tuple[str, int], others: tuple[str, int], winner: str, replacing: bool
+):
+    """Both were planned on the same version, with the image in it or without it."""
+    table = table_of(tmp_path, rows=0)
+    if replacing:
+        add(table, part_of(table, "image", run_id="run-1", modified_at=EARLIER - 1), run_id="first")
+        table = feature_store.open(tmp_path)
+    for run_id, (kind, modified_at) in (("others", others), ("mine", mine)):
+        part, bad = None, []
+        if kind == "features":
+            part = part_of(table, "image", run_id=run_id, modified_at=modified_at)
+        else:
+            bad = [BAD._replace(uri=f"/images/image-{n}.png", modified_at=modified_at) for n in range(2)]
+        replaced = [f"/images/image-{number}.png" for number in range(2)] if replacing else []
+        add(table, part, bad, replacing=replaced, run_id=run_id)
+    newest = feature_store.open(tmp_path)
+    rows = [
+        *newest.metadata(["uri", "run_id"]).to_pylist(),
+        *rejected_rows(newest).select(["uri", "run_id"]).to_pylist(),
+    ]
+    rows = [row for row in rows if row["run_id"] != "run-1"]
+    assert sorted(row["uri"] for row in rows) == ["/images/image-0.png", "/images/image-1.png"]
+    assert {row["run_id"] for row in rows} == {winner}
+    entry = newest.delta.history(1)[0]
+    assert entry["left_out"] == (0 if winner == "mine" else 2)
+
+
+def test_what_others_removed_is_not_brought_back_and_what_they_rewrote_is_replaced(tmp_path: Path):
+    table = table_of(tmp_path, rows=4)
+    other = "/images/image-3.png"
+    add(table, replacing=[URI], run_id="removing")  # the part is rewritten: image-1 lies in another one now
+    add(table, part_of(table, "image", rows=2, value=7.0), replacing=[URI, "/images/image-1.png"])
+    newest = feature_store.open(tmp_path)
+    assert uris(newest) == ["/images/image-1.png", "/images/image-2.png", other]
+    assert sorted(newest.matrix()[0][:, 0].tolist()) == [0, 0, 7]
+
+
+def test_two_changes_of_a_run_may_take_rows_out_of_one_part(tmp_path: Path):
+    table = table_of(tmp_path, rows=4)
+    for number in range(3):
+        add(table, replacing=[f"/images/image-{number}.png"], slice=number)
+    assert uris(feature_store.open(tmp_path)) == ["/images/image-3.png"]
+
+
+def test_rows_are_removed_only_as_the_plan_saw_them(tmp_path: Path):
+    table = table_of(tmp_path, rows=2)
+    add(table, part_of(table, "image", rows=1, modified_at=LATER), replacing=[URI], run_id="replacing")
+    add(table, replacing=[URI, "/images/image-1.png"], run_id="removing")
+    assert uris(feature_store.open(tmp_path)) == [URI]
+
+
+def test_two_slices_of_a_run_settle_with_one_part_of_another_run(tmp_path: Path):
+    table = table_of(tmp_path, rows=0)
+    add(table, part_of(table, "image", rows=2, modified_at=EARLIER, run_id="others"), run_id="others")
+    add(table, part_of(table, "image", rows=1), slice=0)
+    second = make_rows(table.facts, features(2, 5.0), ["a"] * 2, run_id="run-2").slice(1)
+    part = write_part(features_path(tmp_path, table.name), [second], table.facts.schema, run_id="run-2")
+    add(table, part, slice=1)
+    newest = feature_store.open(tmp_path)
+    assert uris(newest) == [URI, "/images/image-1.png"]
+    assert sorted(newest.matrix()[0][:, 0].tolist()) == [1, 5]
+
+
+def test_a_table_that_was_made_anew_takes_nothing_from_an_old_run(tmp_path: Path):
+    table = table_of(tmp_path)
+    change = Change("old/0", "old", Basis.of(table))
+    shutil.rmtree(features_path(tmp_path, table.name))
+    anew = feature_store.create(tmp_path, table.name, table.facts)
+    part = part_of(anew, "new", run_id="old")
+    with pytest.raises(TableReplaced, match="was removed and made anew"):
+        commit(tmp_path, table.name, change, {}, part=part)
+    assert feature_store.open(tmp_path).version == 0
+
+
+def test_a_table_without_rows_is_decided_anew_and_then_refuses_what_was_planned_before(tmp_path: Path):
+    table = table_of(tmp_path, rows=0, rejected=[BAD])
+    change = Change("old/0", "old", Basis.of(table))
+    part = part_of(table, "new", run_id="old")
+    facts = dataclasses.replace(table.facts, layers=("mixed0",), recipe=RECIPE)
+    anew = decide_anew(table, facts)
+    assert anew.facts == facts and anew.has_schema_of(facts) and rejected_uris(anew) == [BAD.uri]
+    assert decide_anew(table, facts).version == anew.version
+    with pytest.raises(TableReplaced, match="was made another way"):
+        commit(tmp_path, table.name, change, {}, part=part)
+
+
+def test_a_table_that_got_rows_meanwhile_is_not_decided_anew(tmp_path: Path):
+    table = table_of(tmp_path, rows=0)
+    add(table, part_of(table, "new"))
+    facts = dataclasses.replace(table.facts, source="elsewhere")
+    newest = decide_anew(table, facts)
+    assert newest.facts == table.facts and len(newest.metadata()) == 2
+
+
+def test_a_rewritten_part_keeps_the_decoding_of_the_runs_that_it_still_holds(tmp_path: Path):
+    table = table_of(tmp_path)
+    batches = [
+        make_rows(table.facts, features(2), ["a"] * 2, prefix=run_id, run_id=run_id)
+        for run_id in ("run-2", "run-3")
+    ]
+    part = write_part(
+        features_path(tmp_path, table.name), batches, table.facts.schema, {"run-2": 1, "run-3": 2}
+    )
+    add(table, part, run_id="run-3")
+    newest = feature_store.open(tmp_path)
+    assert newest.decodings() == {2: 2, 1: 2, 0: 4}
+    gone = ["/images/run-2-0.png", "/images/run-2-1.png", "/images/run-3-0.png"]
+    add(newest, replacing=gone, run_id="run-4")
+    newest = feature_store.open(tmp_path)
+    assert newest.decodings() == {2: 1, 0: 4}
+    assert sorted(map(str, map(read_decodings, newest.paths))) == ["{'run-3': 2}", "{}"]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from features.machine import (
+    allowed_cores,
+    available_memory,
+    processor_has_amx,
+    processor_has_bfloat16,
+    usable_cores,
+)
+
+GIB = 2**30
+
+
+def write(path: Path, text: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n")
+
+
+def machine(root: Path, gib: int) -> None:
+    write(root / "proc/meminfo", f"MemTotal: 99999999 kB\nMemFree: 1 kB\nMemAvailable: {gib * 2**20} kB")
+
+
+def test_this_machine_has_some() -> None:
+    available = available_memory()
+    assert available is None or 2**20 < available < 2**50
+
+
+def test_without_a_limit_it_is_what_the_machine_has(tmp_path: Path) -> None:
+    machine(tmp_path, 16)
+    assert available_memory(tmp_path) == 16 * GIB
+
+
+def test_a_limit_on_the_cgroup_or_on_one_around_it_counts(tmp_path: Path) -> None:
+    machine(tmp_path, 16)
+    write(tmp_path / "proc/self/cgroup", "0::/pod/container")
+    outer, inner = tmp_path / "sys/fs/cgroup/pod", tmp_path / "sys/fs/cgroup/pod/container"
+    for group, limit, used in ((outer, 4 * GIB, 3 * GIB), (inner, "max", GIB)):
+        write(group / "memory.max", limit)
+        write(group / "memory.current", used)
+        write(group / "memory.stat", "anon 5\ninactive_file 0")
+    assert available_memory(tmp_path) == GIB
+
+
+def test_cached_files_do_not_count_as_used(tmp_path: Path) -> None:
+    machine(tmp_path, 16)
+    write(tmp_path / "proc/self/cgroup", "0::/")
+    write(tmp_path / "sys/fs/cgroup/memory.max", 8 * GIB)
+    write(tmp_path / "sys/fs/cgroup/memory.current", 7 * GIB)
+    write(tmp_path / "sys/fs/cgroup/memory.stat", f"active_file 1\ninactive_file {3 * GIB}")
+    assert available_memory(tmp_path) == 4 * GIB
+
+
+def test_version_1_in_a_container_that_sees_its_own_group_as_the_root(tmp_path: Path) -> None:
+    machine(tmp_path, 16)
+    write(tmp_path / "proc/self/cgroup", "9:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n0::/")
+    group = tmp_path / "sys/fs/cgroup/memory"
+    write(group / "memory.limit_in_bytes", 2 * GIB)
+    write(group / "memory.usage_in_bytes", GIB)
+    write(group / "memory.stat", "cache 7\ntotal_inactive_file 0")
+    assert available_memory(tmp_path) == GIB
+
+
+def test_bfloat16_is_read_off_the_processor_flags(tmp_path: Path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n")
+    assert processor_has_bfloat16(cpuinfo) and processor_has_amx(cpuinfo)
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n")
+    assert processor_has_bfloat16(cpuinfo) and not processor_has_amx(cpuinfo)
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n")
+    assert not processor_has_bfloat16(cpuinfo)
+    assert not processor_has_bfloat16(tmp_path / "missing")
+
+
+def test_without_a_limit_every_allowed_core_is_used(tmp_path: Path):
+    assert usable_cores(tmp_path) == allowed_cores() >= 1
+    write(tmp_path / "proc/self/cgroup", "0::/pod")
+    write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "max 100000")
+    assert usable_cores(tmp_path) == allowed_cores()
+
+
+def test_the_least_quota_of_a_container_counts_rounded_up(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("features.machine.allowed_cores", lambda: 64)
+    write(tmp_path / "proc/self/cgroup", "0::/pod/container")
+    write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "350000 100000")
+    write(tmp_path / "sys/fs/cgroup/pod/container/cpu.max", "1200000 100000")
+    assert usable_cores(tmp_path) == 4
+
+
+def test_quotas_of_version_1(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("features.machine.allowed_cores", lambda: 64)
+    write(tmp_path / "proc/self/cgroup", "4:cpu,cpuacct:/docker/1\n3:memory:/docker/1")
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_quota_us", 50_000)
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_period_us", 100_000)
+    assert usable_cores(tmp_path) == 1
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_quota_us", -1)
+    assert usable_cores(tmp_path) == 64
