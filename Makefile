@@ -1,5 +1,5 @@
 # The front door. `make` lists the targets and the variables; variables, their defaults and the commands
-# that take them are in pipelines/variables.py. Nothing in it is newer than GNU make 3.81; it is tried with 4.3.
+# that take them are in pipelines/options.py. Nothing in it is newer than GNU make 3.81; it is tried with 4.3.
 
 .DEFAULT_GOAL := help
 # Where the packages are; test-pythons has one for each Python.
@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 ## Variables: make extract DATA=~/photos STORE=~/store
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
-	@python3 pipelines/variables.py
+	@python3 pipelines/options.py
 
 # $(call quoted,text): text as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
@@ -38,7 +38,7 @@ quoted = '$(subst ','\'',$(1))'
 # stay with the command, and what is empty is refused by it. $(value …) because a `$` in a path is nothing that make should expand.
 flags = $(foreach pair,$(call takes,$(1)),$(call flag,$(firstword $(subst =, ,$(pair))),$(lastword $(subst =, ,$(pair)))))
 flag = $(if $(filter undefined default,$(origin $(1))),,$(2)=$(call quoted,$(value $(1))))
-takes = $(or $(shell $(some_python) pipelines/variables.py $(1)),$(error pipelines/variables.py could not be run))
+takes = $(or $(shell $(some_python) pipelines/options.py $(1)),$(error pipelines/options.py could not be run))
 some_python = $$([ -x $(venv)/bin/python ] && echo $(venv)/bin/python || echo python3)
 
 run = @$(venv)/bin/bottlenecks $@ $(call flags,$@) $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.benchmark import Options, run_benchmark
 from benchmarks.machine import load
 from features.errors import BottleneckError
-from pipelines.variables import add_arguments
+from pipelines.cli import add_flags
 
 #: A load average above which it is said that others use the machine.
 _BUSY = 0.5
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure this project beside the ways a user would take instead.",
         allow_abbrev=False,
     )
-    add_arguments(parser, "bench")
+    add_flags(parser, "bench")
     parser.add_argument("--quick", action="store_true", help="the main table only, in minutes")
     parser.add_argument(
         "--rounds", type=_positive, default=None, metavar="N", help="rounds (default: 5; 3 with --quick)"

@@ -1,11 +1,11 @@
-"""Files from the net: kept in Keras's cache, checked by hash, given up soon where nothing answers."""
+"""Downloads: kept in Keras's cache, checked by hash, given up soon where nothing answers."""
 
 from __future__ import annotations
 
 import os
 import queue
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,11 @@ _CHUNK = 1 << 20
 
 
 class DownloadError(BottleneckError):
-    """A file that could not be had from the net: which, why, and where to put it by hand."""
+    """A file that could not be downloaded: which, why, and where to put it by hand."""
+
+
+#: Called as a download goes on: the file's name, bytes so far, bytes in all or None.
+DownloadProgress = Callable[[str, int, int | None], None]
 
 
 def cache_dir() -> Path:
@@ -27,17 +31,25 @@ def cache_dir() -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser().absolute()
 
 
-def fetch(url: str, *, known_hash: str, path: Path, patience: float = PATIENCE) -> Path:
+def fetch(
+    url: str,
+    *,
+    known_hash: str,
+    path: Path,
+    patience: float = PATIENCE,
+    progress: DownloadProgress | None = None,
+) -> Path:
     """The file at `path`, downloaded from `url` unless it is there already.
 
     The file appears at `path` whole and checked, or not at all; a file that is there with the right
-    hash is not asked for again. The progress is shown on a terminal.
+    hash is not asked for again.
 
     Args:
         url: http or https.
         known_hash: `sha256:…` or `md5:…`, in hex.
         path: where the file is kept; folders are made.
         patience: seconds until a silent host is given up.
+        progress: called as bytes come in.
 
     Raises:
         DownloadError: for a host that can't be reached or says no, a connection that breaks, other
@@ -46,39 +58,40 @@ def fetch(url: str, *, known_hash: str, path: Path, patience: float = PATIENCE) 
     import pooch
     import requests
 
+    downloader = _Downloader(path.name, patience, progress)
+    logger = pooch.get_logger()  # which prints, and has no other way to be silent
+    level = logger.level
+    logger.setLevel("WARNING")
     try:
-        pooch.retrieve(
-            url, known_hash, fname=path.name, path=path.parent, downloader=_Downloader(path.name, patience)
-        )
+        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except (requests.RequestException, OSError, ValueError) as error:
         raise DownloadError(
             f"could not download {url}: {_why(error, url)}; "
             f"where that can't be mended, get the file another way and put it at {path}"
         ) from error
+    finally:
+        logger.setLevel(level)
     return path
 
 
 class _Downloader:
     """What `pooch.retrieve` calls to fill a temporary file; it checks the hash and moves the file itself."""
 
-    def __init__(self, name: str, patience: float) -> None:
+    def __init__(self, name: str, patience: float, progress: DownloadProgress | None) -> None:
         self.name = name
         self.patience = patience
+        self.progress = progress
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        from tqdm import tqdm
-
         with _ask(url, self.patience) as answer:
             answer.raise_for_status()
             size = int(answer.headers.get("Content-Length", 0)) or None
-            quiet = not sys.stderr.isatty()  # pooch's own line says what is downloaded, and to where
-            with (
-                open(output_file, "wb") as file,
-                tqdm(total=size, desc=self.name, unit="B", unit_scale=True, disable=quiet) as bar,
-            ):
+            done = 0
+            with open(output_file, "wb") as file:
                 for chunk in answer.iter_content(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+                    done += file.write(chunk)
+                    if self.progress is not None:
+                        self.progress(self.name, done, size)
 
 
 def _ask(url: str, patience: float) -> Any:

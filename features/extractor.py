@@ -1,8 +1,8 @@
-"""Inception V3 as a feature extractor: encoded images in, rows of features out.
+"""A backbone as a feature extractor: encoded images in, rows of features out.
 
 Use it from a notebook, from the pipeline, or to predict:
 
-    extractor = InceptionV3("imagenet", layers="mixed8,avg_pool")
+    extractor = Extractor("imagenet", backbone="resnet50")
     extractor.features(["rose.jpg", "tulip.jpg"])["avg_pool"]  # float32 (2, 2048)
 
 Don't use it to fill a table from thousands of images: the pipeline does that, in commits that survive a stop.
@@ -17,19 +17,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
+from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.backbones.weights import find_weights
+from features.downloads import DownloadProgress
 from features.engines import choose_engine, load_engine
 from features.engines.graphs import find_graph
 from features.errors import BottleneckError
 from features.images import ImageError
 from features.images.preparation import Image, IsolatedPreparation, Prepared, prepare
 from features.machine import usable_cores
-from features.recipe import LAYER_WIDTHS, FeatureRecipe, parse_layers
+from features.recipe import FeatureRecipe
 from features.store.vectors import list_array, matrix
 
 _Prepare = Callable[[Image, np.ndarray, bool], Prepared]
@@ -49,20 +51,23 @@ EXTRACTED_FIELDS = (
 )
 
 
-class InceptionV3:
-    """Keras's Inception V3 without its top, run by an engine made for inference.
+class Extractor:
+    """A network of Keras's without its top, run by an engine made for inference.
 
-    It brings threads of its own, as many as the machine (or its container's quota) has use for, and sets
-    OpenCV, in this process, to use none: each image has a thread already.
+    It brings threads of its own, as many as the machine (or its container's quota) has use for. OpenCV's own
+    threads, which each resize would use as well, are best turned off: `cv2.setNumThreads(1)`.
 
     Args:
         weights: `auto`, `imagenet`, `random` or a file, as in `features.backbones.weights.find_weights`.
-        layers: names from `features.recipe.LAYER_WIDTHS`, as a list or with commas between them.
+        backbone: the network, one of `features.backbones.BACKBONES`.
+        layers: names of its layers, as a list or with commas between them; by default `avg_pool`.
         precision: `float32` or `bfloat16`; a processor without bfloat16 computes in float32.
         engine: `auto`, `openvino` or `tensorflow`.
         exif_orientation: turn photos as their EXIF data say.
+        progress: of a download of the weights: see `features.downloads.fetch`.
 
     Attributes:
+        backbone: the network.
         layers: the layers that are computed, in the order of the network.
         recipe: how the features are made.
         engine: the engine that makes them; its `precision` is the one really used.
@@ -77,23 +82,26 @@ class InceptionV3:
         self,
         weights: str = "auto",
         *,
-        layers: str | Iterable[str] = "avg_pool",
+        backbone: str = DEFAULT_BACKBONE,
+        layers: str | Iterable[str] | None = None,
         precision: str = "float32",
         engine: str = "auto",
         exif_orientation: bool = False,
+        progress: DownloadProgress | None = None,
     ) -> None:
-        self.layers = parse_layers(layers)
-        source = find_weights(weights)
+        self.backbone = get_backbone(backbone)
+        self.layers = self.backbone.parse_layers(layers)
+        source = find_weights(weights, self.backbone, progress)
         engine = choose_engine(engine)
-        graph = find_graph(source, engine)
+        graph = find_graph(self.backbone, source, engine)
         self.engine = load_engine(engine, graph.path, self.layers, precision)
         self.recipe = FeatureRecipe(
             weights=source.name,
             weights_sha256=graph.weights_sha256,
             precision=precision,
             exif_orientation=exif_orientation,
+            backbone=backbone,
         )
-        cv2.setNumThreads(1)
         # Those beyond the engine's streams read, decode and resize ahead of it.
         self._workers = self.engine.streams + max(2, usable_cores() // 2)
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="extract")
@@ -117,12 +125,12 @@ class InceptionV3:
             BottleneckError: for an image that can't be read or decoded.
         """
         images = list(images)
-        found = pa.Table.from_batches(self.extract(images), self.schema)
-        for image, reason, detail in zip(images, *found.select(["reason", "detail"]).columns, strict=True):
+        rows = pa.Table.from_batches(self.extract(images), self.schema)
+        for image, reason, detail in zip(images, *rows.select(["reason", "detail"]).columns, strict=True):
             if reason.is_valid:
                 name = "an image given as bytes" if isinstance(image, bytes) else image
                 raise BottleneckError(f"{name}: {reason} ({detail})")
-        return {layer: matrix(found.column(layer), LAYER_WIDTHS[layer]) for layer in self.layers}
+        return {layer: matrix(rows.column(layer), self.backbone.layers[layer]) for layer in self.layers}
 
     def extract(self, images: Iterable[Image], *, isolated: bool = False) -> Iterator[pa.RecordBatch]:
         """Features of each image, or why it has none, in the order given, a few images at a time.
@@ -188,7 +196,7 @@ class InceptionV3:
         """This thread's batch of pixels, used again and again."""
         pixels = getattr(self._threads, "pixels", None)
         if pixels is None:
-            size = self.recipe.input_size
+            size = self.backbone.input_size
             pixels = np.zeros((self.engine.batch_size, size, size, 3), np.float32)
             self._threads.pixels = pixels
         return pixels
@@ -196,6 +204,13 @@ class InceptionV3:
     def _count(self, **seconds: float) -> None:
         with self._lock:
             self.seconds.update(seconds)
+
+
+class InceptionV3(Extractor):
+    """The extractor of Inception V3; arguments as of `Extractor`."""
+
+    def __init__(self, weights: str = "auto", **options: Any) -> None:
+        super().__init__(weights, backbone="inception_v3", **options)
 
 
 def _column(layer: np.ndarray | None, rows: pa.Array) -> pa.Array:

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.extractor import InceptionV3
+from features.extractor import Extractor
 from features.machine import processor_has_bfloat16
-from features.recipe import LAYER_WIDTHS
 from features.store.vectors import matrix
 
 #: Least cosine with the float32 features, of every layer of every image tried.
@@ -20,8 +19,8 @@ _TRIED = 8
 
 
 def choose_precision(
-    load_float32: Callable[[], InceptionV3],
-    load_bfloat16: Callable[[], InceptionV3],
+    load_float32: Callable[[], Extractor],
+    load_bfloat16: Callable[[], Extractor],
     images: pa.ChunkedArray,
 ) -> tuple[str, str]:
     """The precision that `auto` means for a new table, and why, in a few words.
@@ -58,11 +57,11 @@ def choose_precision(
     return ("bfloat16" if least >= LEAST_COSINE else "float32"), message
 
 
-def _features(extractor: InceptionV3, images: Sequence[str]) -> list[list[np.ndarray]]:
+def _features(extractor: Extractor, images: Sequence[str]) -> list[list[np.ndarray]]:
     """For each image that gives features, those of each layer."""
     table = pa.Table.from_batches(extractor.extract(images), extractor.schema)
     table = table.filter(pc.is_null(table.column("reason")))
-    layers = [matrix(table.column(layer), LAYER_WIDTHS[layer]) for layer in extractor.layers]
+    layers = [matrix(table.column(layer), extractor.backbone.layers[layer]) for layer in extractor.layers]
     return [list(rows) for rows in zip(*layers, strict=True)]
 
 

@@ -10,47 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.errors import BottleneckError
-
-#: Width of each layer's features after global average pooling, in the order of the network.
-#: https://github.com/keras-team/keras/blob/master/keras/src/applications/inception_v3.py
-LAYER_WIDTHS: dict[str, int] = {
-    "mixed0": 256,
-    "mixed1": 288,
-    "mixed2": 288,
-    "mixed3": 768,
-    "mixed4": 768,
-    "mixed5": 768,
-    "mixed6": 768,
-    "mixed7": 768,
-    "mixed8": 1280,
-    "mixed9": 2048,
-    "avg_pool": 2048,
-}
-
-#: `mixed10`, average-pooled, is what Keras calls `avg_pool`: one column, not two.
-_ALIASES = {"mixed10": "avg_pool"}
-
-
-def parse_layers(layers: str | Iterable[str]) -> tuple[str, ...]:
-    """Layer names, checked, without repetition and in the order of the network.
-
-    Args:
-        layers: names such as `["mixed8", "avg_pool"]`, or one string with commas between them.
-
-    Raises:
-        BottleneckError: for an unknown name; the message lists the right ones.
-    """
-    names = layers.split(",") if isinstance(layers, str) else list(layers)
-    wanted = {_ALIASES.get(name.strip(), name.strip()) for name in names if name.strip()}
-    unknown = sorted(wanted - LAYER_WIDTHS.keys())
-    if unknown or not wanted:
-        found = f"unknown layer {', '.join(map(repr, unknown))}" if unknown else "no layer was named"
-        raise BottleneckError(f"{found}: choose from {', '.join([*LAYER_WIDTHS, *_ALIASES])}")
-    return tuple(name for name in LAYER_WIDTHS if name in wanted)
+from features.text import differences_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +26,22 @@ class FeatureRecipe:
         weights_sha256: hash over the backbone's arrays (not over the file that held them).
         precision: `float32` or `bfloat16`, of the arithmetic; features are always stored as float32.
         exif_orientation: whether a photo is turned as its EXIF data say before it is resized.
-        backbone, input_size, resize: fixed today; kept so that a later change shows.
+        backbone: name of the network (`features.backbones.BACKBONES`).
+        input_size: side of the square that the network takes, in pixels: the backbone's.
+        resize: how images are brought to that size.
     """
 
     weights: str
     weights_sha256: str
     precision: str = "float32"
     exif_orientation: bool = False
-    backbone: str = "inception_v3"
-    input_size: int = 299
+    backbone: str = DEFAULT_BACKBONE
+    input_size: int = 0
     resize: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not self.input_size:
+            object.__setattr__(self, "input_size", get_backbone(self.backbone).input_size)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -108,15 +78,15 @@ class Column(NamedTuple):
     @property
     def width(self) -> int:
         """How many features there are."""
-        return LAYER_WIDTHS[self.layer]
+        return get_backbone(self.recipe.backbone).layers[self.layer]
 
 
-def check_column(expected: Column, found: Column, *, user: str) -> str | None:
+def check_column(expected: Column, given: Column, *, user: str) -> str | None:
     """Refuse features that were made another way than those something was built on.
 
     Args:
         expected: the column that `user` was built on.
-        found: the column it is now given.
+        given: the column it gets now.
         user: who asks, for the message: `head 20261124-…`.
 
     Returns:
@@ -125,19 +95,12 @@ def check_column(expected: Column, found: Column, *, user: str) -> str | None:
     Raises:
         BottleneckError: for any other difference; the message names each.
     """
-    if expected.fingerprint == found.fingerprint:
+    if expected.fingerprint == given.fingerprint:
         return None
-    differences = expected.recipe.differences(found.recipe)
-    if expected.layer != found.layer:
-        differences["layer"] = (expected.layer, found.layer)
+    differences = expected.recipe.differences(given.recipe)
+    if expected.layer != given.layer:
+        differences["layer"] = (expected.layer, given.layer)
     if differences.keys() == {"precision"}:
         was, now = differences["precision"]
         return f"{user} was built on {was} features and is given {now} ones: close, but not the same numbers"
-    told = ", ".join(
-        f"{name} {_short(was)} against {_short(now)}" for name, (was, now) in differences.items()
-    )
-    raise BottleneckError(f"{user} was built on features made another way: {told}")
-
-
-def _short(value: Any) -> str:
-    return f"{value[:12]}…" if isinstance(value, str) and len(value) > 20 else str(value)
+    raise BottleneckError(f"{user} was built on features made another way: {differences_text(differences)}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
 from features.errors import BottleneckError
+from features.text import printable
 
 SPLITS = ("train", "validation", "test")
 
@@ -92,6 +93,28 @@ def parse_split(name: str) -> str | None:
     words = [re.sub(r"\d+$", "", word) for word in re.split(r"[\s_.-]+", name.strip().lower())]
     words = [word for word in words if word and word not in _FILLERS]
     return _NAMES.get(words[0].removesuffix("set")) if len(words) == 1 else None
+
+
+def parse_splits(splits: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Which folders are which split, from a mapping or from text like `site_a=train,site_b=test`.
+
+    Raises:
+        BottleneckError: for text of another form, or a split that is none.
+    """
+    if not splits:
+        return {}
+    pairs = (
+        [pair.rpartition("=")[::2] for pair in splits.split(",")]
+        if isinstance(splits, str)
+        else splits.items()
+    )
+    parsed = {folder.strip(): parse_split(split) for folder, split in pairs}
+    if not all(folder and split for folder, split in parsed.items()) or len(parsed) < len(pairs):
+        raise BottleneckError(
+            f"`splits={printable(splits)}` is not like site_a=train,site_b=test: "
+            f"expected a folder and one of {', '.join(SPLITS)} each"
+        )
+    return {folder: split for folder, split in parsed.items() if split}
 
 
 def is_plain_split(name: str) -> bool:

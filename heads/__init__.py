@@ -7,6 +7,7 @@ from heads.base import Head
 from heads.dense import DenseHead
 from heads.logistic import LogisticHead
 from heads.metrics import evaluate, format_metrics
+from heads.parameters import parse_parameters
 from heads.registry import SavedHead, current_head, list_heads, load_head
 from heads.training import train_head
 
@@ -20,5 +21,6 @@ __all__ = [
     "format_metrics",
     "list_heads",
     "load_head",
+    "parse_parameters",
     "train_head",
 ]

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from features.errors import BottleneckError
-from features.recipe import LAYER_WIDTHS
 from heads.examples import Examples, find_examples
 from heads.metrics import evaluate
 
@@ -95,7 +94,7 @@ class Head(abc.ABC):
         examples = find_examples(table, min_images)
         column = table.column(layer)
         self.classes_ = np.array(examples.classes)
-        self.n_features_in_ = LAYER_WIDTHS[column.layer]
+        self.n_features_in_ = column.width
         self.majority_class_ = examples.majority_class
         self.left_out_ = examples.left_out
         self.training_ = self._fit(table, column.layer, examples, progress or _silent)

@@ -123,7 +123,7 @@ def load_head(
     head_id = id or current_head(store, features)
     if head_id is None:
         raise BottleneckError(
-            f"there is no head for table {features!r} in {store_path(store)}: run `make train-head` first"
+            f"there is no head for table {features!r} in {store_path(store)}: train a head first"
         )
     if not (folder / head_id / FACTS_FILE).is_file():
         known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"

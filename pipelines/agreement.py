@@ -8,11 +8,10 @@ from features.backbones.weights import find_weights
 from features.engines.graphs import weights_sha256
 from features.errors import BottleneckError
 from features.locations import local_path
-from features.recipe import parse_layers
 from features.splits import parse_split
 from features.store.table import FeatureTable
-from features.text import printable
-from pipelines.options import ExtractOptions
+from features.text import differences_text
+from pipelines.options import ExtractOptions, Options
 
 
 def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
@@ -24,9 +23,18 @@ def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> Extr
         return options
     if options.data not in ("auto", table.source) and local_path(options.data) != table.source:
         return options
-    return options._replace(
+    return options.replace(
         splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
     )
+
+
+def check_backbone(table: FeatureTable, options: Options) -> None:
+    """Refuse a backbone that was given and is not the table's.
+
+    Raises:
+        BottleneckError: where they differ.
+    """
+    _refuse(table, _backbone_difference(table, options))
 
 
 def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
@@ -38,36 +46,47 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
     Raises:
         BottleneckError: for any difference; the message names each.
     """
-    differences: dict[str, tuple[object, object]] = {}
+    differences = _backbone_difference(table, options)
+    same_backbone = not differences
     if source != table.source:
-        differences["DATA"] = (table.source, source)
-    asked = options.layers != ExtractOptions().layers  # the default stands for whatever the table has
-    if asked and not set(parse_layers(options.layers)) <= set(table.layers):
-        differences["LAYERS"] = (",".join(table.layers), options.layers)
+        differences["data"] = (table.source, source)
+    if same_backbone and not set(_layers(table, options)) <= set(table.layers):
+        differences["layers"] = (",".join(table.layers), options.layers)
     if options.precision not in ("auto", table.recipe.precision):
-        differences["PRECISION"] = (table.recipe.precision, options.precision)
+        differences["precision"] = (table.recipe.precision, options.precision)
     if options.exif_orientation not in (None, table.recipe.exif_orientation):
-        differences["--exif-orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
+        differences["exif_orientation"] = (table.recipe.exif_orientation, options.exif_orientation)
     if options.splits and not _same_splits(options.splits, dict(table.facts.splits)):
-        differences["--splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
+        differences["splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
     if options.classes not in (None, table.facts.classes or "top"):
-        differences["--classes"] = (table.facts.classes or "not given", options.classes)
-    if options.weights not in ("auto", table.facts.weights):
-        found = find_weights(options.weights)
-        sha256 = weights_sha256(found)
+        differences["classes"] = (table.facts.classes or "not given", options.classes)
+    if options.weights not in ("auto", table.facts.weights) and same_backbone:
+        given = find_weights(options.weights, table.backbone)
+        sha256 = weights_sha256(table.backbone, given)
         if sha256 != table.recipe.weights_sha256:
-            differences["WEIGHTS"] = (
+            differences["weights"] = (
                 f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
-                f"{found.name} (sha256 {sha256[:12]}…)",
+                f"{given.name} (sha256 {sha256[:12]}…)",
             )
+    _refuse(table, differences)
+
+
+def _layers(table: FeatureTable, options: ExtractOptions) -> tuple[str, ...]:
+    return table.layers if options.layers is None else table.backbone.parse_layers(options.layers)
+
+
+def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tuple[object, object]]:
+    if options.backbone in (None, table.recipe.backbone):
+        return {}
+    return {"backbone": (table.recipe.backbone, options.backbone)}
+
+
+def _refuse(table: FeatureTable, differences: Mapping[str, tuple[object, object]]) -> None:
     if differences:
-        told = "; ".join(
-            f"{name} was {printable(was)} and is now {printable(now)}"
-            for name, (was, now) in differences.items()
-        )
+        text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
         raise BottleneckError(
-            f"table {table.name!r} was made another way: {told}. "
-            f"Name a new table with FEATURES=NAME to keep both"
+            f"table {table.name!r} was made another way: {text}. "
+            f"Name a new table with `features=NAME` to keep both"
         )
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from features import store as feature_store
+from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.backbones.weights import find_weights
 from features.engines import choose_engine
 from features.engines.graphs import find_graph
 from features.inputs import Listing
-from features.recipe import FeatureRecipe, parse_layers
+from features.recipe import FeatureRecipe
 from features.store.commit import decide_anew
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions
+from pipelines.screen import show_download
 
 
 def create_table(
@@ -36,16 +38,18 @@ def create_table(
     Returns:
         The table; with other facts, where another run was faster.
     """
-    layers = parse_layers(options.layers)
-    source = find_weights(options.weights)
+    backbone = get_backbone(options.backbone or DEFAULT_BACKBONE)
+    layers = backbone.parse_layers(options.layers)
+    source = find_weights(options.weights, backbone, show_download)
     for notice in [*source.notices, *listing.notices]:
         say(notice)
     engine = choose_engine(options.engine)
-    say(f"Preparing Inception V3 for {engine} …")
+    say(f"Preparing {backbone.title} for {engine} …")
     recipe = FeatureRecipe(
         weights=source.name,
-        weights_sha256=find_graph(source, engine).weights_sha256,
+        weights_sha256=find_graph(backbone, source, engine).weights_sha256,
         exif_orientation=bool(options.exif_orientation),
+        backbone=backbone.name,
     )
     precision = options.precision
     if precision == "auto":

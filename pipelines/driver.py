@@ -5,11 +5,9 @@ Listing and planning import neither Beam nor TensorFlow, so a run that finds not
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,12 +18,14 @@ from features.engines import choose_engine
 from features.errors import BottleneckError
 from features.inputs import Listing, list_images
 from features.locations import store_path
+from features.splits import parse_splits
 from features.store.commit import Change, check_basis, commit, open_planned
 from features.store.table import FeatureTable
 from features.text import counted, printable, some
 from pipelines.agreement import check_same, with_reading_of
 from pipelines.creation import create_table
-from pipelines.options import LOCAL_RUNNER, ExtractOptions
+from pipelines.local import LOCAL_RUNNER, import_pipeline
+from pipelines.options import ExtractOptions
 from pipelines.planning import Plan, make_plan
 from pipelines.runs import (
     Header,
@@ -36,8 +36,9 @@ from pipelines.runs import (
     remove_old_runs,
     wait_for_turn,
 )
-from pipelines.screen import Screen, new_run_id
+from pipelines.screen import Screen, new_run_id, show_download
 from pipelines.summary import Summary, summarize
+from pipelines.wording import table_name
 
 
 def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
@@ -52,7 +53,8 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
         BottleneckError: for input that can't be used, or a table that was made otherwise.
     """
     run_id = new_run_id()
-    with Screen.of_run(options.store, run_id, "extract", debug=debug) as screen:
+    options = options.replace(features=table_name(options), splits=parse_splits(options.splits))
+    with Screen.of_run(options, run_id, debug=debug) as screen:
         return _extract(options, screen, run_id)
 
 
@@ -126,6 +128,7 @@ def _list(
         table.source if table and options.data == "auto" else options.data,
         splits=options.splits,
         classes=options.classes,
+        progress=show_download,
     )
     _refuse_missing(listing, say)
     # A table that holds no features binds nobody: what it is made with is decided anew, where there is work.
@@ -156,7 +159,7 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
         else "their links lead nowhere"
     )
     raise BottleneckError(
-        f"none of the {counted(len(images), 'image')} of DATA={printable(listing.source)} is there "
+        f"none of the {counted(len(images), 'image')} of `data={printable(listing.source)}` is there "
         f"({first}): {mend}; correct the paths, or bring the images there. Nothing was changed"
     )
 
@@ -193,14 +196,12 @@ def _intention(listing: Listing, plan: Plan) -> str:
 
 
 def _run_pipeline(run: Run, table: FeatureTable, plan: Plan, options: ExtractOptions, screen: Screen) -> None:
-    from pipelines.extractor import ExtractorSettings, load_extractor
+    from pipelines.extractor import ExtractorSettings
 
-    weights = table.facts.weights if options.weights == "auto" else find_weights(options.weights).spec
+    weights = table.facts.weights
+    if options.weights != "auto":
+        weights = find_weights(options.weights, table.backbone).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
-    with ThreadPoolExecutor(1) as aside:  # Beam takes a second to import: meanwhile the network is loaded
-        importing = aside.submit(importlib.import_module, "pipelines.extraction")
-        if options.runner == LOCAL_RUNNER:
-            load_extractor(settings)
-        extraction = importing.result()
+    extraction = import_pipeline(settings, options.runner)
     with screen.progress(plan.todo):
         extraction.run_pipeline(run, table, settings, options.runner, list(options.beam_args))

@@ -126,7 +126,7 @@ def run_pipeline(
     except RuntimeError as error:
         raise (_meant_for_people(error) or error) from None
     if state != PipelineState.DONE:
-        raise BottleneckError(f"the pipeline on RUNNER={runner} ended as {state}, see the runner's own log")
+        raise BottleneckError(f"the pipeline on `runner={runner}` ended as {state}, see the runner's own log")
 
 
 def _meant_for_people(error: BaseException | None) -> BaseException | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
+
 from features.errors import BottleneckError
-from features.extractor import InceptionV3
+from features.extractor import Extractor
 from features.recipe import FeatureRecipe
+from features.text import differences_text
 
 
 class ExtractorSettings(NamedTuple):
@@ -19,17 +22,19 @@ class ExtractorSettings(NamedTuple):
 
 
 #: The extractor that was loaded last: one at most.
-_loaded: dict[ExtractorSettings, InceptionV3] = {}
+_loaded: dict[ExtractorSettings, Extractor] = {}
 
 
-def make_extractor(settings: ExtractorSettings) -> InceptionV3:
+def make_extractor(settings: ExtractorSettings) -> Extractor:
     """An extractor of its own.
 
     Raises:
         BottleneckError: where this machine's weights are not those of the recipe.
     """
-    extractor = InceptionV3(
+    cv2.setNumThreads(1)  # each image has a thread already
+    extractor = Extractor(
         settings.weights,
+        backbone=settings.recipe.backbone,
         layers=settings.layers,
         precision=settings.recipe.precision,
         engine=settings.engine,
@@ -37,12 +42,13 @@ def make_extractor(settings: ExtractorSettings) -> InceptionV3:
     )
     differences = settings.recipe.differences(extractor.recipe)
     if differences:
-        told = ", ".join(f"{name} {was} against {now}" for name, (was, now) in differences.items())
-        raise BottleneckError(f"this worker's backbone is not the one of the table: {told}")
+        raise BottleneckError(
+            f"this worker's backbone is not the one of the table: {differences_text(differences)}"
+        )
     return extractor
 
 
-def load_extractor(settings: ExtractorSettings) -> InceptionV3:
+def load_extractor(settings: ExtractorSettings) -> Extractor:
     """The process's one extractor. See `make_extractor`."""
     if settings not in _loaded:
         _loaded.clear()

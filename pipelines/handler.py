@@ -1,7 +1,7 @@
-"""Inception V3 as a Beam `ModelHandler`: slices of a plan in, their images' features or reasons out.
+"""A backbone as a Beam `ModelHandler`: slices of a plan in, their images' features or reasons out.
 
 Use it with `RunInference` on the numbers of slices; it reads the images itself. Where encoded images already
-travel in the pipeline, use `features.extractor.InceptionV3` in a handler of your own.
+travel in the pipeline, use `features.Extractor` in a handler of your own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from features.extractor import InceptionV3
+from features.extractor import Extractor
 from features.store.commit import Change, TableReplaced, check_basis, is_committed, open_planned
 from features.store.schema import TableFacts
 from pipelines.extractor import ExtractorSettings, load_extractor
@@ -51,7 +51,7 @@ class ExtractedSlice(NamedTuple):
     mark: Path
 
 
-class SliceHandler(ModelHandler[int, ExtractedSlice, InceptionV3]):
+class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
     """Reads, hashes, decodes and infers on threads of its own; a bad image costs no other image."""
 
     def __init__(self, run: Run, settings: ExtractorSettings) -> None:
@@ -59,18 +59,18 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, InceptionV3]):
         self._run = run
         self._settings = settings
 
-    def load_model(self) -> InceptionV3:
+    def load_model(self) -> Extractor:
         return load_extractor(self._settings)
 
     def run_inference(
-        self, batch: Sequence[int], model: InceptionV3, inference_args: Mapping[str, Any] | None = None
+        self, batch: Sequence[int], model: Extractor, inference_args: Mapping[str, Any] | None = None
     ) -> Iterator[ExtractedSlice]:
         for number in batch:
             with self._run.renewing():
                 if (extracted := self._extract(number, model)) is not None:
                     yield extracted
 
-    def _extract(self, number: int, model: InceptionV3) -> ExtractedSlice | None:
+    def _extract(self, number: int, model: Extractor) -> ExtractedSlice | None:
         """A slice's features; None where there is nothing to do, or no longer."""
         header = self._run.header()
         # No errors: an engine may hand out a slice that fails without end.
@@ -100,7 +100,7 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, InceptionV3]):
             self._run, number, header.table, table.facts, change, rows, model.engine.precision, mark
         )
 
-    def _batches(self, planned: pa.Table, model: InceptionV3, *, isolated: bool) -> Iterator[pa.RecordBatch]:
+    def _batches(self, planned: pa.Table, model: Extractor, *, isolated: bool) -> Iterator[pa.RecordBatch]:
         before = model.seconds.copy()
         for batch in model.extract(planned.column("uri").to_pylist(), isolated=isolated):
             reasons = batch.column("reason").drop_null().to_pylist()

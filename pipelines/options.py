@@ -1,65 +1,342 @@
-"""What each command can be asked for. The defaults of variables of `make` are in `pipelines.variables`."""
+"""The options of the commands, each declared once: name, default, meaning, and who takes it.
+
+Use it to add an option or to change a default: this is the only place. `pipelines.cli` makes its flags from
+`OPTIONS`, and a command gets its values as attributes of its `Options`. The Makefile runs this file as a
+script, before anything is installed and with whatever `python3` there is: hence the standard library only,
+nothing imported from this project, and no syntax newer than Python 3.8.
+
+    python3 pipelines/options.py              # the table that `make help` prints
+    python3 pipelines/options.py predict      # STORE=--store WEIGHTS=--weights and so on: what it takes
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pipelines.variables import default_of
-
-#: The runner in this process; any other is Beam's, by its name.
-LOCAL_RUNNER = default_of("RUNNER")
-
-#: What a run does where another one is at work on the table: wait until that ends, or leave to it what it has
-#: planned.
-IF_RUNNING = ("wait", "skip")
+if TYPE_CHECKING:
+    from typing import Self
 
 
-class ExtractOptions(NamedTuple):
-    """What a run is asked for: the variables and flags of `make extract`.
+class Option(NamedTuple):
+    """One option of the command `bottlenecks`.
 
-    `auto` means what the table was created with, and where there is no table yet, the best that can be had.
+    Attributes:
+        name: as code names it; `max_rejected` is the flag `--max-rejected`, and the variable `MAX_REJECTED`.
+        default: what holds when it is not given; None where the command decides.
+        commands: the sub-commands that take it; none for what only make knows.
+        help: what it is, in a line.
+        make: whether it is a variable of make, too.
+        kind: how its text is read: a key of `pipelines.cli.KINDS`.
+        choices: the only values it may have, or none for any; `module:name` is a registry's names.
+        unset: what holds where the default is None, for people.
+        needed: it must be given.
     """
 
-    data: str = default_of("DATA")
-    store: str = default_of("STORE")
-    features: str = default_of("FEATURES")
-    weights: str = default_of("WEIGHTS")
-    layers: str = default_of("LAYERS")
-    engine: str = default_of("ENGINE")
-    precision: str = default_of("PRECISION")
-    exif_orientation: bool | None = None
-    runner: str = LOCAL_RUNNER
-    beam_args: tuple[str, ...] = ()
-    max_rejected: float = 0.1
-    retry_rejected: bool = False
-    chunk_size: int = 4096
-    if_running: str = IF_RUNNING[0]
-    remove_gone: bool = False
-    splits: Mapping[str, str] | None = None
-    classes: str | None = None
+    name: str
+    default: Any
+    commands: tuple[str, ...]
+    help: str
+    make: bool = False
+    kind: str = "text"
+    choices: tuple[str, ...] = ()
+    unset: str = ""
+    needed: bool = False
+
+    @property
+    def variable(self) -> str:
+        return self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def default_text(self) -> str:
+        """The default, for people; empty where there is none."""
+        if self.default is None or self.default is False or self.default in ("", ()):
+            return self.unset
+        return str(self.default)
 
 
-class TrainOptions(NamedTuple):
-    """What `make train-head` is asked for. Of several layers the deepest is trained from."""
+_STORE = ("extract", "train-head", "predict", "info")
 
-    store: str = default_of("STORE")
-    features: str = default_of("FEATURES")
-    head: str = default_of("HEAD")
-    layers: str = default_of("LAYERS")
-    seed: int = 0
-    hidden: int | None = None
-    min_images: int = 1
+OPTIONS = (
+    Option(
+        "data",
+        "auto",
+        ("extract", "bench"),
+        "images: a folder with a sub-folder per class, a CSV file, flowers or digits; "
+        "auto takes flowers, or digits where flowers cannot be downloaded",
+        make=True,
+        kind="path",
+    ),
+    Option("store", "store", _STORE, "folder that holds the features and the heads", make=True, kind="path"),
+    Option(
+        "backbone",
+        None,
+        _STORE,
+        "network that makes the features",
+        make=True,
+        choices=("features.backbones:BACKBONES",),
+        unset="inception_v3",
+    ),
+    Option(
+        "weights",
+        "auto",
+        ("extract", "predict", "bench"),
+        "weights of the backbone: a .weights.h5, .h5 or .keras file, imagenet or random; "
+        "auto takes imagenet, or random where imagenet cannot be downloaded",
+        make=True,
+        kind="path",
+    ),
+    Option(
+        "layers",
+        None,
+        ("extract", "train-head"),
+        "layers whose features are stored or trained from, with commas between them; an unknown name lists "
+        "those of the backbone",
+        make=True,
+        unset="avg_pool",
+    ),
+    Option(
+        "engine",
+        "auto",
+        ("extract", "predict"),
+        "what runs the backbone; auto takes openvino, or tensorflow where there is a GPU",
+        make=True,
+        choices=("auto", "features.engines:ENGINES"),
+    ),
+    Option(
+        "precision",
+        "auto",
+        ("extract",),
+        "precision of its arithmetic; auto takes bfloat16 for a new table where the processor has it and the "
+        "first images allow it",
+        make=True,
+        choices=("auto", "float32", "bfloat16"),
+    ),
+    Option(
+        "views",
+        0,
+        ("extract",),
+        "augmented views of each training image, besides the image itself",
+        make=True,
+        kind="count",
+    ),
+    Option(
+        "features",
+        None,
+        _STORE,
+        "name of the table of features in the store",
+        make=True,
+        unset="the backbone's",
+    ),
+    Option(
+        "head",
+        "logistic",
+        ("train-head",),
+        "kind of head",
+        make=True,
+        choices=("heads.registry:HEADS",),
+    ),
+    Option(
+        "head_id",
+        None,
+        ("predict",),
+        "head that labels the images",
+        make=True,
+        unset="the current one",
+    ),
+    Option(
+        "images",
+        None,
+        ("predict",),
+        "images to label: a file or a folder",
+        make=True,
+        kind="path",
+        needed=True,
+    ),
+    Option(
+        "runner",
+        "local",
+        ("extract",),
+        "where the pipeline runs: local, or the name of a Beam runner",
+        make=True,
+    ),
+    Option(
+        "beam_args",
+        (),
+        ("extract",),
+        "flags for Beam itself, such as '--project=mine --region=here'",
+        make=True,
+        kind="words",
+    ),
+    Option("args", "", (), "further flags of the one command that is run; see ARGS=--help", make=True),
+    Option(
+        "python",
+        "",
+        (),
+        "Python 3.11 to 3.13 that .venv is made with; otherwise found on the PATH",
+        make=True,
+    ),
+    Option(
+        "exif_orientation",
+        None,
+        ("extract",),
+        "turn photos as their EXIF data say",
+        kind="yes or no",
+        unset="as the table was made, or not",
+    ),
+    Option(
+        "splits",
+        None,
+        ("extract",),
+        "which folders of DATA are which split, as site_a=train,site_b=test; others are left out",
+        unset="as the table was made, or those named like splits",
+    ),
+    Option(
+        "classes",
+        None,
+        ("extract",),
+        "which folder above an image is its class, where there are several",
+        choices=("features.inputs:CLASSES",),
+        unset="as the table was made, or the top one unless that is unclear",
+    ),
+    Option(
+        "max_rejected",
+        0.1,
+        ("extract",),
+        "share of the tried images; the run fails, at its end, when more of them are bad",
+        kind="share",
+    ),
+    Option("retry_rejected", False, ("extract",), "try rejected images again", kind="switch"),
+    Option(
+        "remove_gone",
+        False,
+        ("extract",),
+        "take images that the input no longer has out of the tables (older versions keep them)",
+        kind="switch",
+    ),
+    Option(
+        "chunk_size",
+        4096,
+        ("extract",),
+        "images in one slice, at most: what a stop can lose",
+        kind="positive",
+    ),
+    Option(
+        "if_running",
+        "wait",
+        ("extract",),
+        "where another run is at work on the table: wait until it ends, or skip what it has planned",
+        choices=("wait", "skip"),
+    ),
+    Option("seed", 0, ("train-head",), "of everything random", kind="count"),
+    Option(
+        "min_images",
+        1,
+        ("train-head",),
+        "leave out classes with fewer training images",
+        kind="positive",
+    ),
+    Option(
+        "hidden",
+        None,
+        ("train-head",),
+        "units of a hidden layer, for HEAD=dense: the same as --set hidden=N",
+        kind="positive",
+        unset="none",
+    ),
+    Option(
+        "set", None, ("train-head",), "a parameter of the head: NAME=VALUE, as often as needed", kind="list"
+    ),
+    Option(
+        "output",
+        None,
+        ("predict",),
+        "a .csv or .parquet file",
+        kind="path",
+        unset="CSV on the standard output",
+    ),
+)
 
 
-class PredictOptions(NamedTuple):
-    """What `make predict` is asked for."""
+def options_of(command: str, *, make: bool = False) -> list[Option]:
+    """The options that a sub-command takes; with `make`, those that are variables of make."""
+    return [option for option in OPTIONS if command in option.commands and (option.make or not make)]
 
-    images: str
-    store: str = default_of("STORE")
-    features: str = default_of("FEATURES")
-    weights: str = default_of("WEIGHTS")
-    engine: str = default_of("ENGINE")
-    head_id: str | None = None
-    output: Path | None = None
+
+class Options:
+    """What a command is asked for: an attribute for each of its options.
+
+    Args:
+        **values: of some options; the others have their default.
+    """
+
+    command: ClassVar[str]
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update({option.name: option.default for option in options_of(self.command)})
+        unknown = values.keys() - vars(self).keys()
+        if unknown:
+            raise TypeError(f"{self.command} has no option {', '.join(sorted(unknown))}")
+        vars(self).update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self.command} has no option {name!r}")
+
+    def replace(self, **values: Any) -> Self:
+        """The same with other values of some options."""
+        return type(self)(**{**vars(self), **values})
+
+
+class ExtractOptions(Options):
+    """`auto` and None mean what the table was made with, and where there is none yet, the best there is."""
+
+    command = "extract"
+
+
+class TrainOptions(Options):
+    command = "train-head"
+
+
+class PredictOptions(Options):
+    command = "predict"
+
+
+class InfoOptions(Options):
+    command = "info"
+
+
+def table(width: int = 100) -> str:
+    """Every variable of make with its default, its meaning and the targets that take it, for `make help`."""
+    lines = []
+    for option in OPTIONS:
+        if option.make:
+            default = "(needed)" if option.needed else option.default_text or "(none)"
+            takers = f" [{', '.join(option.commands)}]" if option.commands else ""
+            head = f"  {option.variable:<11}{default:<16}"
+            lines += textwrap.wrap(
+                option.help + takers, width, initial_indent=head, subsequent_indent=" " * len(head)
+            )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table, or what one command takes, as `NAME=--flag` with spaces between."""
+    if not arguments:
+        print(table())
+        return 0
+    taken = options_of(arguments[0], make=True)
+    if not taken:
+        commands = sorted({command for option in OPTIONS for command in option.commands})
+        print(f"{arguments[0]!r} takes no variables: expected {', '.join(commands)}", file=sys.stderr)
+        return 1
+    print(" ".join(f"{option.variable}={option.flag}" for option in taken))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,11 +12,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.recipe import LAYER_WIDTHS
 from features.splits import CUT, CUT_TRAINING, SPLITS
 from features.store.commit import Basis
 from features.store.conflicts import STORED_SCHEMA
-from features.store.schema import REJECTED_SCHEMA
+from features.store.schema import REJECTED_SCHEMA, feature_widths
 from features.store.table import FeatureTable
 from pipelines.queries import connect, parts_relation
 from pipelines.runs import PLANNED_SCHEMA
@@ -123,7 +122,7 @@ class Plan:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, table: FeatureTable, listed: int) -> None:
         self._connection = connection
-        self._layers = table.layers
+        self._row_bytes = 4 * sum(feature_widths(table.facts.schema).values())
         self.basis = Basis.of(table)
         self.listed = listed
         counts = connection.sql(
@@ -156,8 +155,7 @@ class Plan:
 
     def slices(self, chunk_size: int) -> Iterator[pa.Table]:
         """The images to extract, in slices of at most `chunk_size`: rows in `PLANNED_SCHEMA`."""
-        row_bytes = 4 * sum(LAYER_WIDTHS[layer] for layer in self._layers)
-        most = max(1, min(chunk_size, _SLICE_BYTES // row_bytes, max(_SMALL, -(-self.todo // _MANY))))
+        most = max(1, min(chunk_size, _SLICE_BYTES // self._row_bytes, max(_SMALL, -(-self.todo // _MANY))))
         groups = self._connection.sql(
             "SELECT doubtful, whole, count(*) FROM todo GROUP BY ALL ORDER BY doubtful, whole NULLS FIRST"
         ).fetchall()

@@ -18,16 +18,17 @@ import pyarrow.parquet as pq
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.errors import BottleneckError
-from features.extractor import InceptionV3
+from features.extractor import Extractor
 from features.inputs import Listing, list_images
 from features.inputs.folder import find_images
 from features.locations import local_path
-from features.recipe import LAYER_WIDTHS, Column
+from features.recipe import Column
 from features.store.vectors import matrix
 from features.text import counted, printable
 from heads import SavedHead, load_head
 from pipelines.options import PredictOptions
-from pipelines.screen import Screen, new_run_id, progress
+from pipelines.screen import Screen, new_run_id, progress, show_download
+from pipelines.wording import table_name
 
 #: Images whose features are in memory together.
 _BLOCK = 1024
@@ -42,9 +43,11 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
     """
     listing = _list(options.images)
+    output = Path(options.output) if options.output else None
+    options = options.replace(features=table_name(options), output=output)
     saved = load_head(options.store, options.features, options.head_id)
     _check_output(options.output)
-    with Screen.of_run(options.store, new_run_id(), "predict", debug=debug) as screen:
+    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         for notice in listing.notices:
             screen.say(notice)
         _predict(listing, saved, options, screen)
@@ -68,7 +71,7 @@ def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen
     left_out = f", {listing.left_out:,} left out" if listing.left_out else ""
     if rejected == len(uris):
         raise BottleneckError(
-            f"none of the {counted(len(uris), 'image')} of IMAGES={printable(options.images)} "
+            f"none of the {counted(len(uris), 'image')} of `images={printable(options.images)}` "
             f"could be labelled: the column 'rejected' of the output{where} says why"
         )
     screen.say(
@@ -81,32 +84,38 @@ def _list(images: str) -> Listing:
     """The images of a folder, whatever its sub-folders are called, of a list, or the one image."""
     path = local_path(images)
     if not os.path.exists(path):
-        raise BottleneckError(f"IMAGES={printable(images)}: there is no such file or folder")
+        raise BottleneckError(f"`images={printable(images)}`: there is no such file or folder")
     listing = find_images(path) if os.path.isdir(path) else list_images(path, labelled=False)
     if not len(listing.images):
         others = f", and {listing.left_out:,} whose names are not valid UTF-8" if listing.left_out else ""
-        raise BottleneckError(f"IMAGES={printable(images)}: there are no images in this folder{others}")
+        raise BottleneckError(f"`images={printable(images)}`: there are no images in this folder{others}")
     return listing
 
 
-def _extractor(saved: SavedHead, options: PredictOptions) -> InceptionV3:
+def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
     """The backbone that the head's features came from."""
     column = saved.column
+    if options.backbone not in (None, column.recipe.backbone):
+        raise BottleneckError(
+            f"head {saved.id} was trained on {column.recipe.backbone}, not on `backbone={options.backbone}`"
+        )
     weights = options.weights
     if weights == "auto":
         stored = options.features in feature_store.table_names(options.store)
         table = feature_store.open(options.store, options.features) if stored else None
         weights = table.facts.weights if table else column.recipe.weights
-    return InceptionV3(
+    return Extractor(
         weights,
+        backbone=column.recipe.backbone,
         layers=column.layer,
         precision=column.recipe.precision,
         engine=options.engine,
         exif_orientation=column.recipe.exif_orientation,
+        progress=show_download,
     )
 
 
-def _blocks(uris: pa.ChunkedArray, extractor: InceptionV3) -> Iterator[pa.Table]:
+def _blocks(uris: pa.ChunkedArray, extractor: Extractor) -> Iterator[pa.Table]:
     """The images with the extractor's columns, some at a time."""
     batches = extractor.extract(uri for chunk in uris.chunks for uri in chunk.to_pylist())
     done = 0
@@ -125,7 +134,7 @@ def _label(block: pa.Table, saved: SavedHead) -> pa.Table:
     probabilities = np.full((len(good), len(labels)), np.nan)
     if good.any():
         features = block.filter(pa.array(good)).column(saved.column.layer)
-        probabilities[good] = saved.head.predict_proba(matrix(features, LAYER_WIDTHS[saved.column.layer]))
+        probabilities[good] = saved.head.predict_proba(matrix(features, saved.column.width))
     best = np.where(good, np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1), 0)
     columns = {
         "uri": block.column("uri"),
@@ -140,11 +149,11 @@ def _label(block: pa.Table, saved: SavedHead) -> pa.Table:
 
 def _check_output(output: Path | None) -> None:
     if output is not None and output.is_dir():
-        raise BottleneckError(f"--output {output}: this is a folder, expected the name of a file")
+        raise BottleneckError(f"`output={output}`: this is a folder, expected the name of a file")
     if output is not None and output.suffix.lower() not in (".csv", ".parquet"):
-        raise BottleneckError(f"--output {output}: expected a name that ends in .csv or .parquet")
+        raise BottleneckError(f"`output={output}`: expected a name that ends in .csv or .parquet")
     if output is not None and not output.absolute().parent.is_dir():
-        raise BottleneckError(f"--output {output}: there is no folder {output.absolute().parent}")
+        raise BottleneckError(f"`output={output}`: there is no folder {output.absolute().parent}")
 
 
 def _printable(table: pa.Table) -> pa.Table:

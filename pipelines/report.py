@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import shlex
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -19,9 +17,11 @@ from features.store.commit import rejected_rows
 from features.store.table import FeatureTable
 from features.text import counted, printable
 from heads import current_head, list_heads
-from pipelines.options import ExtractOptions
+from pipelines.agreement import check_backbone
+from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.runs import living_runs
 from pipelines.summary import Summary
+from pipelines.wording import make_command, table_name
 
 #: Examples shown of a long list.
 _SHOWN = 3
@@ -69,7 +69,7 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
     if summary.stored:
-        lines.append(f"next:     {make_command('train-head', options.store, options.features)}")
+        lines.append(f"next:     {make_command('train-head', options.store, table.name)}")
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
@@ -82,7 +82,7 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
     elif summary.rejected_share() > options.max_rejected:
         problem = (
             f"{summary.rejected_share():.0%} of the images tried were rejected, more than "
-            f"--max-rejected {options.max_rejected:g} allows; the others are stored"
+            f"`max_rejected={options.max_rejected:g}` allows; the others are stored"
         )
     else:
         return None
@@ -91,18 +91,6 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
     reason = summary.examples[0][1]
     first = "; ".join(f"{printable(uri)} ({printable(detail)})" for uri, _, detail in summary.examples)
     return f"{problem}. The first that are {reason}: {first}. {REMEDIES[reason]}"
-
-
-def make_command(target: str, store: str, features: str, *variables: str) -> str:
-    """The command line of make that goes on with the same store and table.
-
-    Args:
-        variables: others, as `IMAGES=…`.
-    """
-    default = ExtractOptions()
-    given = [f"STORE={shlex.quote(str(store))}"] if str(store) != default.store else []
-    given += [f"FEATURES={features}"] if features != default.features else []
-    return " ".join(["make", target, *variables, *given])
 
 
 def _recipe_text(recipe: FeatureRecipe) -> str:
@@ -118,15 +106,17 @@ def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
     return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
 
 
-def info_text(store: str | Path, features: str) -> str:
+def info_text(options: InfoOptions) -> str:
     """Every table of a store, or the one that is named, with its recipe, counts and heads.
 
     Raises:
         BottleneckError: where there is none, or none of this name.
     """
-    named = features != ExtractOptions().features
-    names = [features] if named else feature_store.table_names(store) or [features]
-    tables = (feature_store.open(store, name) for name in names)
+    store, named = options.store, options.features or options.backbone
+    names = [named] if named else feature_store.table_names(store) or [table_name(options)]
+    tables = [feature_store.open(store, name) for name in names]
+    for table in tables:
+        check_backbone(table, options)
     return "\n\n".join("\n".join(_table_lines(table, str(store))) for table in tables)
 
 

@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import BottleneckError
-from pipelines.options import LOCAL_RUNNER
+from pipelines.local import LOCAL_RUNNER
 
 
 def make_pipeline(runner: str, beam_args: list[str]) -> beam.Pipeline:
@@ -27,15 +27,15 @@ def make_pipeline(runner: str, beam_args: list[str]) -> beam.Pipeline:
     """
     unknown = _unknown_flags(beam_args)
     if unknown:
-        raise BottleneckError(f"Beam doesn't know {' '.join(unknown)} (in BEAM_ARGS)")
+        raise BottleneckError(f"Beam doesn't know {' '.join(unknown)} (in `beam_args`)")
     if any(flag.split("=")[0] == "--runner" for flag in beam_args):
-        raise BottleneckError("name the runner with RUNNER=, not in BEAM_ARGS")
+        raise BottleneckError("name the runner as `runner`, not in `beam_args`")
     if runner == LOCAL_RUNNER:
         return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(beam_args))
     try:
         return beam.Pipeline(runner=runner, options=PipelineOptions(beam_args))
     except ValueError as error:
-        raise BottleneckError(f"RUNNER={runner}: {' '.join(str(error).split())}") from error
+        raise BottleneckError(f"`runner={runner}`: {' '.join(str(error).split())}") from error
 
 
 def _unknown_flags(beam_args: list[str]) -> list[str]:
@@ -45,7 +45,7 @@ def _unknown_flags(beam_args: list[str]) -> list[str]:
     try:
         return parser.parse_known_args(beam_args)[1]
     except argparse.ArgumentError as error:
-        raise BottleneckError(f"in BEAM_ARGS: {error}") from error
+        raise BottleneckError(f"in `beam_args`: {error}") from error
 
 
 def _all_options(options: type[PipelineOptions]) -> list[type[PipelineOptions]]:

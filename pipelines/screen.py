@@ -7,11 +7,13 @@ TensorFlow and Beam, and the C++ below them, write to the standard error stream 
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 import os
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -20,6 +22,8 @@ from tqdm import tqdm
 
 from features.locations import logs_path
 from features.text import printable
+from pipelines.options import Options
+from pipelines.wording import in_words_of_commands
 
 #: Records of images done come through this logger (`pipelines.handler` sends them): it reaches across the
 #: threads of a runner in this process, and costs nothing where nobody listens.
@@ -44,17 +48,21 @@ class Screen:
     Args:
         log: the log file; its folder is made.
         debug: show everything, and write no log file.
+        wording: puts a line into the words of those who read it.
     """
 
-    def __init__(self, log: Path, *, debug: bool = False) -> None:
+    def __init__(self, log: Path, *, debug: bool = False, wording: Callable[[str], str] = str) -> None:
         self.log = log
+        self._wording = wording
         self._debug = debug
         self._said: set[str] = set()
 
     @classmethod
-    def of_run(cls, store: str | Path, run_id: str, command: str, *, debug: bool = False) -> Screen:
-        """The screen of one run of a command, which logs to `STORE/logs/`."""
-        return cls(logs_path(store) / f"{run_id}-{command}.log", debug=debug)
+    def of_run(cls, options: Options, run_id: str, *, debug: bool = False) -> Screen:
+        """The screen of one run of a command, which logs to `STORE/logs/`; it speaks of these options."""
+        wording = functools.partial(in_words_of_commands, options=options)
+        log = logs_path(options.store) / f"{run_id}-{options.command}.log"
+        return cls(log, debug=debug, wording=wording)
 
     def __enter__(self) -> Screen:
         sys.stderr.flush()
@@ -90,7 +98,7 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         """Show a line."""
-        tqdm.write(printable(text, keep="\n"), file=self._terminal)
+        tqdm.write(printable(self._wording(text), keep="\n"), file=self._terminal)
 
     def say_once(self, text: str) -> None:
         """Show a line, unless it was shown this way before."""
@@ -101,6 +109,22 @@ class Screen:
     def progress(self, total: int) -> ImageProgress:
         """A progress display for `total` images, fed by the handler's progress records."""
         return ImageProgress(total, self._terminal)
+
+
+#: The bar of the download that is going on.
+_downloads: dict[str, tqdm] = {}
+
+
+def show_download(name: str, done: int, size: int | None) -> None:
+    """A progress bar for a download, on a terminal; elsewhere a line at its begin."""
+    if name not in _downloads:
+        print(f"Downloading {name} …", file=sys.stderr)
+        quiet = not sys.stderr.isatty()
+        _downloads[name] = tqdm(total=size, unit="B", unit_scale=True, disable=quiet, file=sys.stderr)
+    bar = _downloads[name]
+    bar.update(done - bar.n)
+    if done == size:
+        _downloads.pop(name).close()
 
 
 def _is_standard_error(stream: TextIO) -> bool:

@@ -6,11 +6,11 @@ import time
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
-from features.recipe import parse_layers
-from heads import format_metrics, train_head
+from heads import format_metrics, parse_parameters, train_head
+from pipelines.agreement import check_backbone
 from pipelines.options import TrainOptions
-from pipelines.report import make_command
 from pipelines.screen import Screen, new_run_id
+from pipelines.wording import make_command, table_name
 
 
 def train(options: TrainOptions, *, debug: bool = False) -> str:
@@ -19,28 +19,30 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     Raises:
         BottleneckError: where there is nothing to train from or to test on.
     """
-    table = feature_store.open(options.store, options.features)
-    with Screen.of_run(options.store, new_run_id(), "train-head", debug=debug) as screen:
+    name = table_name(options)
+    table = feature_store.open(options.store, name)
+    check_backbone(table, options)
+    layer = table.layers[-1] if options.layers is None else table.backbone.parse_layers(options.layers)[-1]
+    hidden = [] if options.hidden is None else [f"hidden={options.hidden}"]
+    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         untrained = [UNTRAINED] if table.facts.untrained else []
         for line in [*untrained, f"Training a {options.head} head …"]:
             screen.say(line)
 
-        def tell(step: int, steps: int, figures: dict[str, float]) -> None:
-            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            screen.say(f"  {step} of at most {steps}: {told}")
+        def report(step: int, steps: int, figures: dict[str, float]) -> None:
+            texts = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            screen.say(f"  {step} of at most {steps}: {texts}")
 
         started = time.monotonic()
-        asked = options.layers != TrainOptions().layers or options.layers in table.layers
-        layer = parse_layers(options.layers)[-1] if asked else table.layers[-1]
         saved = train_head(
             options.store,
-            options.features,
+            name,
             kind=options.head,
             layer=layer,
             seed=options.seed,
             min_images=options.min_images,
-            progress=tell,
-            **({} if options.hidden is None else {"hidden": options.hidden}),
+            progress=report,
+            **parse_parameters(options.head, [*hidden, *(options.set or [])]),
         )
         seconds = time.monotonic() - started
     lines = [
@@ -50,7 +52,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         f"trained in {seconds:.1f} s from {layer} of table {table.name!r}, "
         f"version {saved.facts['table_version']}",
         f"head: {saved.directory}",
-        f"next: {make_command('predict', options.store, options.features, 'IMAGES=…')}",
+        f"next: {make_command('predict', options.store, name, 'IMAGES=…')}",
         *untrained,
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Inception V3 as Keras defines it: the reference, and what the engines are converted from.
+"""Backbones as Keras builds them: the reference, and what the engines are converted from.
 
 Imports Keras inside its functions: a run that finds its converted graph in the cache never comes here.
 """
@@ -6,64 +6,69 @@ Imports Keras inside its functions: a run that finds its converted graph in the 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.errors import BottleneckError
-from features.recipe import LAYER_WIDTHS
+from features.backbones.base import Backbone
+from features.backbones.weight_files import read_arrays
 
 if TYPE_CHECKING:
     import keras
 
+#: What random weights have instead of what training would have learned. With a gain of 1, residual branches
+#: would add up to features of EfficientNetV2-S that no two engines agree on.
+_CONSTANTS = {"variance": 1.0, "gamma": 0.85}
 _SEED = 20151202  # the day "Rethinking the Inception Architecture" was published: arXiv 1512.00567
 
 
-def build_backbone(weights: Path | None) -> keras.Model:
-    """Keras's Inception V3 without its top, carrying the given weights.
+def build_network(backbone: Backbone, weights: Path | None) -> keras.Model:
+    """Keras's network without its top, carrying the given weights.
 
     Args:
         weights: a `.weights.h5`, `.h5` or `.keras` file, with or without the top, or None for seeded
             random weights (He-normal kernels, so that activations keep their size through the layers).
 
     Raises:
-        BottleneckError: for a file that does not hold Inception V3.
+        BottleneckError: for a file that does not hold this backbone.
     """
     import keras
 
-    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(299, 299, 3))
-    shapes = [tuple(array.shape) for array in base.weights]
+    size = backbone.input_size
+    build = getattr(keras.applications, backbone.keras_name)
+    network = build(include_top=False, weights=None, input_shape=(size, size, 3))
+    shapes = [tuple(array.shape) for array in network.weights]
     if weights is None:
-        base.set_weights(list(_random_arrays([variable.path for variable in base.weights], shapes)))
+        arrays = list(_random_arrays([variable.path for variable in network.weights], shapes))
     else:
-        base.set_weights(_read_arrays(weights, shapes))
-    return base
+        arrays = read_arrays(backbone, weights, shapes)
+    network.set_weights(arrays)
+    return network
 
 
-def feature_model(base: keras.Model) -> keras.Model:
-    """A model from pixels to every layer of `LAYER_WIDTHS`, average-pooled.
+def feature_model(backbone: Backbone, network: keras.Model) -> keras.Model:
+    """A model from pixels to every layer of `backbone`, average-pooled.
 
-    Its input is named `pixels`: float32 (batch, 299, 299, 3), RGB from 0 to 255; scaling to [-1, 1]
-    (`keras.applications.inception_v3.preprocess_input`) happens inside. Its outputs come in the order
-    of `LAYER_WIDTHS`, float32 (batch, width) each.
+    Its input is named `pixels`: float32 (batch, input_size, input_size, 3), RGB from 0 to 255, which are
+    scaled inside. Its outputs come in the order of `backbone.layers`, float32 (batch, width) each.
     """
     import keras
 
-    pixels = keras.Input((299, 299, 3), name="pixels", dtype="float32")
-    tensors = [base.get_layer("mixed10" if name == "avg_pool" else name).output for name in LAYER_WIDTHS]
+    size = backbone.input_size
+    pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
     pooled = [
-        keras.layers.GlobalAveragePooling2D(name=f"{name}_features")(tensor)
-        for name, tensor in zip(LAYER_WIDTHS, tensors, strict=True)
+        keras.layers.GlobalAveragePooling2D(name=f"{layer}_features")(
+            network.get_layer(backbone.keras_layer(layer)).output
+        )
+        for layer in backbone.layers
     ]
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
-    return keras.Model(pixels, keras.Model(base.inputs, pooled)(scaled))
+    return keras.Model(pixels, keras.Model(network.inputs, pooled)(_scaled(pixels, backbone.scaling)))
 
 
 def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
-    """Hash over the backbone's arrays, in Keras's order: the same for the same weights in any file."""
+    """Hash over a backbone's arrays, in Keras's order: the same for the same weights in any file."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(repr(array.shape).encode())
@@ -71,75 +76,25 @@ def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _scaled(pixels: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
+    """As `preprocess_input` of the backbone's module in `keras.applications` does it."""
+    import keras
+
+    if scaling == "inside":
+        return pixels
+    if scaling == "tf":
+        # One multiplication where `preprocess_input` divides: what stored features were made with.
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    return keras.applications.imagenet_utils.preprocess_input(pixels, mode=scaling)
+
+
 def _random_arrays(paths: list[str], shapes: list[tuple[int, ...]]) -> Iterable[np.ndarray]:
     random = np.random.Generator(np.random.PCG64(_SEED))
     for path, shape in zip(paths, shapes, strict=True):
         if len(shape) == 4:
-            deviation = np.sqrt(2 / np.prod(shape[:3]))
+            inputs = np.prod(shape[:2] if shape[3] == 1 else shape[:3])  # one channel each, if depthwise
+            deviation = np.sqrt(2 / inputs)
             yield random.standard_normal(shape, np.float32) * np.float32(deviation)
         else:
-            yield np.full(shape, 1.0 if path.endswith("variance") else 0.0, np.float32)
-
-
-def _read_arrays(path: Path, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-    """The backbone's arrays from a file, whichever of Keras's forms it has."""
-    errors = []
-    for read in (_read_saved_model, _read_weights, _read_weights_with_top):
-        try:
-            models = read(path)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            errors.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-            continue
-        for model in models:
-            arrays = model.get_weights()[: len(shapes)]
-            if [array.shape for array in arrays] == shapes:
-                return arrays
-    reason = errors[-1] if errors else "its arrays have other shapes"
-    raise BottleneckError(f"{path} does not hold the weights of Keras's Inception V3 ({reason})")
-
-
-def _read_saved_model(path: Path) -> list[keras.Model]:
-    """A whole model: itself, and the models that are layers of it."""
-    import keras
-
-    if path.name.endswith(".weights.h5"):
-        return []
-    model = keras.saving.load_model(path, compile=False)
-    return [model, *(layer for layer in model.layers if isinstance(layer, keras.Model))]
-
-
-def _read_weights(path: Path) -> list[keras.Model]:
-    import keras
-
-    model = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(299, 299, 3))
-    return [_load_whole(model, path)]
-
-
-def _read_weights_with_top(path: Path) -> list[keras.Model]:
-    import h5py
-    import keras
-
-    with h5py.File(path) as file:
-        sizes: list[int] = []
-        file.visititems(
-            lambda _, item: (
-                sizes.append(item.shape[1])
-                if isinstance(item, h5py.Dataset) and item.shape[:1] == (2048,) and len(item.shape) == 2
-                else None
-            )
-        )
-    if not sizes:
-        raise ValueError("no arrays of Inception V3 in it")
-    model = keras.applications.InceptionV3(weights=None, classes=sizes[0])
-    return [_load_whole(model, path)]
-
-
-def _load_whole(model: keras.Model, path: Path) -> keras.Model:
-    """Load weights and make sure that every array came from the file: Keras skips what it does not find."""
-    model.set_weights([np.full(array.shape, np.nan, np.float32) for array in model.weights])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a warning for each part that is looked for under a second name
-        model.load_weights(path)
-    if any(np.isnan(array).any() for array in model.get_weights()):
-        raise ValueError("some arrays of Inception V3 are missing from it")
-    return model
+            kind = path.rpartition("_")[2].rpartition("/")[2]
+            yield np.full(shape, _CONSTANTS.get(kind, 0.0), np.float32)

@@ -1,8 +1,8 @@
-"""Engines: what runs the backbone. Keras defines the network once, an engine made for inference runs it.
+"""Engines: what runs a backbone. Keras defines the network once, an engine made for inference runs it.
 
-Each engine is a module with two functions, `convert` (a Keras model to a folder) and `load` (that folder
-to an `Engine`). Features from any of them may share a table: the engine is a fact of a run, not of the
-recipe, and the same parity tests hold for each.
+An engine is a module here with two functions, `convert` (a Keras model to a folder) and `load` (that folder
+to an `Engine`), and an entry in `ENGINES`. Features from any of them may share a table: the engine is a fact
+of a run, not of the recipe, and the same parity tests hold for each.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-ENGINES = ("tensorflow", "openvino")
+#: The engines, each a module `<name>_engine` here, with the packages whose versions a converted graph is of.
+ENGINES = {
+    "tensorflow": ("keras", "tensorflow"),
+    "openvino": ("keras", "tensorflow", "openvino"),
+}
 
 
 class Engine(Protocol):
     """A loaded backbone.
 
     Attributes:
-        name: `tensorflow` or `openvino`.
+        name: in `ENGINES`.
         precision: the precision that the engine really computes in.
         batch_size: images that one call takes, always.
         streams: how many calls of `infer` may run at once, from different threads.
@@ -36,7 +40,7 @@ class Engine(Protocol):
         """Features of one batch; safe to call from `streams` threads at once.
 
         Args:
-            pixels: float32 (batch_size, 299, 299, 3), RGB from 0 to 255.
+            pixels: float32 (batch_size, input_size, input_size, 3), RGB from 0 to 255.
 
         Returns:
             For each layer the engine was loaded for, float32 (batch_size, width).

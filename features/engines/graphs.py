@@ -1,4 +1,4 @@
-"""The backbone converted for an engine, kept in a cache; and the hash of weights, kept likewise.
+"""A backbone converted for an engine, kept in a cache; and the hash of weights, kept likewise.
 
 Building the network in Keras and converting it takes half a minute and a gigabyte, and gives the same
 graph each time. So it is done once for each set of weights and versions of the packages, in a process
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -19,14 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from features.backbones import Backbone, get_backbone
 from features.backbones.weights import WeightsSource
 from features.downloads import cache_dir
+from features.engines import ENGINES, engine_module
 from features.errors import BottleneckError
 
-#: Packages whose version decides what a converted graph looks like.
-CONVERTERS = {"openvino": ("keras", "tensorflow", "openvino"), "tensorflow": ("keras", "tensorflow")}
 #: Goes up when `features.backbones.network` builds another graph or other random weights.
-_GENERATION = 2
+_GENERATION = 3
 
 
 class Graph(NamedTuple):
@@ -36,92 +37,85 @@ class Graph(NamedTuple):
     weights_sha256: str
 
 
-def weights_sha256(source: WeightsSource) -> str:
+def weights_sha256(backbone: Backbone, source: WeightsSource) -> str:
     """Hash over the arrays of `source`, from the cache or by loading them once."""
-    return known_sha256(source) or _convert(source, None)
+    return known_sha256(backbone, source) or _convert(backbone, source, None)
 
 
-def known_sha256(source: WeightsSource) -> str | None:
+def known_sha256(backbone: Backbone, source: WeightsSource) -> str | None:
     """Hash over the arrays of `source` where an earlier run left it."""
-    note = _sha256_note(source)
+    note = _sha256_note(backbone, source)
     return json.loads(note.read_text())["weights_sha256"] if note.is_file() else None
 
 
-def find_graph(source: WeightsSource, engine: str) -> Graph:
-    """The graph of `source` for `engine`, from the cache or converted now.
+def find_graph(backbone: Backbone, source: WeightsSource, engine: str) -> Graph:
+    """The graph of a backbone with the weights of `source` for `engine`, from the cache or converted now.
 
     Raises:
-        BottleneckError: where the weights are not those of Inception V3.
+        BottleneckError: where the weights are not those of the backbone.
     """
-    sha256 = known_sha256(source)
-    if sha256 is None or not _graph_path(sha256, engine).is_dir():
-        sha256 = _convert(source, engine)
-    return Graph(_graph_path(sha256, engine), sha256)
+    sha256 = known_sha256(backbone, source)
+    if sha256 is None or not _graph_path(backbone, sha256, engine).is_dir():
+        sha256 = _convert(backbone, source, engine)
+    return Graph(_graph_path(backbone, sha256, engine), sha256)
 
 
-def _graph_path(sha256: str, engine: str) -> Path:
-    versions = {package: version(package) for package in CONVERTERS[engine]}
+def _graph_path(backbone: Backbone, sha256: str, engine: str) -> Path:
+    versions = {package: version(package) for package in ENGINES[engine]}
     key = _key(sha256, json.dumps(versions, sort_keys=True))
-    return cache_dir() / "bottlenecks" / "graphs" / f"inception_v3-{engine}-{key}"
+    return cache_dir() / "bottlenecks" / "graphs" / f"{backbone.name}-{engine}-{key}"
 
 
-def _sha256_note(source: WeightsSource) -> Path:
+def _sha256_note(backbone: Backbone, source: WeightsSource) -> Path:
     if source.path is None:
         key = _key(source.spec)
     else:
         status = source.path.stat()
         key = _key(str(source.path), str(status.st_size), str(status.st_mtime_ns))
-    return cache_dir() / "bottlenecks" / "weights" / f"{source.name}-{key}.json"
+    return cache_dir() / "bottlenecks" / "weights" / f"{backbone.name}-{source.name}-{key}.json"
 
 
 def _key(*facts: str) -> str:
     return hashlib.sha256("\n".join([str(_GENERATION), *facts]).encode()).hexdigest()[:16]
 
 
-def _convert(source: WeightsSource, engine: str | None) -> str:
+def _convert(backbone: Backbone, source: WeightsSource, engine: str | None) -> str:
     """Load `source`, and convert it where an engine is named, in another process; the weights' hash."""
-    command = [
-        sys.executable,
-        "-m",
-        "features.engines.graphs",
-        json.dumps([source.name, source.spec, engine]),
-    ]
-    if source.path is not None:
-        command.append(str(source.path))
+    path = str(source.path) if source.path else None
+    facts = json.dumps([backbone.name, source.name, source.spec, path, engine])
     root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **os.environ,
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "KERAS_BACKEND": "tensorflow",
     }
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)
-    answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
+    command = [sys.executable, "-m", "features.engines.graphs", facts]
+    process = subprocess.run(command, capture_output=True, env=environment, check=False)
+    answer = json.loads(process.stdout.splitlines()[-1]) if process.stdout.strip() else {}
     if "error" in answer:
         raise BottleneckError(answer["error"])
-    if done.returncode:
+    if process.returncode:
+        logging.getLogger(__name__).error("%s", process.stderr.decode(errors="replace"))
         raise BottleneckError(
-            f"the weights {source.spec} could not be converted (exit code {done.returncode}): "
-            f"see the messages of TensorFlow above or in the run's log"
+            f"the weights {source.spec} could not be converted (exit code {process.returncode}): "
+            f"the log has the messages of TensorFlow"
         )
     return answer["weights_sha256"]
 
 
-def _convert_here(name: str, spec: str, engine: str | None, path: Path | None) -> str:
-    from features.backbones.network import arrays_sha256, build_backbone, feature_model
+def _convert_here(backbone: Backbone, source: WeightsSource, engine: str | None) -> str:
+    from features.backbones.network import arrays_sha256, build_network, feature_model
 
-    base = build_backbone(path)
-    sha256 = arrays_sha256(base.get_weights())
+    network = build_network(backbone, source.path)
+    sha256 = arrays_sha256(network.get_weights())
     if engine is not None:
-        from features.engines import engine_module
-
-        model = feature_model(base)
-        _write_once(_graph_path(sha256, engine), lambda folder: engine_module(engine).convert(model, folder))
-    note = _sha256_note(WeightsSource(name, spec, path))
+        model, convert = feature_model(backbone, network), engine_module(engine).convert
+        _write_once(_graph_path(backbone, sha256, engine), lambda folder: convert(backbone, model, folder))
+    note = _sha256_note(backbone, source)
     note.parent.mkdir(parents=True, exist_ok=True)
     half = note.with_suffix(f".{os.getpid()}")
-    half.write_text(json.dumps({"weights": spec, "weights_sha256": sha256}))
+    half.write_text(json.dumps({"weights": source.spec, "weights_sha256": sha256}))
     half.replace(note)
     return sha256
 
@@ -144,11 +138,10 @@ def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _main() -> int:
-    name, spec, engine = json.loads(sys.argv[1])
+    backbone, name, spec, path, engine = json.loads(sys.argv[1])
+    source = WeightsSource(name, spec, Path(path) if path else None)
     try:
-        answer = {
-            "weights_sha256": _convert_here(name, spec, engine, Path(sys.argv[2]) if sys.argv[2:] else None)
-        }
+        answer = {"weights_sha256": _convert_here(get_backbone(backbone), source, engine)}
     except BottleneckError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))

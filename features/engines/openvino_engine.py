@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino
 
+from features.backbones import Backbone
 from features.machine import allowed_cores, processor_has_amx, usable_cores
-from features.recipe import LAYER_WIDTHS
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +45,7 @@ class OpenVinoEngine:
         return [np.array(tensor.data) for tensor in request.output_tensors]
 
 
-def convert(model: keras.Model, folder: Path) -> None:
+def convert(backbone: Backbone, model: keras.Model, folder: Path) -> None:
     """Convert `features.backbones.network.feature_model` and save it, all its layers, in `folder`.
 
     By way of a SavedModel: OpenVINO's way from a Keras model (`convert_model(model)`) fails on Python 3.13.
@@ -54,35 +54,33 @@ def convert(model: keras.Model, folder: Path) -> None:
         model.export(saved_model, verbose=False)
         converted = openvino.convert_model(saved_model)
     # A SavedModel names its outputs by their place.
-    for place, layer in enumerate(LAYER_WIDTHS):
+    for place, layer in enumerate(backbone.layers):
         converted.output(f"output_{place}").get_tensor().set_names({layer})
     openvino.save_model(converted, folder / _GRAPH, compress_to_fp16=False)
-    (folder / _PRECISE_GRAPH).write_text(_keep_second_convolution_precise((folder / _GRAPH).read_text()))
+    precise = _keep_precise((folder / _GRAPH).read_text(), backbone.float32_convolutions)
+    (folder / _PRECISE_GRAPH).write_text(precise)
 
 
-def _keep_second_convolution_precise(graph: str) -> str:
-    """The same graph with its second convolution marked to be computed in float32 at every precision.
-
-    Half of all that bfloat16 costs arises there: with AVX512-BF16, the least cosine with float32 over 120
-    photos rises from 0.9989 to 0.9993 for a few per cent of the time. With AMX, which adds up more exactly
-    and for which a float32 layer would be slow, it is not needed.
-    """
+def _keep_precise(graph: str, places: tuple[int, ...]) -> str:
+    """The same graph with some of its convolutions marked to be computed in float32 at every precision."""
     root = ElementTree.fromstring(graph)
-    second = [layer for layer in root.iter("layer") if layer.get("type") == "Convolution"][1]
-    facts = ElementTree.Element("rt_info")
-    ElementTree.SubElement(facts, "attribute", name="precise", version="0")
-    second.insert(1, facts)  # after <data>
+    convolutions = [layer for layer in root.iter("layer") if layer.get("type") == "Convolution"]
+    for place in places:
+        facts = ElementTree.Element("rt_info")
+        ElementTree.SubElement(facts, "attribute", name="precise", version="0")
+        convolutions[place].insert(1, facts)  # after <data>
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def load(folder: Path, layers: tuple[str, ...], precision: str) -> OpenVinoEngine:
     """Load the part of the saved graph that leads to `layers`, for the CPU at hand."""
     core = openvino.Core()
+    # AMX adds up more exactly, and a float32 layer would be slow beside it.
     graph = _GRAPH if precision == "float32" or processor_has_amx() else _PRECISE_GRAPH
     whole = core.read_model(folder / graph, folder / "graph.bin")
     results = [whole.output(layer).get_node() for layer in layers]
     model = openvino.Model(results, whole.get_parameters())
-    model.reshape([OpenVinoEngine.batch_size, 299, 299, 3])
+    model.reshape([OpenVinoEngine.batch_size, *whole.input().get_partial_shape()[1:]])
     wanted = precision if _has_bfloat16(core) else "float32"
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT",

@@ -1,4 +1,4 @@
-"""Inputs: from what `DATA=` names to a listing of its images. Nothing is read but folders and file facts.
+"""Inputs: from what a user names to a listing of its images. Nothing is read but folders and file facts.
 
 `list_images` is the one place where it is decided what kind of input a name stands for.
 """
@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections.abc import Mapping
 
+from features.downloads import DownloadProgress
 from features.errors import BottleneckError
 from features.inputs.builtin import list_auto, list_digits, list_flowers
 from features.inputs.csv_file import list_csv
@@ -36,6 +37,7 @@ def list_images(
     splits: Mapping[str, str] | None = None,
     classes: str | None = None,
     labelled: bool = True,
+    progress: DownloadProgress | None = None,
 ) -> Listing:
     """List the images of an input, without reading any.
 
@@ -44,21 +46,28 @@ def list_images(
             `flowers` and, where these can't be downloaded, `digits` with a notice.
         splits, classes: how a folder is read: see `features.inputs.folder.list_folder`.
         labelled: whether the labels of a CSV are wanted.
+        progress: see `features.downloads.fetch`.
 
     Raises:
         BottleneckError: when there is no such input, or something is wrong with it.
     """
-    listing = _list(data, splits or {}, classes, labelled)
+    listing = _list(data, splits or {}, classes, labelled, progress)
     _notice_similar_labels(listing)
     return listing
 
 
-def _list(data: str, splits: Mapping[str, str], classes: str | None, labelled: bool) -> Listing:
+def _list(
+    data: str,
+    splits: Mapping[str, str],
+    classes: str | None,
+    labelled: bool,
+    progress: DownloadProgress | None,
+) -> Listing:
     if not data:
-        raise BottleneckError(f"DATA= is empty: expected {_FORMS}")
+        raise BottleneckError(f"`data` is empty: expected {_FORMS}")
     if data in _BUILTIN:
         _refuse_choices(data, splits, classes)
-        listing = _BUILTIN[data]()
+        listing = _BUILTIN[data](progress)
         if os.path.isdir(data):
             notice = f"{data!r} is the built-in data set: for the folder of that name, say ./{data}"
             listing.notices.append(notice)
@@ -75,12 +84,12 @@ def _list(data: str, splits: Mapping[str, str], classes: str | None, labelled: b
             return list_csv(path, labelled=labelled)
         if is_image_name(path):
             return list_file(path)
-        raise BottleneckError(f"DATA={printable(data)} is a file of another kind: expected {_FORMS}")
-    raise BottleneckError(f"DATA={printable(data)} does not exist: expected {_FORMS}")
+        raise BottleneckError(f"`data={printable(data)}` is a file of another kind: expected {_FORMS}")
+    raise BottleneckError(f"`data={printable(data)}` does not exist: expected {_FORMS}")
 
 
 def _refuse_choices(data: str, splits: Mapping[str, str], classes: str | None) -> None:
-    given = [name for name, value in (("--splits", splits), ("--classes", classes)) if value]
+    given = [name for name, value in (("`splits`", splits), ("`classes`", classes)) if value]
     if given:
         raise BottleneckError(
             f"{' and '.join(given)} can only be given for a folder, which {printable(data)} is not"

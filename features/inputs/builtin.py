@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from features.downloads import DownloadError, cache_dir, fetch
+from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
 from features.inputs.listing import Listing
@@ -32,29 +32,36 @@ _FLOWERS_PLACES = (
 )
 
 
-def list_auto(flowers: Callable[[], Listing] | None = None) -> Listing:
-    """The flowers, or the digits with a notice where the flowers can't be had.
+def list_auto(
+    progress: DownloadProgress | None = None, flowers: Callable[..., Listing] | None = None
+) -> Listing:
+    """The flowers, or the digits with a notice where the flowers can't be downloaded.
 
     Args:
+        progress: see `features.downloads.fetch`.
         flowers: for tests: what lists the flowers.
     """
     try:
-        return (flowers or list_flowers)()
+        return (flowers or list_flowers)(progress)
     except DownloadError as error:
         listing = list_digits()
         notice = (
-            "The flowers are not to be had, so the built-in handwritten digits are taken instead "
+            "The flowers could not be downloaded, so the built-in handwritten digits are taken instead "
             f"({len(listing.images):,} images of 8 × 8 pixels, good for trying things out): {error}"
         )
         return listing._replace(notices=[notice, *listing.notices])
 
 
 def list_flowers(
-    url: str = FLOWERS_URL, sha256: str = FLOWERS_SHA256, images: int = FLOWERS_IMAGES
+    progress: DownloadProgress | None = None,
+    url: str = FLOWERS_URL,
+    sha256: str = FLOWERS_SHA256,
+    images: int = FLOWERS_IMAGES,
 ) -> Listing:
     """TensorFlow's flower photos, downloaded and unpacked the first time.
 
     Args:
+        progress: see `features.downloads.fetch`.
         url, sha256, images: of the archive and its number of images; others are for tests.
 
     Raises:
@@ -65,7 +72,9 @@ def list_flowers(
         if (listing := _complete(datasets / place, images)) is not None:
             return listing._replace(source="flowers")
     # The name is the one that Keras gives the archive, so that it need not download it again either.
-    archive = fetch(url, known_hash=f"sha256:{sha256}", path=datasets / "flower_photos.tgz_archive")
+    archive = fetch(
+        url, known_hash=f"sha256:{sha256}", path=datasets / "flower_photos.tgz_archive", progress=progress
+    )
 
     def unpack(folder: Path) -> Path:
         with tarfile.open(archive) as tar:
@@ -75,7 +84,7 @@ def list_flowers(
     return _make(datasets / "flower_photos", images, unpack)._replace(source="flowers")
 
 
-def list_digits() -> Listing:
+def list_digits(progress: DownloadProgress | None = None) -> Listing:
     """Scikit-learn's 1,797 handwritten digits (8 × 8 pixels, gray), written as PNG files the first time."""
     place = cache_dir() / "datasets" / "digits"
     listing = _complete(place, DIGITS_IMAGES) or _make(place, DIGITS_IMAGES, _write_digits)

@@ -123,16 +123,16 @@ def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tu
     for name, split in splits.items():
         if name not in folders:
             raise BottleneckError(
-                f"--splits names {printable(name)}, and {printable(folder)} has no such folder: "
+                f"`splits` names {printable(name)}, and {printable(folder)} has no such folder: "
                 f"it has {some(folders, shown=10) or 'none'}"
             )
         if split not in SPLITS:
             raise BottleneckError(
-                f"--splits {printable(name)}={printable(split)}: expected one of {', '.join(SPLITS)}"
+                f"`splits={printable(name)}={printable(split)}`: expected one of {', '.join(SPLITS)}"
             )
     others = [name for name in folders if name not in splits]
     if others:
-        walk.notices.append(f"left out {some(others)}, which --splits does not name")
+        walk.notices.append(f"left out {some(others)}, which `splits` does not name")
     return sorted(
         ((name, split, _inner(folders[name], split, walk)) for name, split in splits.items()),
         key=lambda part: part[2],
@@ -159,7 +159,7 @@ def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[s
         raise BottleneckError(
             f"found images in {some(astray, quote=True)} beside the folders of the splits in "
             f"{printable(folder)}: move each class into train/, val/ and test/, "
-            f"or say --splits {named} to leave the others out"
+            f"or say `splits={named}` to leave the others out"
         )
     if parts:
         walk.ignored += len(entries) - len(folders)
@@ -186,8 +186,8 @@ def _refuse_train_beside_others(
             raise BottleneckError(
                 f"{printable(folder)} has '{printable(name)}' with folders of images in it "
                 f"({some(sorted(inner))}), beside {some((entry.name for entry in others), quote=True)}: "
-                f"say which are the splits, with --splits {printable(name)}=train,…, "
-                f"or which are the classes, with --classes top"
+                f"say which are the splits, with `splits={printable(name)}=train,…`, "
+                f"or which are the classes, with `classes=top`"
             )
 
 
@@ -288,7 +288,7 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
         raise BottleneckError(
             f"{printable(folder)} has the splits ({some(shared)}) below the classes ({some(tops)}): "
             f"put them above, as {shared[-1]}/{printable(tops[0])}, "
-            f"or say --classes top to leave them out of account"
+            f"or say `classes=top` to leave them out of account"
         )
     splits = {top: parse_split(top) for top in tops[:2]}
     first = "test" if "train" in splits.values() else "train"
@@ -296,7 +296,7 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
     example = ",".join(f"{printable(top)}={split or next(unknown)}" for top, split in splits.items())
     raise BottleneckError(
         f"{printable(folder)} has folders of folders, and the same names ({some(shared, quote=True)}) "
-        f"in several of them ({some(tops, quote=True)}): say which are the classes, with --classes top "
-        f"({some(tops)}) or --classes deepest ({some(sorted(names))}), "
-        f"or which are the splits, with --splits {example}"
+        f"in several of them ({some(tops, quote=True)}): say which are the classes, with `classes=top` "
+        f"({some(tops)}) or `classes=deepest` ({some(sorted(names))}), "
+        f"or which are the splits, with `splits={example}`"
     )

@@ -9,6 +9,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
+from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path, store_path
 from features.store.schema import REJECTED_SCHEMA, TableFacts
@@ -31,7 +32,7 @@ def table_names(store: str | Path) -> list[str]:
 
 
 def open(
-    store: str | Path = "store", features: str = "inception_v3", *, version: int | None = None
+    store: str | Path = "store", features: str = DEFAULT_BACKBONE, *, version: int | None = None
 ) -> FeatureTable:
     """Open a feature table for reading.
 
@@ -47,7 +48,7 @@ def open(
     path = features_path(store, features)
     if features not in table_names(store):
         others = table_names(store)
-        hint = f"it has {', '.join(others)} (FEATURES=NAME)" if others else "run `make extract` first"
+        hint = f"it has {', '.join(others)} (`features=NAME`)" if others else "extract features first"
         raise BottleneckError(f"there are no features named {features!r} in {store}: {hint}")
     newest = DeltaTable(path)
     if version is None or version == newest.version():
@@ -76,7 +77,7 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         )
     if re.search(r"%[0-9A-Fa-f]{2}|[\[\]\x00-\x1f]", str(store)):
         raise BottleneckError(
-            f"STORE={printable(store)}: Delta Lake can't keep a table under a path with %, [, ] or control "
+            f"`store={printable(store)}`: Delta Lake can't keep a table under a path with %, [, ] or control "
             "characters"
         )
     # Rejections first: whoever finds the features finds both.

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from features.recipe import LAYER_WIDTHS
 from features.splits import SPLITS
+from features.store.schema import feature_widths
 from features.store.vectors import list_values
 
 #: Key of a part's footer: from each run_id of its rows to the decoding (`features.images.DECODING`) that they
@@ -81,8 +81,9 @@ def write_part(
         ValueError: for a feature column of another width than its layer's, or one with NaN or infinity.
     """
     rows = pa.Table.from_batches(batches, schema).combine_chunks()
-    layers = [name for name in schema.names if name in LAYER_WIDTHS]
-    _check_features(rows, layers)
+    widths = feature_widths(schema)
+    layers = list(widths)
+    _check_features(rows, widths)
     path = directory / f"{run_id or 'part'}.{uuid.uuid4()}.zstd.parquet"
     try:
         with pq.ParquetWriter(
@@ -135,8 +136,8 @@ def _row_groups(rows: pa.Table) -> Iterator[np.ndarray]:
         yield from (group[start : start + ROW_GROUP_ROWS] for start in range(0, len(group), ROW_GROUP_ROWS))
 
 
-def _check_features(rows: pa.Table, layers: list[str]) -> None:
-    for layer in layers:
+def _check_features(rows: pa.Table, widths: Mapping[str, int]) -> None:
+    for layer, width in widths.items():
         for chunk in rows.column(layer).chunks:
-            if not np.isfinite(list_values(chunk, LAYER_WIDTHS[layer])).all():
+            if not np.isfinite(list_values(chunk, width)).all():
                 raise ValueError(f"column {layer} has NaN or infinite features")

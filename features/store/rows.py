@@ -15,7 +15,7 @@ def to_features(rows: pa.Table, facts: TableFacts, run_id: str, now: datetime.da
     """Rows of the feature table, in its schema, for images that have features.
 
     Args:
-        rows: columns of `features.inputs.LISTING_SCHEMA` and of `InceptionV3.extract`.
+        rows: columns of `features.inputs.LISTING_SCHEMA` and of `features.Extractor.extract`.
         now: when they were extracted.
     """
     count = len(rows)

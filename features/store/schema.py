@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe
+from features.recipe import Column, FeatureRecipe
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -55,14 +55,20 @@ def feature_schema(recipe: FeatureRecipe, layers: tuple[str, ...]) -> pa.Schema:
     element = pa.field("element", pa.float32(), nullable=False)
     columns = [
         pa.field(
-            layer,
+            column.layer,
             pa.list_(element),
             nullable=False,
-            metadata={"fingerprint": Column(recipe, layer).fingerprint, "width": str(LAYER_WIDTHS[layer])},
+            metadata={"fingerprint": column.fingerprint, "width": str(column.width)},
         )
-        for layer in layers
+        for column in (Column(recipe, layer) for layer in layers)
     ]
     return pa.schema([*IMAGE_FIELDS, *columns])
+
+
+def feature_widths(schema: pa.Schema) -> dict[str, int]:
+    """The feature columns of a schema, with the width of each."""
+    facts = {field.name: field.metadata or {} for field in schema}
+    return {name: int(of_field[b"width"]) for name, of_field in facts.items() if b"width" in of_field}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from features.backbones import Backbone, get_backbone
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
-from features.recipe import Column, FeatureRecipe, parse_layers
+from features.recipe import Column, FeatureRecipe
 from features.store.log import part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import IMAGE_COLUMNS, TableFacts
@@ -58,6 +59,10 @@ class FeatureTable:
         return self.facts.recipe
 
     @property
+    def backbone(self) -> Backbone:
+        return get_backbone(self.recipe.backbone)
+
+    @property
     def source(self) -> str:
         return self.facts.source
 
@@ -89,11 +94,11 @@ class FeatureTable:
         """The feature column of `layer`; without a name, the one deepest in the network."""
         if layer is None:
             return Column(self.recipe, self.layers[-1])
-        (name,) = parse_layers([layer])
+        (name,) = self.backbone.parse_layers([layer])
         if name not in self.layers:
             raise BottleneckError(
                 f"table {self.name!r} has no layer {layer!r}: it has {', '.join(self.layers)}; "
-                f"extract others into a table of their own with FEATURES=NAME"
+                f"extract others into a table of their own with `features=NAME`"
             )
         return Column(self.recipe, name)
 

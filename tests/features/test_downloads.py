@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -167,15 +165,15 @@ def test_a_cache_that_can_not_be_written(server: Server, tmp_path: Path) -> None
         fetch(server.url("/good"), known_hash=SHA256, path=tmp_path / "file" / "file.bin")
 
 
-def test_a_bar_on_a_terminal_only(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    for screen, expected in ((Terminal(), True), (io.StringIO(), False)):
-        monkeypatch.setattr(sys, "stderr", screen)
-        fetch(server.url("/good"), known_hash=SHA256, path=tmp_path / str(expected) / "photos.tgz")
-        assert ("photos.tgz: 100%" in screen.getvalue()) == expected
+def test_progress_is_a_callback_and_nothing_is_printed(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[str, int, int | None]] = []
+    path = tmp_path / "photos.tgz"
+    fetch(server.url("/good"), known_hash=SHA256, path=path, progress=lambda *call: calls.append(call))
+    assert calls[-1] == ("photos.tgz", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_cache_dir_is_that_of_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from features.backbones.network import arrays_sha256, build_backbone
+from features.backbones import get_backbone
+from features.backbones.network import arrays_sha256, build_network
 from features.errors import BottleneckError
 from features.extractor import InceptionV3
-from features.recipe import LAYER_WIDTHS
 from features.store.vectors import matrix
 
 ENGINES = ["openvino", "tensorflow"]
@@ -28,7 +28,7 @@ def paths(photos: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def reference(photos: Path, paths: list[Path]) -> dict[str, np.ndarray]:
     """The reference: image_dataset_from_directory, preprocess_input, InceptionV3, as in Keras's guides."""
-    base = build_backbone(None)
+    base = build_network(get_backbone("inception_v3"), None)
     layers = ["mixed0", "mixed8", "mixed10"]
     model = keras.Model(base.inputs, [base.get_layer(layer).output for layer in layers])
     images = keras.utils.image_dataset_from_directory(
@@ -62,7 +62,7 @@ def test_float32_features_are_those_of_keras(
     found = extractor.features(paths)
     assert list(found) == ["mixed0", "mixed8", "avg_pool"]
     for layer, expected in reference.items():
-        assert found[layer].shape == (len(paths), LAYER_WIDTHS[layer])
+        assert found[layer].shape == (len(paths), extractor.backbone.layers[layer])
         assert relative_error(found[layer], expected) < 1e-4
 
 
@@ -119,7 +119,9 @@ def test_what_the_first_image_says_of_itself(extractor: InceptionV3, paths: list
 
 def test_the_recipe_names_the_arrays(extractor: InceptionV3):
     assert extractor.recipe.weights == "random"
-    assert extractor.recipe.weights_sha256 == arrays_sha256(build_backbone(None).get_weights())
+    assert extractor.recipe.weights_sha256 == arrays_sha256(
+        build_network(get_backbone("inception_v3"), None).get_weights()
+    )
 
 
 def test_a_wrong_layer_lists_the_right_ones():

@@ -5,24 +5,9 @@ import dataclasses
 import pytest
 
 from features.errors import BottleneckError
-from features.recipe import LAYER_WIDTHS, Column, FeatureRecipe, check_column, parse_layers
+from features.recipe import Column, FeatureRecipe, check_column
 
 RECIPE = FeatureRecipe(weights="imagenet", weights_sha256="a" * 64)
-
-
-def test_layers_come_in_the_order_of_the_network_and_once():
-    assert parse_layers("avg_pool, mixed3,mixed0,mixed3") == ("mixed0", "mixed3", "avg_pool")
-
-
-def test_mixed10_is_avg_pool():
-    assert parse_layers(["mixed10", "avg_pool"]) == ("avg_pool",)
-
-
-def test_a_wrong_layer_name_lists_the_right_ones():
-    with pytest.raises(BottleneckError, match="'mixed11'.*mixed0.*mixed9.*avg_pool.*mixed10"):
-        parse_layers("mixed11")
-    with pytest.raises(BottleneckError, match="no layer was named"):
-        parse_layers(" , ")
 
 
 def test_the_fingerprint_follows_whatever_decides_the_numbers_and_nothing_else():
@@ -57,10 +42,13 @@ def test_columns_that_differ_in_precision_alone_pass_with_a_notice():
 def test_other_columns_are_refused_and_every_difference_is_named():
     other = dataclasses.replace(RECIPE, precision="bfloat16", weights_sha256="b" * 64)
     with pytest.raises(
-        BottleneckError, match="head 1.*weights_sha256 aaa.*precision float32.*layer avg_pool"
+        BottleneckError, match="head 1.*weights_sha256 was aaa.*precision was float32.*layer was avg_pool"
     ):
         check_column(Column(RECIPE, "avg_pool"), Column(other, "mixed9"), user="head 1")
 
 
-def test_layer_widths_sum_to_what_keras_gives():
-    assert sum(LAYER_WIDTHS.values()) == 256 + 288 * 2 + 768 * 5 + 1280 + 2048 * 2
+def test_the_backbone_and_its_input_size_are_part_of_the_fingerprint():
+    other = dataclasses.replace(RECIPE, backbone="resnet50", input_size=0)
+    assert (RECIPE.input_size, other.input_size) == (299, 224)
+    assert other.fingerprint("avg_pool") != RECIPE.fingerprint("avg_pool")
+    assert RECIPE.differences(other) == {"backbone": ("inception_v3", "resnet50"), "input_size": (299, 224)}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import store as feature_store
 from features.errors import BottleneckError
 from features.store.parts import write_part
 from features.store.table import FeatureTable
@@ -83,7 +82,7 @@ def _add_images(table: FeatureTable) -> None:
 
 
 def test_without_features(tmp_path: Path) -> None:
-    with pytest.raises(BottleneckError, match="run `make extract` first"):
+    with pytest.raises(BottleneckError, match="extract features first"):
         train_head(tmp_path)
 
 

@@ -27,8 +27,9 @@ from features.images import DECODING
 from features.inputs import list_images
 from features.store.commit import rejected_rows
 from features.store.parts import read_decodings, write_part
+from pipelines.cli import main
 from pipelines.driver import extract
-from pipelines.options import ExtractOptions
+from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.planning import make_plan
 from pipelines.report import info_text, summary_text
 from pipelines.runs import Header, Run
@@ -38,7 +39,7 @@ from tests.conftest import photo
 
 def run(data: Path, store: Path, **options: Any) -> Summary:
     settings: dict[str, Any] = {"weights": "random", "precision": "float32", "engine": "openvino", **options}
-    return extract(ExtractOptions(str(data), str(store), **settings))
+    return extract(ExtractOptions(data=str(data), store=str(store), **settings))
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_rows_from_before_decodings_were_recorded_have_number_0(data: Path, tmp_
     assert table.decodings() == {0: 3}
     assert (
         f"  decoding  0 (3 rows)\n            some kinds of images are read otherwise since number {DECODING}"
-        in (info_text(store, "inception_v3"))
+        in (info_text(InfoOptions(store=str(store))))
     )
     photo(21).save(data / "daisy" / "1.jpg")
     assert run(data, store).table.decodings() == {DECODING: 1, 0: 2}
@@ -228,7 +229,7 @@ def test_a_run_waits_for_another_that_is_at_work(
         waiting = aside.submit(run, data, store)
         with pytest.raises(TimeoutError):
             waiting.result(timeout=2)
-        assert other.run_id in info_text(store, "inception_v3")
+        assert other.run_id in info_text(InfoOptions(store=str(store)))
         other.remove()
         assert waiting.result(timeout=60).new == 1
     assert f"run {other.run_id} is at work on this table: waiting" in capfd.readouterr().err
@@ -276,9 +277,10 @@ def test_a_run_gives_way_to_one_that_planned_while_it_did(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"layers": "mixed3"}, "LAYERS was avg_pool and is now mixed3"),
-        ({"precision": "bfloat16"}, "PRECISION was float32 and is now bfloat16"),
-        ({"exif_orientation": True}, "--exif-orientation was False and is now True"),
+        ({"layers": "mixed3"}, "`layers` was avg_pool and is now mixed3"),
+        ({"precision": "bfloat16"}, "`precision` was float32 and is now bfloat16"),
+        ({"exif_orientation": True}, "`exif_orientation` was False and is now True"),
+        ({"backbone": "resnet50"}, "`backbone` was inception_v3 and is now resnet50"),
     ],
 )
 def test_a_table_refuses_features_made_another_way(
@@ -286,10 +288,37 @@ def test_a_table_refuses_features_made_another_way(
 ):
     store = tmp_path / "store"
     before = run(data, store).table.version
-    with pytest.raises(BottleneckError, match=f"{told}.*FEATURES=NAME"):
-        run(data, store, **options)
+    with pytest.raises(BottleneckError, match=f"{told}.*`features=NAME`"):
+        run(data, store, features="inception_v3", **options)
     assert feature_store.open(store).version == before
     assert run(data, store, features="another", **options).stored == 3
+
+
+def test_a_layer_that_is_given_is_not_taken_for_the_default(data: Path, tmp_path: Path):
+    run(data, tmp_path / "store", layers="mixed0")
+    with pytest.raises(BottleneckError, match="`layers` was mixed0 and is now avg_pool"):
+        run(data, tmp_path / "store", layers="avg_pool")
+    assert run(data, tmp_path / "store").table.layers == ("mixed0",)
+
+
+def test_a_table_of_another_backbone_has_its_name_and_trains_and_predicts(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    store = ["--store", str(tmp_path / "store"), "--backbone", "resnet50"]
+    for number in range(24):  # of which some land in each split
+        photo(100 + number).save(data / ("rose" if number % 2 else "daisy") / f"more-{number}.png")
+    table = run(data, tmp_path / "store", backbone="resnet50", layers="conv2_block3_out,avg_pool").table
+    assert (table.name, table.layers) == ("resnet50", ("conv2_block3_out", "avg_pool"))
+    assert table.matrix(layer="conv2_block3_out")[0].shape == (27, 256)
+    assert main(["train-head", *store, "--layers", "conv2_block3_out"]) == 0
+    assert main(["predict", *store, "--images", str(data)]) == 0
+    assert "27 images labelled by head" in capfd.readouterr().err
+    assert main(["info", *store]) == 0
+    assert "recipe    resnet50, weights random" in capfd.readouterr().out
+    wrong = ["--store", str(tmp_path / "store"), "--backbone", "inception_v3", "--features", "resnet50"]
+    for command in (["train-head"], ["info"], ["predict", "--images", str(data)]):
+        assert main([*command, *wrong]) == 1
+        assert "inception_v3" in capfd.readouterr().err
 
 
 def test_a_bfloat16_table_goes_on_in_float32_where_the_processor_has_no_other_and_says_so(
@@ -315,7 +344,8 @@ def test_an_input_of_which_nothing_is_there_is_refused_and_changes_nothing(data:
     listed = csv_of(tmp_path, [f"photos/{number}.jpg,rose" for number in range(5)])
     with pytest.raises(
         BottleneckError,
-        match=rf"none of the 5 images of DATA={listed} is there \({tmp_path}/photos/0.jpg, .* and 2 more\): "
+        match=rf"none of the 5 images of `data={listed}` is there "
+        rf"\({tmp_path}/photos/0.jpg, .* and 2 more\): "
         rf"relative paths count from the list's folder, {tmp_path}; correct",
     ):
         run(listed, store)
@@ -348,7 +378,7 @@ def test_a_flag_that_says_how_the_table_was_read_anyway_is_accepted(data: Path, 
     store = tmp_path / "store"
     first = run(data, store)
     assert run(data, store, classes="top").table.version == first.table.version
-    with pytest.raises(BottleneckError, match="--classes was not given and is now deepest"):
+    with pytest.raises(BottleneckError, match="`classes` was not given and is now deepest"):
         run(data, store, classes="deepest")
 
 
@@ -359,7 +389,7 @@ def test_how_folders_were_read_for_nothing_is_not_kept(data: Path, tmp_path: Pat
             (sites / site / label).mkdir(parents=True)
             (sites / site / label / "bad.jpg").write_text("no image")
     run(sites, store, classes="deepest", max_rejected=1.0)
-    with pytest.raises(BottleneckError, match="--classes deepest"):
+    with pytest.raises(BottleneckError, match="`classes=deepest`"):
         run(sites, store)
     photo(1).save(sites / "site_a" / "rose" / "good.jpg")
     again = run(sites, store, classes="top", max_rejected=1.0)
@@ -387,7 +417,7 @@ def test_a_run_that_stored_nothing_binds_nobody(data: Path, tmp_path: Path):
     assert other.table.recipe.exif_orientation
     assert (other.seen, other.stored, other.rejected, other.gone, other.removed) == (3, 3, 0, 0, 0)
     assert len(rejected_rows(other.table)) == 0, "nothing is left of the other input"
-    with pytest.raises(BottleneckError, match="LAYERS was mixed2 and is now mixed0"):
+    with pytest.raises(BottleneckError, match="`layers` was mixed2 and is now mixed0"):
         run(data, store, layers="mixed0")
 
 
@@ -424,7 +454,7 @@ def test_how_folders_are_read_is_kept_with_the_table(data: Path, tmp_path: Path)
     for site in ("site_a", "site_b"):
         shutil.copytree(data, tmp_path / "sites" / site)
     sites, store = tmp_path / "sites", tmp_path / "store"
-    with pytest.raises(BottleneckError, match="--classes deepest"):
+    with pytest.raises(BottleneckError, match="`classes=deepest`"):
         run(sites, store)
     first = run(sites, store, splits={"site_a": "train", "site_b": "test"})
     assert first.table.facts.splits == (("site_a", "train"), ("site_b", "test"))
@@ -433,8 +463,8 @@ def test_how_folders_are_read_is_kept_with_the_table(data: Path, tmp_path: Path)
         assert (again.new, again.stored, again.table.version) == (0, 6, first.table.version)
     with pytest.raises(
         BottleneckError,
-        match="--splits was site_a=train,site_b=test and is now site_a=test,site_b=train; "
-        "--classes was not given and is now deepest",
+        match="`splits` was site_a=train,site_b=test and is now site_a=test,site_b=train; "
+        "`classes` was not given and is now deepest",
     ):
         run(sites, store, splits={"site_a": "test", "site_b": "train"}, classes="deepest")
 
@@ -456,21 +486,22 @@ def test_names_that_are_not_utf8_are_counted_beside_what_is_seen(data: Path, tmp
 def test_a_table_refuses_another_source(data: Path, tmp_path: Path):
     run(data, tmp_path / "store")
     other = shutil.copytree(data, tmp_path / "other")
-    with pytest.raises(BottleneckError, match=f"DATA was {data} and is now {other}"):
+    with pytest.raises(BottleneckError, match=f"`data` was {data} and is now {other}"):
         run(other, tmp_path / "store")
 
 
 def test_a_table_takes_the_same_weights_from_another_file_and_refuses_others(data: Path, tmp_path: Path):
-    from features.backbones.network import build_backbone
+    from features.backbones import get_backbone
+    from features.backbones.network import build_network
 
-    base = build_backbone(None)
+    base = build_network(get_backbone("inception_v3"), None)
     base.save_weights(tmp_path / "same.weights.h5")
     base.set_weights([array + 0.01 for array in base.get_weights()])
     base.save_weights(tmp_path / "other.weights.h5")
     run(data, tmp_path / "store")
     photo(30).save(data / "rose" / "30.jpg")
     assert run(data, tmp_path / "store", weights=str(tmp_path / "same.weights.h5")).stored == 4
-    with pytest.raises(BottleneckError, match="WEIGHTS was random .* and is now other"):
+    with pytest.raises(BottleneckError, match="`weights` was random .* and is now other"):
         run(data, tmp_path / "store", weights=str(tmp_path / "other.weights.h5"))
 
 

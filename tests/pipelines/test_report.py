@@ -17,8 +17,8 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> ExtractOptions:
         (folder / "data" / label).mkdir(parents=True)
         photo(len(label)).save(folder / "data" / label / "photo.png")
     return ExtractOptions(
-        str(folder / "data"),
-        str(folder / "store"),
+        data=str(folder / "data"),
+        store=str(folder / "store"),
         weights="random",
         precision="float32",
         engine="openvino",

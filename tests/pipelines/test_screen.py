@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import os
 import subprocess
@@ -7,7 +8,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-from pipelines.screen import Screen, progress
+import pytest
+
+from pipelines.screen import Screen, progress, show_download
 
 
 def run(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -63,3 +66,16 @@ def test_progress_counts_what_the_handler_tells(tmp_path: Path):
     assert logging.getLogger().handlers == [
         handler for handler in logging.getLogger().handlers if handler is not shown
     ]
+
+
+def test_a_download_has_a_bar_on_a_terminal_and_a_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, has_bar in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        for done in (5, 10):
+            show_download("photos.tgz", done, 10)
+        assert stream.getvalue().startswith("Downloading photos.tgz …\n")
+        assert ("100%" in stream.getvalue()) == has_bar

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from features.backbones.network import arrays_sha256, build_backbone
+from features.backbones import get_backbone
+from features.backbones.network import arrays_sha256, build_network
 from features.errors import BottleneckError
+
+INCEPTION = get_backbone("inception_v3")
 
 
 @pytest.fixture(scope="module")
 def base() -> keras.Model:
-    return build_backbone(None)
+    return build_network(INCEPTION, None)
 
 
 def test_random_weights_are_always_the_same_and_keep_activations_alive(base: keras.Model):
-    assert arrays_sha256(base.get_weights()) == arrays_sha256(build_backbone(None).get_weights())
+    assert arrays_sha256(base.get_weights()) == arrays_sha256(build_network(INCEPTION, None).get_weights())
     pixels = np.random.default_rng(0).uniform(-1, 1, (1, 299, 299, 3)).astype(np.float32)
     last = base(pixels).numpy()
     assert 0.1 < last.std() < 10
@@ -50,7 +53,7 @@ def test_the_same_arrays_come_from_every_kind_of_file(base: keras.Model, tmp_pat
     files = sorted(tmp_path.iterdir())
     assert len(files) == 9
     for file in files:
-        assert arrays_sha256(build_backbone(file).get_weights()) == expected, file.name
+        assert arrays_sha256(build_network(INCEPTION, file).get_weights()) == expected, file.name
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path):
@@ -60,7 +63,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(small)
     for path in (text, small):
         with pytest.raises(BottleneckError, match=f"{path.name} does not hold the weights"):
-            build_backbone(path)
+            build_network(INCEPTION, path)
 
 
 def test_weights_that_are_not_all_there_are_refused(base: keras.Model, tmp_path: Path):
@@ -70,4 +73,4 @@ def test_weights_that_are_not_all_there_are_refused(base: keras.Model, tmp_path:
     with h5py.File(path, "a") as file:
         del file["layers/conv2d_5/vars/0"]
     with pytest.raises(BottleneckError, match="does not hold the weights"):
-        build_backbone(path)
+        build_network(INCEPTION, path)

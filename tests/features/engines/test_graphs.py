@@ -9,21 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from features.backbones.weights import find_weights
+from features.backbones import get_backbone
+from features.backbones.weights import WeightsSource, find_weights
 from features.downloads import cache_dir
 from features.engines import graphs
 from features.errors import BottleneckError
 
 ROOT = Path(__file__).parents[3]
+INCEPTION = get_backbone("inception_v3")
+
+
+def weights(spec: str) -> WeightsSource:
+    return find_weights(spec, INCEPTION)
 
 
 def test_a_graph_is_converted_once(keras_home: Path):
-    source = find_weights("random")
-    first = graphs.find_graph(source, "openvino")
+    source = weights("random")
+    first = graphs.find_graph(INCEPTION, source, "openvino")
     written = (first.path / "graph.bin").stat().st_mtime_ns
-    assert graphs.find_graph(source, "openvino") == first
+    assert graphs.find_graph(INCEPTION, source, "openvino") == first
     assert (first.path / "graph.bin").stat().st_mtime_ns == written
-    assert graphs.known_sha256(source) == graphs.weights_sha256(source) == first.weights_sha256
+    assert (
+        graphs.known_sha256(INCEPTION, source)
+        == graphs.weights_sha256(INCEPTION, source)
+        == first.weights_sha256
+    )
     assert not list(first.path.parent.glob(".half-*"))
 
 
@@ -39,12 +49,12 @@ def test_tests_never_share_a_cache_with_the_user(keras_home: Path, tmp_path: Pat
 
 
 def test_a_conversion_leaves_nothing_but_the_graph():
-    folder = graphs.find_graph(find_weights("random"), "openvino").path
+    folder = graphs.find_graph(INCEPTION, weights("random"), "openvino").path
     assert sorted(path.name for path in folder.iterdir()) == ["graph.bin", "graph.xml", "graph_precise.xml"]
 
 
-def test_the_precise_graph_keeps_the_second_convolution_and_no_other():
-    folder = graphs.find_graph(find_weights("random"), "openvino").path
+def test_the_precise_graph_keeps_the_convolutions_that_the_backbone_names_and_no_other():
+    folder = graphs.find_graph(INCEPTION, weights("random"), "openvino").path
     root = ElementTree.parse(folder / "graph_precise.xml").getroot()
     convolutions = [layer for layer in root.iter("layer") if layer.get("type") == "Convolution"]
     assert len(convolutions) == 94
@@ -54,13 +64,15 @@ def test_the_precise_graph_keeps_the_second_convolution_and_no_other():
         if any(attribute.get("name") == "precise" for attribute in layer.iter("attribute"))
     ]
     shapes = [[dim.text for dim in port.iter("dim")] for port in convolutions[1].iterfind("input/port")]
-    assert marked == [1]
+    assert marked == [0, 1]
     assert shapes == [["-1", "32", "149", "149"], ["32", "32", "3", "3"]]
 
 
 def test_each_engine_has_a_graph_of_the_same_weights():
-    source = find_weights("random")
-    openvino, tensorflow = (graphs.find_graph(source, engine) for engine in ("openvino", "tensorflow"))
+    source = weights("random")
+    openvino, tensorflow = (
+        graphs.find_graph(INCEPTION, source, engine) for engine in ("openvino", "tensorflow")
+    )
     assert openvino.weights_sha256 == tensorflow.weights_sha256
     assert openvino.path != tensorflow.path
 
@@ -68,18 +80,18 @@ def test_each_engine_has_a_graph_of_the_same_weights():
 def test_a_changed_file_is_hashed_anew(tmp_path: Path):
     path = tmp_path / "mine.h5"
     path.write_bytes(b"one")
-    source = find_weights(str(path))
-    note = graphs._sha256_note(source)
+    source = weights(str(path))
+    note = graphs._sha256_note(INCEPTION, source)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"weights_sha256": "abc"}))
-    assert graphs.known_sha256(source) == "abc"
+    assert graphs.known_sha256(INCEPTION, source) == "abc"
     path.write_bytes(b"another")
-    assert graphs.known_sha256(source) is None
+    assert graphs.known_sha256(INCEPTION, source) is None
 
 
 def test_weights_of_something_else_are_told_in_a_sentence(tmp_path: Path):
     path = tmp_path / "text.h5"
     path.write_text("no weights")
     with pytest.raises(BottleneckError, match="text.h5 does not hold the weights of Keras's Inception V3"):
-        graphs.find_graph(find_weights(str(path)), "openvino")
-    assert graphs.known_sha256(find_weights(str(path))) is None
+        graphs.find_graph(INCEPTION, weights(str(path)), "openvino")
+    assert graphs.known_sha256(INCEPTION, weights(str(path))) is None

@@ -45,7 +45,7 @@ def archive() -> bytes:
 
 def flowers(archive: bytes) -> partial:
     """`list_flowers` for a small archive that is nowhere to be downloaded from."""
-    return partial(list_flowers, NOWHERE, hashlib.sha256(archive).hexdigest(), 4)
+    return partial(list_flowers, url=NOWHERE, sha256=hashlib.sha256(archive).hexdigest(), images=4)
 
 
 def put_archive(datasets: Path, archive: bytes) -> Path:
@@ -144,11 +144,11 @@ def test_an_archive_that_leads_out_of_its_folder_is_not_unpacked(datasets: Path)
 
 def test_auto_takes_the_flowers(datasets: Path, archive: bytes) -> None:
     put_archive(datasets, archive)
-    assert list_auto(flowers(archive)).source == "flowers"
+    assert list_auto(flowers=flowers(archive)).source == "flowers"
 
 
 def test_auto_takes_the_digits_where_the_flowers_can_not_be_had(datasets: Path, archive: bytes) -> None:
-    listing = list_auto(flowers(archive))
+    listing = list_auto(flowers=flowers(archive))
     assert listing.source == "digits"
     assert len(listing.images) == 1797
     assert "digits are taken instead" in listing.notices[0] and "refused the connection" in listing.notices[0]

@@ -254,12 +254,12 @@ def test_a_split_that_holds_only_a_folder_of_its_name_is_gone_into(tmp_path: Pat
     assert {label for image in refs(listing) for label in image.labels} == {"sea", "street"}
     make(tmp_path, "seg_pred/seg_pred/1.jpg")
     with pytest.raises(
-        BottleneckError, match="'seg_pred' beside .* --splits seg_test=test,seg_train=train to leave"
+        BottleneckError, match="'seg_pred' beside .* `splits=seg_test=test,seg_train=train` to leave"
     ):
         list_folder(str(tmp_path))
     left = list_folder(str(tmp_path), splits={"seg_train": "train", "seg_test": "test"})
     assert len(left.images) == 4
-    assert "left out seg_pred, which --splits does not name" in left.notices
+    assert "left out seg_pred, which `splits` does not name" in left.notices
 
 
 @pytest.fixture
@@ -272,8 +272,8 @@ def sites(tmp_path: Path) -> Path:
 def test_the_same_names_below_several_folders_are_refused_until_it_is_said_what_they_are(sites: Path) -> None:
     with pytest.raises(
         BottleneckError,
-        match="the same names .'cat', 'dog'. in several of them .'site_a', 'site_b'.: .*--classes top .*"
-        "--classes deepest .cat, dog.*--splits site_a=train,site_b=test",
+        match="the same names .'cat', 'dog'. in several of them .'site_a', 'site_b'.: .*`classes=top` .*"
+        "`classes=deepest` .cat, dog.*`splits=site_a=train,site_b=test`",
     ):
         list_folder(str(sites))
     top = told(list_folder(str(sites), classes="top"), sites)
@@ -295,12 +295,12 @@ def test_splits_below_the_classes_are_refused_and_said(tmp_path: Path) -> None:
 
 def test_a_stray_image_or_another_case_makes_them_no_clearer(sites: Path) -> None:
     make(sites, "site_a/preview.png")
-    with pytest.raises(BottleneckError, match="--classes deepest"):
+    with pytest.raises(BottleneckError, match="`classes=deepest`"):
         list_folder(str(sites))
     (sites / "site_a" / "preview.png").unlink()
     (sites / "site_b" / "cat").rename(sites / "site_b" / "Cat")
     (sites / "site_b" / "dog").rename(sites / "site_b" / "DOG")
-    with pytest.raises(BottleneckError, match="--classes deepest"):
+    with pytest.raises(BottleneckError, match="`classes=deepest`"):
         list_folder(str(sites))
 
 
@@ -349,7 +349,7 @@ def test_it_is_unclear_within_a_split_too(tmp_path: Path) -> None:
         tmp_path,
         *(f"{s}/{site}/{pet}/1.jpg" for s in ("train", "test") for site in "ab" for pet in ("cat", "dog")),
     )
-    with pytest.raises(BottleneckError, match="--classes deepest"):
+    with pytest.raises(BottleneckError, match="`classes=deepest`"):
         list_folder(str(tmp_path))
     listing = list_folder(str(tmp_path), classes="deepest")
     assert {image.labels for image in refs(listing)} == {("cat",), ("dog",)}
@@ -383,10 +383,10 @@ def test_colors_below_flowers_are_refused_and_deepest_takes_them(tmp_path: Path)
 
 
 def test_wrong_splits_say_what_is_there(sites: Path) -> None:
-    with pytest.raises(BottleneckError, match="--splits names site_c, .* it has site_a, site_b"):
+    with pytest.raises(BottleneckError, match="`splits` names site_c, .* it has site_a, site_b"):
         list_folder(str(sites), splits={"site_c": "train"})
     with pytest.raises(
-        BottleneckError, match="--splits site_a=holdout: expected one of train, validation, test"
+        BottleneckError, match="`splits=site_a=holdout`: expected one of train, validation, test"
     ):
         list_folder(str(sites), splits={"site_a": "holdout"})
 

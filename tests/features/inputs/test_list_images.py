@@ -84,7 +84,7 @@ def test_how_folders_are_read_can_not_be_said_of_other_inputs(
 ) -> None:
     (tmp_path / "list.csv").write_text("a.jpg,rose\n")
     for data in (str(tmp_path / "list.csv"), "digits"):
-        with pytest.raises(BottleneckError, match=f"--{next(iter(options))} can only be given for a folder"):
+        with pytest.raises(BottleneckError, match=f"`{next(iter(options))}` can only be given for a folder"):
             list_images(data, **options)
 
 
@@ -101,10 +101,10 @@ def test_a_path_that_is_not_utf8_is_refused_in_printable_words(tmp_path: Path) -
     [
         (
             "no/such/folder",
-            "DATA=no/such/folder does not exist: expected a folder .* CSV .* flowers, digits or auto",
+            "`data=no/such/folder` does not exist: expected a folder .* CSV .* flowers, digits or auto",
         ),
-        ("", "DATA= is empty: expected a folder"),
-        (r"no\x1b[31m", r"DATA=no\\x1b\[31m does not exist"),
+        ("", "`data` is empty: expected a folder"),
+        (r"no\x1b[31m", r"`data=no\\x1b\[31m` does not exist"),
         (__file__, "file of another kind: expected a folder"),
         ("gs://bucket/photos", "remote, which is not supported yet"),
         ("s3://bucket/photos", "remote, which is not supported yet"),

@@ -18,7 +18,7 @@ FACTS = TableFacts("/data/flowers", "imagenet", ("mixed8", "avg_pool"), RECIPE)
 
 
 def test_no_features_says_what_to_run(tmp_path: Path):
-    with pytest.raises(BottleneckError, match="run `make extract` first"):
+    with pytest.raises(BottleneckError, match="extract features first"):
         feature_store.open(tmp_path)
 
 
