@@ -20,16 +20,11 @@ _SHOWN = 25
 
 
 class Finished(NamedTuple):
-    """What was measured of a process from outside; times in seconds since the epoch, memory in bytes."""
+    """What was measured of a process from outside: when it started, since the epoch; memory in bytes."""
 
     started: float
-    ended: float
+    seconds: float
     peak_memory: int
-    processor_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return self.ended - self.started
 
 
 def run_module(module: str, job: Mapping[str, Any], log: Path) -> Finished:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import store as feature_store
 from features.errors import BottleneckError
 from features.store.parts import write_part
 from features.store.table import FeatureTable
