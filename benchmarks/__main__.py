@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, output: Path) -> None:
-    """Measure everything asked for; print it as it comes, and save it in the output folder.
+    """Measure, print each section when it is ready, and save it in the output folder.
 
     Raises:
         BottleneckError: where a way fails, or did other work than this project.

@@ -92,8 +92,8 @@ def inference(bench: Bench) -> Section:
 
     def run(way: str) -> dict[str, Any]:
         job = bench.prepared._asdict() | ways[way][1]
-        found = bench.task("infer", images=images, file=str(folder / f"{way}.npy"), **job)
-        return {"rate": found["images"] / found["seconds"]}
+        result = bench.task("infer", images=images, file=str(folder / f"{way}.npy"), **job)
+        return {"rate": result["images"] / result["seconds"]}
 
     measured = bench.in_turn(ways, run)
     features = {way: _numbered(np.load(folder / f"{way}.npy")) for way in ways}
@@ -115,19 +115,19 @@ def _numbered(X: np.ndarray) -> Features:
 def stages(bench: Bench) -> Section:
     """Where the time of an extraction goes: seconds of all threads together, by stage."""
     own = of_way(bench.runs, OURS.id)[-1]
-    found = bench.task(
+    result = bench.task(
         "stages",
         weights=bench.prepared.weights,
         precision=own.precision,
         images=str(bench.images(own.images)),
     )
-    threads = sum(found["stages"].values())
+    threads = sum(result["stages"].values())
     rows = [
         [name, f"{1000 * seconds / own.images:.2f} ms", f"{seconds / threads:.0%}"]
-        for name, seconds in sorted(found["stages"].items())
+        for name, seconds in sorted(result["stages"].items())
     ]
     text = markdown(["stage", "time of all threads for an image", "share"], rows)
-    return Section("stages", "Where the time goes", text, found["stages"])
+    return Section("stages", "Where the time goes", text, result["stages"])
 
 
 def workflows(bench: Bench) -> Section:
@@ -154,7 +154,7 @@ def workflows(bench: Bench) -> Section:
     ]
     text = markdown(["workflow", "one pass", "an epoch", "10 epochs"], rows)
     if few != images:
-        text += f"\n\nWorkflow 1 measured on {few:,} images and reckoned for {images:,}."
+        text += f"\n\nWorkflow 1 measured on {few:,} images and extrapolated to {images:,}."
     figures = {"epoch_through_base": epoch_1, "one_pass": once, "epoch_from_store": epoch_2}
     return Section("workflows", f"The two workflows, {images:,} images", text, figures)
 

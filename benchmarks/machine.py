@@ -33,8 +33,8 @@ def describe_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _installed() -> list[str]:
-    found = []
+    installed = []
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return found
+            installed.append(f"{package} {version(package)}")
+    return installed

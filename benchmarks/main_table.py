@@ -21,9 +21,9 @@ def main_table(runs: list[Run], images: int) -> str:
         *("start-up", "peak memory", "ratio, once running", "ratio, whole process"),
     ]
     rows = [_row(runs, way, images) for way in dict.fromkeys(run.way for run in runs)]
-    reckoned = f"† Reckoned for {images:,} images from the start-up and the rate of a run over fewer."
+    note = f"† Extrapolated to {images:,} images from the start-up and the rate of a run over fewer."
     fewer = any(run.images != images for run in runs)
-    return markdown(head, rows) + (f"\n\n{reckoned}" if fewer else "")
+    return markdown(head, rows) + (f"\n\n{note}" if fewer else "")
 
 
 def _row(runs: list[Run], way: str, images: int) -> list[str]:
@@ -43,7 +43,7 @@ def _row(runs: list[Run], way: str, images: int) -> list[str]:
 
 
 def _times(runs: list[Run], way: str, figure: Callable[[Run], float]) -> str:
-    """How many times as fast as this way our project is: the median, and the range where rounds differ."""
+    """Our figure over that of a way: the median, and the range where rounds differ."""
     pairs = zip(of_way(runs, OURS.id), of_way(runs, way), strict=True)
     by_round = [figure(ours) / figure(other) for ours, other in pairs]
     low, high = number(min(by_round)), number(max(by_round))

@@ -81,7 +81,7 @@ def check_same(way: str, features: Features, ours: Features) -> None:
     Raises:
         BottleneckError: for a cosine below `LEAST_COSINE`.
     """
-    found = cosines(features, ours)
-    if not len(found) or not found.min() >= LEAST_COSINE:
-        worst = f"a cosine of {found.min():.4f}" if len(found) else "no image in common"
+    similarity = cosines(features, ours)
+    if not len(similarity) or not similarity.min() >= LEAST_COSINE:
+        worst = f"a cosine of {similarity.min():.4f}" if len(similarity) else "no image in common"
         raise BottleneckError(f"{way} has other features than this project: {worst}, at least {LEAST_COSINE}")

@@ -12,11 +12,11 @@ REPORT, FIGURES = "BENCHMARKS.md", "results.json"
 INTRODUCTION = """\
 # Benchmarks
 
-This project beside other ways to do the same work, with the same images and the same weights. Extraction
-starts from image files and ends when their features are in Parquet files. Each way is a program in
-`benchmarks/ways/`. It runs in a fresh process and takes turns with the others over several rounds. The
-tables show medians over the rounds. A ratio is taken within each round, because what slows the machine down
-then affects both sides of it. The benchmark fails where a way's features are not those of this project.
+This page compares this project with other ways to do the same work, on the same images and with the same
+weights. Extraction starts from image files and ends when their features are in Parquet files. Each way is a
+program in `benchmarks/ways/`. It runs in a fresh process and takes turns with the others over several rounds.
+The tables show medians over the rounds. A ratio is taken within each round, so that a slow moment of the
+machine affects both sides of it. The benchmark fails if the features of a way differ from this project's.
 
 To repeat it, close other programs and run one of these:
 

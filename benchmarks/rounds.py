@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class Run(NamedTuple):
         way: its id.
         images: how many there were.
         precision: what it computed in.
-        first, first_images: when the first images had their features, and how many these were.
-        written: when all features were on the disk.
+        first, first_images: when the first images were done, and how many they were.
+        written: when all features were on disk.
         seconds: when the process had ended.
         peak_memory: bytes.
     """
@@ -51,7 +52,7 @@ class Run(NamedTuple):
         return (self.images - self.first_images) / (self.written - self.first)
 
     def whole(self, images: int) -> float:
-        """Images/s of a whole process over `images`; reckoned by `running` where it had fewer."""
+        """Images/s of a whole process over `images`; extrapolated by `running` where the run had fewer."""
         return images / (self.seconds + (images - self.images) / self.running)
 
 
@@ -69,7 +70,7 @@ def measure(bench: Bench, images: int, *, quick: bool) -> None:
         quick: begin no round that would probably end too late.
 
     Raises:
-        BottleneckError: where a way fails, leaves images out, or its features are others than ours.
+        BottleneckError: where a way fails, leaves images out, or its features differ from ours.
     """
     started = time.monotonic()
     for number in range(1, bench.rounds + 1):
@@ -107,9 +108,7 @@ def run_way(bench: Bench, way: Way, number: int, images: int) -> tuple[Run, Feat
         **bench.prepared._asdict(),
     }
     finished = run_module(f"benchmarks.ways.{way.module}", job, bench.logs / f"{way.id}.log")
-    marks = [line.split() for line in (output / "marks").read_text().splitlines()]
-    times = np.array([float(moment) for moment, _ in marks]) - finished.started
-    counts = np.array([int(count) for _, count in marks])
+    times, counts = _read_marks(output / "marks", finished.started)
     if counts.sum() != images:
         raise BottleneckError(f"{way.name} was given {images} images and ran {counts.sum()}")
     first = times[counts > 0].min()
@@ -117,7 +116,7 @@ def run_way(bench: Bench, way: Way, number: int, images: int) -> tuple[Run, Feat
     first_images = int(counts[times < first + _AT_ONCE].sum())
     if first_images == images:
         raise BottleneckError(
-            f"{way.name} had all its {images} images done at once: measure with more of them"
+            f"{way.name} finished all its {images} images at once: measure with more of them"
         )
     run = Run(
         way=way.id,
@@ -131,6 +130,13 @@ def run_way(bench: Bench, way: Way, number: int, images: int) -> tuple[Run, Feat
         peak_memory=finished.peak_memory,
     )
     return run, read_features(output / "features", images, way.name)
+
+
+def _read_marks(path: Path, started: float) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds since the process started, and how many images were done at each of these moments."""
+    marks = [line.split() for line in path.read_text().splitlines()]
+    times = np.array([float(moment) for moment, _ in marks]) - started
+    return times, np.array([int(count) for _, count in marks])
 
 
 def of_way(runs: list[Run], way: str) -> list[Run]:

@@ -22,8 +22,8 @@ def ours(kind: str, store: str, parameters: dict[str, Any]) -> dict[str, Any]:
     times: list[float] = []
     saved = train_head(store, kind=kind, progress=lambda *_: times.append(time.perf_counter()), **parameters)
     test = saved.facts["metrics"]["test"]
-    found = {"accuracy": test["accuracy"], "tested": test["count"]}
-    return found | (_epoch(times) if kind == "dense" else {})
+    result = {"accuracy": test["accuracy"], "tested": test["count"]}
+    return result | (_epoch(times) if kind == "dense" else {})
 
 
 def _epoch(ends: list[float]) -> dict[str, float]:
@@ -108,5 +108,5 @@ WAYS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
 if __name__ == "__main__":
     job = read_job()
     started = time.perf_counter()
-    found = WAYS[job["way"]](job["store"], job.get("parameters", {}))
-    answer(job, **found, seconds=time.perf_counter() - started)
+    result = WAYS[job["way"]](job["store"], job.get("parameters", {}))
+    answer(job, **result, seconds=time.perf_counter() - started)

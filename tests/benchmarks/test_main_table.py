@@ -23,7 +23,7 @@ def test_rates_are_of_what_follows_the_first_images() -> None:
     assert run("ours", 1, rate=10)._replace(written=12.25).running == pytest.approx(90 / 10.25)
 
 
-def test_a_whole_process_is_measured_or_reckoned_from_fewer_images() -> None:
+def test_a_whole_process_is_measured_or_extrapolated_from_fewer_images() -> None:
     assert run("ours", 1, images=100).whole(100) == pytest.approx(100 / 12)
     assert run("ours", 1, images=40).whole(100) == pytest.approx(100 / 12)
 
@@ -42,9 +42,9 @@ def test_ratios_are_taken_within_each_round() -> None:
     assert other[8] == f"{middle:.2f} × ({low:.2f} to {high:.2f})"
 
 
-def test_the_table_says_what_was_reckoned() -> None:
+def test_the_table_says_what_was_extrapolated() -> None:
     runs = [run("ours", 1), run("beam-dofn", 1, images=40)]
     lines = main_table(runs, 100).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
-    assert "†" not in lines[2] and "†" in lines[3] and lines[-1].startswith("† Reckoned for 100 images")
+    assert "†" not in lines[2] and "†" in lines[3] and lines[-1].startswith("† Extrapolated to 100 images")
     assert "†" not in main_table(runs[:1], 100)

@@ -45,15 +45,15 @@ def test_every_way_of_reading_reads_all_rows(made_up: Path, way: str) -> None:
 def test_every_way_of_training_is_tested_on_the_same_rows(made_up: Path, way: str) -> None:
     table = feature_store.open(made_up / "store")
     by_epochs = way in ("ours-dense", "keras")
-    found = train.WAYS[way](str(made_up / "store"), {"epochs": 2} if by_epochs else {})
-    assert found["tested"] == table.metadata(["split"]).column("split").to_pylist().count("test")
-    assert found["accuracy"] > 0.3 or by_epochs  # two epochs teach nothing
-    assert ("seconds_per_epoch" in found) == by_epochs
-    json.dumps(found)
+    result = train.WAYS[way](str(made_up / "store"), {"epochs": 2} if by_epochs else {})
+    assert result["tested"] == table.metadata(["split"]).column("split").to_pylist().count("test")
+    assert result["accuracy"] > 0.3 or by_epochs  # two epochs teach nothing
+    assert ("seconds_per_epoch" in result) == by_epochs
+    json.dumps(result)
 
 
 def test_a_task_in_a_process_of_its_own(made_up: Path, tmp_path: Path) -> None:
     job = {"store": str(made_up / "store"), "way": "pyarrow-stream"}
-    found = run_task("read_table", job, tmp_path / "log")
-    assert found["rows"] == 300
-    assert 0 < found["seconds"] < found["process_seconds"]
+    result = run_task("read_table", job, tmp_path / "log")
+    assert result["rows"] == 300
+    assert 0 < result["seconds"] < result["process_seconds"]
