@@ -40,10 +40,9 @@ def extraction(bench: Bench, images: int, *, quick: bool) -> Section:
     measure(bench, images, quick=quick)
     rounds = max(run.round for run in bench.runs)
     text = (
-        f"Medians of {rounds} round{'s' if rounds > 1 else ''}, in brackets the range over them. Once "
-        f"running: from the first batch's features until all features are on the disk. Start-up: from the "
-        f"start of the process to the first batch's features. Ratio: images/s of this project over those of "
-        f"the way in that row."
+        f"Rounds: {rounds}; in brackets the range over them. Once running: from the first batch's features "
+        f"until all features are on the disk. Start-up: from the start of the process to the first batch's "
+        f"features. Ratio: images/s of this project over those of the way in that row."
     )
     figures = [run._asdict() | {"running": run.running, "whole": run.whole(images)} for run in bench.runs]
     return Section("extraction", "Extraction", f"{text}\n\n{main_table(bench.runs, images)}", figures)
