@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.network import LAYER, NAME, WIDTH
+from benchmarks.tasks.common import answer, read_job
 from features import store as feature_store
 from features.inputs import list_images
 from features.locations import features_path
@@ -80,3 +81,9 @@ def _rows(images: pa.Table, facts: TableFacts, random: np.random.Generator) -> p
     }
     rows = pa.table([*images.columns, *extracted.values()], names=[*images.column_names, *extracted])
     return to_features(rows, facts, "made-up", datetime.datetime.now(datetime.UTC))
+
+
+if __name__ == "__main__":
+    job = read_job()
+    make_files(Path(job["data"]), job["rows"])
+    answer(job, rows=make_table(Path(job["store"]), Path(job["data"])))

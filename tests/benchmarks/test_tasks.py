@@ -52,8 +52,16 @@ def test_every_way_of_training_is_tested_on_the_same_rows(made_up: Path, way: st
     json.dumps(result)
 
 
-def test_a_task_in_a_process_of_its_own(made_up: Path, tmp_path: Path) -> None:
-    job = {"store": str(made_up / "store"), "way": "pyarrow-stream"}
-    result = run_task("read_table", job, tmp_path / "log")
-    assert result["rows"] == 300
+@pytest.mark.parametrize("task", [path.stem for path in Path(make_table.__file__).parent.glob("[!_]*.py")])
+def test_every_task_is_a_program(task: str) -> None:
+    text = Path(make_table.__file__).with_name(f"{task}.py").read_text()
+    assert ('if __name__ == "__main__":' in text) == (task != "common")
+
+
+def test_tasks_in_processes_of_their_own(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    job = {"data": str(tmp_path / "data"), "store": store, "rows": 50}
+    assert run_task("make_table", job, tmp_path / "log")["rows"] == 50
+    result = run_task("read_table", {"store": store, "way": "pyarrow-stream"}, tmp_path / "log")
+    assert result["rows"] == 50
     assert 0 < result["seconds"] < result["process_seconds"]
