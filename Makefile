@@ -19,7 +19,7 @@ MAKEFLAGS += --no-print-directory
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests
 ##   test-pythons the same tests on each Python from 3.11 to 3.13 that is found, each in a .venv-3.1x of its own
-##   bench       measure this project beside the ways a user would take instead: an hour or so
+##   bench       measure this project beside the ways a user would take instead: an hour or so; see BENCHMARKS.md
 ##   bench-quick the main table of that alone, in five minutes
 ##   lint        check style and types
 ##   format      put the code into the house style
@@ -124,14 +124,14 @@ test-pythons:
 	printf '%b' "$$results"; \
 	exit $${bad:-$$code}
 
-# The packages of the ways that are measured beside this project's are installed when first needed.
+# The packages of the ways that only `bench` measures are installed when first needed.
 $(venv)/set-up-bench: requirements-bench.lock $(stamp)
 	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
 
 bench: $(venv)/set-up-bench
 	@$(venv)/bin/python -m benchmarks $(call flags,bench) $(ARGS)
 
-bench-quick: $(venv)/set-up-bench
+bench-quick: setup
 	@$(venv)/bin/python -m benchmarks --quick $(call flags,bench) $(ARGS)
 
 lint: setup

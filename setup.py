@@ -49,6 +49,6 @@ setup(
             "setuptools>=77",
         ],
         # tf2onnx is what Keras exports to ONNX with.
-        "bench": ["matplotlib>=3.10", "onnxruntime>=1.20", "psutil>=6", "tf2onnx>=1.17"],
+        "bench": ["onnxruntime>=1.20", "tf2onnx>=1.17"],
     },
 )

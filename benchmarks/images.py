@@ -15,16 +15,16 @@ from features.errors import BottleneckError
 from features.images import ImageError, decode, read_image
 from features.inputs import list_images
 
-#: What every way can decode, by content, and the extension that Keras expects of it.
-_SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
+#: What every way can decode, by content; Keras takes files with these extensions.
+_FORMATS = ("jpeg", "png")
 
 
 class Photo(NamedTuple):
-    """An image that every way can read: its file, its class and the extension that fits its content."""
+    """An image that every way can read: its file, its class and the format of its content."""
 
     path: str
     label: str
-    suffix: str
+    format: str
 
 
 def find_photos(data: str, count: int) -> tuple[str, list[Photo]]:
@@ -54,8 +54,8 @@ def _good(images: pa.Table) -> Iterator[Photo]:
             kind = decode(read_image(uri)).format
         except ImageError:
             continue
-        if kind in _SUFFIXES:
-            yield Photo(uri, label, _SUFFIXES[kind])
+        if kind in _FORMATS:
+            yield Photo(uri, label, kind)
 
 
 def _in_turn(images: pa.Table) -> Iterator[tuple[str, str]]:
@@ -75,7 +75,7 @@ def lay_out(photos: list[Photo], folder: Path, count: int) -> Path:
     n-th image has the same name in a folder of any count.
     """
     for number, photo in enumerate(itertools.islice(itertools.cycle(photos), count)):
-        target = folder / photo.label / f"{number:06}{photo.suffix}"
+        target = folder / photo.label / f"{number:06}.{photo.format}"
         target.parent.mkdir(parents=True, exist_ok=True)
         source = os.path.realpath(photo.path)
         try:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.network import LAYER, WIDTH
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.store.vectors import list_values
@@ -18,7 +19,7 @@ LEAST_COSINE = 0.99
 
 
 class Features(NamedTuple):
-    """Features by image: names, sorted, and a float32 matrix of shape (n, 2048)."""
+    """Features by image: names, sorted, and a float32 matrix of shape (n, width)."""
 
     names: list[str]
     X: np.ndarray
@@ -37,14 +38,14 @@ def read_features(path: Path, count: int, way: str) -> Features:
     if not files:
         raise BottleneckError(f"{way} wrote no features")
     table = pa.concat_tables(
-        [pq.read_table(file, columns=["uri", "avg_pool"], partitioning=None) for file in files],
+        [pq.read_table(file, columns=["uri", LAYER], partitioning=None) for file in files],
         promote_options="permissive",
     ).combine_chunks()
     names = [Path(uri).name for uri in table.column("uri").to_pylist()]
     if len(names) != count or len(set(names)) != count:
         raise BottleneckError(f"{way} wrote {len(names):,} rows of {len(set(names)):,} images, not {count:,}")
-    lists = table.column("avg_pool").cast(pa.list_(pa.float32())).combine_chunks()
-    X = list_values(lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists, 2048)
+    lists = table.column(LAYER).cast(pa.list_(pa.float32())).combine_chunks()
+    X = list_values(lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists, WIDTH)
     order = sorted(range(count), key=names.__getitem__)
     return Features([names[row] for row in order], X[order])
 
@@ -80,7 +81,7 @@ def check_same(way: str, features: Features, ours: Features) -> None:
     Raises:
         BottleneckError: for a cosine below `LEAST_COSINE`.
     """
-    found = cosines(features, ours)
-    if not len(found) or not found.min() >= LEAST_COSINE:
-        worst = f"a cosine of {found.min():.4f}" if len(found) else "no image in common"
+    similarity = cosines(features, ours)
+    if not len(similarity) or not similarity.min() >= LEAST_COSINE:
+        worst = f"a cosine of {similarity.min():.4f}" if len(similarity) else "no image in common"
         raise BottleneckError(f"{way} has other features than this project: {worst}, at least {LEAST_COSINE}")

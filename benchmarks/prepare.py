@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.network import BACKBONE, NAME, SIZE, build_keras_model
 from benchmarks.processes import run_module
 from features.backbones.weights import WeightsSource
 from features.downloads import cache_dir
@@ -22,13 +23,13 @@ class Prepared(NamedTuple):
     """Where the network lies, in the form that each way takes.
 
     Attributes:
-        spec: what WEIGHTS is, for this project.
+        weights: what WEIGHTS is, for this project.
         weights_file: `.weights.h5`, without the top.
         graph: folder of OpenVINO's graph.
         onnx: the ONNX file.
     """
 
-    spec: str
+    weights: str
     weights_file: str
     graph: str
     onnx: str
@@ -36,12 +37,12 @@ class Prepared(NamedTuple):
 
 def prepare(source: WeightsSource, log: Path, *, quick: bool) -> Prepared:
     """Find what the ways need in the cache, or make it now."""
-    graph = find_graph(source, "openvino")
+    graph = find_graph(BACKBONE, source, "openvino")
     if not quick:
-        find_graph(source, "tensorflow")
+        find_graph(BACKBONE, source, "tensorflow")
     keras_version = version("keras")
     folder = cache_dir() / "bottlenecks" / "bench" / f"{graph.weights_sha256[:16]}-keras-{keras_version}"
-    weights_file, onnx = folder / "inception_v3.weights.h5", folder / "inception_v3.onnx"
+    weights_file, onnx = folder / f"{NAME}.weights.h5", folder / f"{NAME}.onnx"
     wanted = [weights_file] if quick else [weights_file, onnx]
     missing = [str(path) for path in wanted if not path.is_file()]
     if missing:
@@ -53,15 +54,15 @@ def prepare(source: WeightsSource, log: Path, *, quick: bool) -> Prepared:
 def _make(weights: Path | None, files: list[Path]) -> None:
     import keras
 
-    from features.backbones.network import build_backbone
+    from features.backbones.network import build_network
 
-    model = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
-    model.set_weights(build_backbone(weights).get_weights())
+    model = build_keras_model()
+    model.set_weights(build_network(BACKBONE, weights).get_weights())
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f"half-{path.name}")
         if path.suffix == ".onnx":
-            shape = (None, 299, 299, 3)
+            shape = (None, SIZE, SIZE, 3)
             model.export(half, format="onnx", input_signature=[keras.InputSpec(shape=shape, dtype="float32")])
         else:
             model.save_weights(half)

@@ -20,16 +20,11 @@ _SHOWN = 25
 
 
 class Finished(NamedTuple):
-    """What was measured of a process from outside; times in seconds since the epoch, memory in bytes."""
+    """What was measured of a process from outside: when it started, since the epoch; memory in bytes."""
 
     started: float
-    ended: float
+    seconds: float
     peak_memory: int
-    processor_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return self.ended - self.started
 
 
 def run_module(module: str, job: Mapping[str, Any], log: Path) -> Finished:
@@ -38,7 +33,7 @@ def run_module(module: str, job: Mapping[str, Any], log: Path) -> Finished:
 
 
 def run_task(module: str, job: Mapping[str, Any], log: Path) -> dict[str, Any]:
-    """Run a program of `benchmarks.tasks`; what it found, with `process_seconds` and `peak_memory`."""
+    """Run a program of `benchmarks.tasks`; its result, with `process_seconds` and `peak_memory`."""
     with tempfile.TemporaryDirectory(prefix="bottlenecks-bench-") as folder:
         result = Path(folder) / "result.json"
         finished = run_module(f"benchmarks.tasks.{module}", {**job, "result": str(result)}, log)

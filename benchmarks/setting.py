@@ -1,42 +1,47 @@
-"""What the sections of a full benchmark start from, and what they share."""
+"""What every measurement starts from: the images, the network in each way's form, and folders to work in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.images import Photo, lay_out
-from benchmarks.outputs import Features
 from benchmarks.prepare import Prepared
 from benchmarks.processes import run_task
-from benchmarks.rounds import Run
 
-#: Rounds of the shorter measurements.
-ROUNDS = 3
+if TYPE_CHECKING:
+    from benchmarks.outputs import Features
+    from benchmarks.rounds import Run
 
-#: The text of a section, and the figures behind it.
-Measured = tuple[str, Any]
+#: What was measured of each way, by its id, a figure set for each round.
+Measured = dict[str, list[dict[str, Any]]]
 
 
-class Bench(NamedTuple):
-    """What the sections start from: the images and the network, and the main table's runs.
+@dataclasses.dataclass
+class Bench:
+    """What the measurements share.
 
     Attributes:
-        work: a folder for what is needed for a while; the stores of the main table are in it.
+        work: a folder for what is needed for a while.
         logs: folder of the programs' logs.
-        features: of each way, from its last run.
+        rounds: how often each way is measured.
+        runs: of the main table.
+        features: of each way of the main table, by its id, from its last run.
     """
 
     photos: list[Photo]
     prepared: Prepared
     work: Path
     logs: Path
-    runs: list[Run]
-    features: dict[str, Features]
+    rounds: int
+    runs: list[Run] = dataclasses.field(default_factory=list)
+    features: dict[str, Features] = dataclasses.field(default_factory=dict)
 
     def task(self, module: str, **job: Any) -> dict[str, Any]:
+        """Run a program of `benchmarks.tasks`; what it measured."""
         return run_task(module, job, self.logs / f"{module}.log")
 
     def images(self, count: int) -> Path:
@@ -44,25 +49,26 @@ class Bench(NamedTuple):
         folder = self.work / "images" / str(count)
         return folder if folder.is_dir() else lay_out(self.photos, folder, count)
 
+    def output(self, way: str) -> Path:
+        """The folder of what a way wrote last: `features`, a store or Parquet files, and `marks`."""
+        return self.work / "outputs" / way
+
     def made_up(self, rows: int) -> Path:
-        """A store of `rows` made-up features, for files in the folder beside it."""
+        """A store of `rows` made-up features, for files in the folder `data` beside it."""
         folder = self.work / f"made-up-{rows}"
         if not folder.is_dir():
             self.task("make_table", data=str(folder / "data"), store=str(folder / "store"), rows=rows)
         return folder / "store"
 
-
-def in_turn(
-    ways: Sequence[tuple[str, dict[str, Any]]], run: Callable[[dict[str, Any]], dict[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Run each way once a round; what was found, by way and round."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in ways}
-    for _ in range(ROUNDS):
-        for name, job in ways:
-            found[name].append(run(job))
-    return found
+    def in_turn(self, ways: Iterable[str], run: Callable[[str], dict[str, Any]]) -> Measured:
+        """Run each way once a round."""
+        measured: Measured = {way: [] for way in ways}
+        for _ in range(self.rounds):
+            for way, figures in measured.items():
+                figures.append(run(way))
+        return measured
 
 
-def median_of(found: Sequence[dict[str, Any]], figure: str) -> float:
+def median_of(rounds: Sequence[dict[str, Any]], figure: str) -> float:
     """The median of one figure over the rounds."""
-    return median(one[figure] for one in found)
+    return median(one[figure] for one in rounds)

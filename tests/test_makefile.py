@@ -213,7 +213,7 @@ def test_each_python_that_is_found_is_set_up_and_tested_in_a_folder_of_its_own(c
 
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
-    for folder in ("store/features", "features/__pycache__", "heads", "tests", ".mypy_cache"):
+    for folder in ("store/features", "features/__pycache__", "heads", "benchmarks", "tests", ".mypy_cache"):
         (clone / folder).mkdir(parents=True)
     assert make(clone, "clean").returncode == 0
     assert (clone / "store" / "features").is_dir()

@@ -15,7 +15,7 @@ def read_job() -> dict[str, Any]:
     return json.loads(sys.argv[1])
 
 
-def answer(job: dict[str, Any], **found: Any) -> NoReturn:
+def answer(job: dict[str, Any], **measured: Any) -> NoReturn:
     """Hand back what was measured, and end."""
-    Path(job["result"]).write_text(json.dumps(found))
+    Path(job["result"]).write_text(json.dumps(measured))
     leave(0)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.network import SIZE, WIDTH, load_keras_model, scale
 from benchmarks.tasks.common import answer, read_job
 from benchmarks.ways.common import list_files
 from features.images import decode, read_image, resize
 
-#: From pixels, float32 (n, 299, 299, 3) from 0 to 255, to features, float32 (n, 2048).
+#: From pixels, float32 (n, size, size, 3) from 0 to 255, to features, float32 (n, width).
 Infer = Callable[[np.ndarray], np.ndarray]
 
 _BATCH = 8
@@ -25,9 +27,8 @@ def load_keras(job: dict[str, Any]) -> Infer:
 
     if job["precision"] == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
-    model = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
-    model.load_weights(job["weights_file"])
-    return lambda pixels: np.asarray(model.predict(_scaled(pixels), batch_size=32, verbose=0), np.float32)
+    model = load_keras_model(job["weights_file"])
+    return lambda pixels: np.asarray(model.predict(scale(pixels), batch_size=32, verbose=0), np.float32)
 
 
 def load_onnx_runtime(job: dict[str, Any]) -> Infer:
@@ -36,7 +37,7 @@ def load_onnx_runtime(job: dict[str, Any]) -> Infer:
     session = onnxruntime.InferenceSession(job["onnx"], providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda pixels: np.concatenate(
-        [session.run(None, {name: batch})[0] for batch in _batches(_scaled(pixels))]
+        [session.run(None, {name: batch})[0] for batch in _batches(scale(pixels))]
     )
 
 
@@ -50,7 +51,7 @@ def load_openvino(job: dict[str, Any]) -> Infer:
 
     def infer(pixels: np.ndarray) -> np.ndarray:
         requests = openvino.AsyncInferQueue(compiled)
-        features = np.empty((len(pixels), 2048), np.float32)
+        features = np.empty((len(pixels), WIDTH), np.float32)
 
         def done(request: openvino.InferRequest, start: int) -> None:
             features[start : start + _BATCH] = request.get_output_tensor().data
@@ -64,36 +65,33 @@ def load_openvino(job: dict[str, Any]) -> Infer:
     return infer
 
 
-def load_engine(job: dict[str, Any]) -> Infer:
-    """This project's engine, from as many threads as it takes."""
+def load_ours(engine_name: str, job: dict[str, Any]) -> Infer:
+    """One of this project's engines, from as many threads as it takes."""
     from features.extractor import InceptionV3
 
-    engine = InceptionV3(job["weights"], engine=job["engine"], precision=job["precision"]).engine
+    engine = InceptionV3(job["weights"], engine=engine_name, precision=job["precision"]).engine
     threads = ThreadPoolExecutor(engine.streams)
     return lambda pixels: np.concatenate(
         [layers[0] for layers in threads.map(engine.infer, _batches(pixels))]
     )
 
 
-WAYS = {
-    "Keras": load_keras,
-    "ONNX Runtime": load_onnx_runtime,
-    "OpenVINO": load_openvino,
-    "ours": load_engine,
+#: By the id that the job names.
+WAYS: dict[str, Callable[[dict[str, Any]], Infer]] = {
+    "keras": load_keras,
+    "onnx-runtime": load_onnx_runtime,
+    "openvino": load_openvino,
+    "ours-tensorflow": partial(load_ours, "tensorflow"),
+    "ours-openvino": partial(load_ours, "openvino"),
 }
 
 
 def read_pixels(images: list[str]) -> np.ndarray:
     """Decoded and resized images; as many as fill whole batches."""
-    pixels = np.empty((len(images) // _BATCH * _BATCH, 299, 299, 3), np.float32)
+    pixels = np.empty((len(images) // _BATCH * _BATCH, SIZE, SIZE, 3), np.float32)
     for image, out in zip(images, pixels, strict=False):
         resize(decode(read_image(image)).pixels, out)
     return pixels
-
-
-def _scaled(pixels: np.ndarray) -> np.ndarray:
-    """What `preprocess_input` makes of them: from -1 to 1."""
-    return pixels / np.float32(127.5) - 1
 
 
 def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
@@ -108,5 +106,5 @@ if __name__ == "__main__":
     started = time.perf_counter()
     features = infer(pixels)
     seconds = time.perf_counter() - started
-    np.save(job["features"], features)
+    np.save(job["file"], features)
     answer(job, images=len(pixels), seconds=seconds)

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.network import LAYER, NAME, WIDTH
+from benchmarks.tasks.common import answer, read_job
 from features import store as feature_store
 from features.inputs import list_images
 from features.locations import features_path
@@ -23,7 +25,6 @@ from features.store.schema import TableFacts
 from features.store.vectors import list_array
 
 CLASSES = 5
-WIDTH = 2048
 
 _CHUNK = 4096
 
@@ -53,8 +54,8 @@ def make_table(store: Path, data: Path) -> int:
     """Fill `store` with rows for the files of `data`, a commit for every few thousand; how many."""
     listing = list_images(str(data))
     recipe = FeatureRecipe(weights="random", weights_sha256=hashlib.sha256(b"made up").hexdigest())
-    facts = TableFacts(listing.source, "random", ("avg_pool",), recipe)
-    table = feature_store.create(store, "inception_v3", facts)
+    facts = TableFacts(listing.source, "random", (LAYER,), recipe)
+    table = feature_store.create(store, NAME, facts)
     random = np.random.default_rng(0)
     images = listing.images.take(random.permutation(len(listing.images)))
     for number, start in enumerate(range(0, len(images), _CHUNK)):
@@ -76,7 +77,13 @@ def _rows(images: pa.Table, facts: TableFacts, random: np.random.Generator) -> p
         "width": pa.repeat(320, len(images)),
         "height": pa.repeat(240, len(images)),
         "format": pa.repeat("jpeg", len(images)),
-        "avg_pool": list_array(make_features(labels, random)),
+        LAYER: list_array(make_features(labels, random)),
     }
     rows = pa.table([*images.columns, *extracted.values()], names=[*images.column_names, *extracted])
     return to_features(rows, facts, "made-up", datetime.datetime.now(datetime.UTC))
+
+
+if __name__ == "__main__":
+    job = read_job()
+    make_files(Path(job["data"]), job["rows"])
+    answer(job, rows=make_table(Path(job["store"]), Path(job["data"])))

@@ -4,56 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.network import LAYER
 from benchmarks.tasks.common import answer, read_job
 from features import store as feature_store
 from heads.logistic import CANDIDATES, MAX_ITERATIONS
 
 
-def ours(job: dict[str, Any]) -> dict[str, Any]:
-    """`train_head`, and the seconds of each of its epochs where it has some."""
+def ours(kind: str, store: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """`train_head`, and the seconds of its epochs where it has some."""
     from heads import train_head
 
     times: list[float] = []
-    saved = train_head(
-        job["store"],
-        kind=job["kind"],
-        progress=lambda step, steps, figures: times.append(time.perf_counter()),
-        **job.get("parameters", {}),
-    )
+    saved = train_head(store, kind=kind, progress=lambda *_: times.append(time.perf_counter()), **parameters)
     test = saved.facts["metrics"]["test"]
-    found = {
-        "accuracy": test["accuracy"],
-        "interval": test["accuracy_interval"],
-        "tested": test["count"],
-    }
-    if job["kind"] == "dense":
-        found |= {"epochs": len(times), "seconds_per_epoch": float(np.median(np.diff(times)))}
-    return found
+    result = {"accuracy": test["accuracy"], "tested": test["count"]}
+    return result | (_epoch(times) if kind == "dense" else {})
 
 
-def _in_memory(job: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _epoch(ends: list[float]) -> dict[str, float]:
+    return {"seconds_per_epoch": float(np.median(np.diff(ends)))}
+
+
+def _in_memory(store: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Every split's features, and the numbers of its classes."""
-    rows = feature_store.open(job["store"]).delta.to_pyarrow_table(columns=["split", "labels", "avg_pool"])
+    rows = feature_store.open(store).delta.to_pyarrow_table(columns=["split", "labels", LAYER])
     splits = rows.column("split").to_numpy()
     _, y = np.unique([labels[0] for labels in rows.column("labels").to_pylist()], return_inverse=True)
-    chunks = rows.column("avg_pool").chunks
+    chunks = rows.column(LAYER).chunks
     X = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks]).reshape(len(rows), -1)
     names = ("train", "validation", "test")
     return {name: X[splits == name] for name in names}, {name: y[splits == name] for name in names}
 
 
-def scikit_learn(job: dict[str, Any]) -> dict[str, Any]:
+def scikit_learn(store: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """A grid search over the same strengths of regularization, scored on the same validation rows."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    X, y = _in_memory(job)
+    X, y = _in_memory(store)
     folds = np.repeat([-1, 0], [len(y["train"]), len(y["validation"])])
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS)),
@@ -67,14 +62,14 @@ def scikit_learn(job: dict[str, Any]) -> dict[str, Any]:
     return {"accuracy": float(accuracy), "tested": len(y["test"])}
 
 
-def keras_in_memory(job: dict[str, Any]) -> dict[str, Any]:
+def keras_in_memory(store: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """The dense head's network and settings, on arrays."""
     import keras
 
     from heads.dense import DenseHead
 
-    settings = DenseHead(**job.get("parameters", {}))
-    X, y = _in_memory(job)
+    settings = DenseHead(**parameters)
+    X, y = _in_memory(store)
     scale = keras.layers.Normalization()
     scale.adapt(X["train"])
     softmax = keras.layers.Dense(int(y["train"].max()) + 1, "softmax")
@@ -99,22 +94,19 @@ def keras_in_memory(job: dict[str, Any]) -> dict[str, Any]:
         verbose=0,
     )
     accuracy = np.mean(model.predict(X["test"], verbose=0).argmax(axis=1) == y["test"])
-    return {
-        "accuracy": float(accuracy),
-        "tested": len(y["test"]),
-        "epochs": len(times),
-        "seconds_per_epoch": float(np.median(np.diff(times))),
-    }
+    return {"accuracy": float(accuracy), "tested": len(y["test"])} | _epoch(times)
 
 
-WAYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "ours": ours,
+#: By the id that the job names: from a store and the head's parameters to what was measured.
+WAYS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
+    "ours-logistic": partial(ours, "logistic"),
+    "ours-dense": partial(ours, "dense"),
     "scikit-learn": scikit_learn,
-    "Keras": keras_in_memory,
+    "keras": keras_in_memory,
 }
 
 if __name__ == "__main__":
     job = read_job()
     started = time.perf_counter()
-    found = WAYS[job["way"]](job)
-    answer(job, **found, seconds=time.perf_counter() - started)
+    result = WAYS[job["way"]](job["store"], job.get("parameters", {}))
+    answer(job, **result, seconds=time.perf_counter() - started)

@@ -12,7 +12,8 @@ import apache_beam as beam
 from apache_beam.io.parquetio import WriteToParquet
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from benchmarks.ways.beam_inference import SCHEMA, decode_image, load_model
+from benchmarks.network import LAYER, load_keras_model
+from benchmarks.ways.beam_inference import SCHEMA, decode_image
 from benchmarks.ways.common import Job, list_files, mark, read_job
 
 
@@ -24,13 +25,13 @@ class ExtractFeatures(beam.DoFn):
         self.marks = marks
 
     def setup(self) -> None:
-        self.model = load_model(self.weights_file)
+        self.model = load_keras_model(self.weights_file)
 
     def process(self, uri: str) -> Iterator[dict[str, Any]]:
         _, pixels = decode_image(uri)
         features = self.model.predict(pixels[None], verbose=0)[0]
         mark(self.marks, 1)
-        yield {"uri": uri, "avg_pool": features}
+        yield {"uri": uri, LAYER: features}
 
 
 def main(job: Job) -> None:

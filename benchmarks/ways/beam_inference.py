@@ -18,23 +18,17 @@ from apache_beam.io.parquetio import WriteToParquet
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, PredictionResult, RunInference
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from benchmarks.network import LAYER, SIZE, load_keras_model, preprocess
 from benchmarks.ways.common import Job, list_files, mark, read_job
 
-SCHEMA = pa.schema([("uri", pa.string()), ("avg_pool", pa.list_(pa.float32()))])
+SCHEMA = pa.schema([("uri", pa.string()), (LAYER, pa.list_(pa.float32()))])
 
 
 def decode_image(uri: str) -> tuple[str, np.ndarray]:
     """The network's input for one file, as TensorFlow decodes and resizes it."""
     image = tf.io.decode_image(tf.io.read_file(uri), channels=3, expand_animations=False)
-    pixels = tf.image.resize(image, (299, 299))
-    return uri, keras.applications.inception_v3.preprocess_input(pixels).numpy()
-
-
-def load_model(weights_file: str) -> keras.Model:
-    """Keras's Inception V3 without its top."""
-    model = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
-    model.load_weights(weights_file)
-    return model
+    pixels = tf.image.resize(image, (SIZE, SIZE))
+    return uri, preprocess(pixels).numpy()
 
 
 class KerasModelHandler(ModelHandler[np.ndarray, PredictionResult, keras.Model]):
@@ -46,7 +40,7 @@ class KerasModelHandler(ModelHandler[np.ndarray, PredictionResult, keras.Model])
         self.marks = marks
 
     def load_model(self) -> keras.Model:
-        return load_model(self.weights_file)
+        return load_keras_model(self.weights_file)
 
     def run_inference(
         self, batch: Sequence[np.ndarray], model: keras.Model, inference_args: dict[str, Any] | None = None
@@ -59,7 +53,7 @@ class KerasModelHandler(ModelHandler[np.ndarray, PredictionResult, keras.Model])
 def to_row(keyed: tuple[str, PredictionResult]) -> dict[str, Any]:
     """A row for `WriteToParquet`."""
     uri, result = keyed
-    return {"uri": uri, "avg_pool": result.inference}
+    return {"uri": uri, LAYER: result.inference}
 
 
 def main(job: Job) -> None:

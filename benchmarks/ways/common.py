@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.network import LAYER
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,7 +21,7 @@ class Job(NamedTuple):
 
     Attributes:
         images: folder of images, with a sub-folder per class.
-        output: where the features go: a Parquet file with `uri` and `avg_pool` (or a prefix of such files);
+        output: where the features go: a Parquet file of uris and features (or a prefix of such files);
             for this project the store.
         marks: file for lines of a time and how many images were done by then.
         weights: what WEIGHTS is.
@@ -36,8 +38,8 @@ class Job(NamedTuple):
     weights_file: str
     graph: str
     onnx: str
-    precision: str = "float32"
-    engine: str = "auto"
+    precision: str
+    engine: str
 
 
 def read_job() -> Job:
@@ -59,7 +61,7 @@ def list_files(folder: str) -> list[str]:
 
 
 def write_features(path: str, uris: list[str], rows: list[np.ndarray]) -> None:
-    """Write all features to one Parquet file, with Arrow's defaults; rows are batches of shape (n, 2048)."""
+    """Write all features to one Parquet file, with Arrow's defaults; rows are batches of shape (n, width)."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,4 +69,4 @@ def write_features(path: str, uris: list[str], rows: list[np.ndarray]) -> None:
     values = np.concatenate(rows)
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     lists = pa.ListArray.from_arrays(offsets, values.ravel())
-    pq.write_table(pa.table({"uri": pa.array(uris, pa.string()), "avg_pool": lists}), path)
+    pq.write_table(pa.table({"uri": pa.array(uris, pa.string()), LAYER: lists}), path)

@@ -11,6 +11,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
+from benchmarks.network import LAYER, SIZE, load_keras_model, preprocess
 from benchmarks.ways.common import Job, mark, read_job
 
 _BATCH = 32
@@ -28,18 +29,16 @@ class _Marks(keras.callbacks.Callback):
 def main(job: Job) -> None:
     """Extract the features of every image into one Parquet file."""
     data = keras.utils.image_dataset_from_directory(
-        job.images, image_size=(299, 299), batch_size=_BATCH, shuffle=False
+        job.images, image_size=(SIZE, SIZE), batch_size=_BATCH, shuffle=False
     )
     uris = data.file_paths
     # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
     options = tf.data.Options()
     options.autotune.enabled = False
-    preprocess = keras.applications.inception_v3.preprocess_input
     inputs = data.map(lambda images, _: preprocess(images)).prefetch(2).with_options(options)
-    model = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
-    model.load_weights(job.weights_file)
+    model = load_keras_model(job.weights_file)
     features = model.predict(inputs, callbacks=[_Marks(job.marks)], verbose=0)
-    pd.DataFrame({"uri": uris, "avg_pool": list(features)}).to_parquet(job.output)
+    pd.DataFrame({"uri": uris, LAYER: list(features)}).to_parquet(job.output)
     mark(job.marks, 0)
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from benchmarks.network import SIZE, scale
 from benchmarks.ways.common import Job, list_files, mark, read_job, write_features
 from features.images import decode, resize
 
@@ -49,12 +50,10 @@ def _decoded_ahead(batches: list[list[str]]) -> Iterator[np.ndarray]:
 
 def _decode(uris: list[str]) -> np.ndarray:
     """A batch of the network's inputs, from -1 to 1."""
-    batch = np.empty((len(uris), 299, 299, 3), np.float32)
+    batch = np.empty((len(uris), SIZE, SIZE, 3), np.float32)
     for number, uri in enumerate(uris):
         resize(decode(Path(uri).read_bytes()).pixels, batch[number])
-    batch /= 127.5
-    batch -= 1
-    return batch
+    return scale(batch, out=batch)
 
 
 if __name__ == "__main__":

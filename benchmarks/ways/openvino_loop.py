@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import openvino
 
+from benchmarks.network import LAYER, SIZE
 from benchmarks.ways.common import Job, list_files, mark, read_job, write_features
 from features.images import decode, resize
 
@@ -22,11 +23,11 @@ _DECODERS = 2
 
 
 def compile_graph(graph: str, precision: str, batch_size: int) -> openvino.CompiledModel:
-    """The converted graph up to `avg_pool`, whole in one precision, with OpenVINO's hint for throughput."""
+    """The converted graph up to `LAYER`, whole in one precision, with OpenVINO's hint for throughput."""
     core = openvino.Core()
     model = core.read_model(Path(graph) / "graph.xml")
-    model = openvino.Model([model.output("avg_pool").get_node()], model.get_parameters())
-    model.reshape([batch_size, 299, 299, 3])
+    model = openvino.Model([model.output(LAYER).get_node()], model.get_parameters())
+    model.reshape([batch_size, SIZE, SIZE, 3])
     kind = openvino.Type.bf16 if precision == "bfloat16" else openvino.Type.f32
     return core.compile_model(
         model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": kind}
@@ -45,7 +46,7 @@ def main(job: Job) -> None:
     rows = [np.empty(0, np.float32)] * len(batches)
     free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
     for _ in range(len(requests) + 2 * _DECODERS):
-        free.put(np.zeros((size, 299, 299, 3), np.float32))
+        free.put(np.zeros((size, SIZE, SIZE, 3), np.float32))
 
     def prepare(batch: list[str]) -> np.ndarray:
         pixels = free.get()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.network import NAME
 from benchmarks.ways.common import Job, read_job
 
 
@@ -33,7 +34,7 @@ def main(job: Job) -> NoReturn:
 
     @atexit.register
     def write_marks() -> None:
-        log = Path(job.output) / "features" / "inception_v3" / "_delta_log"
+        log = Path(job.output) / "features" / NAME / "_delta_log"
         commits = [entry.stat().st_mtime for entry in os.scandir(log) if entry.name.endswith(".json")]
         lines = [f"{moment} {images}\n" for moment, images in [*marks.marks, (max(commits), 0)]]
         Path(job.marks).write_text("".join(lines))

@@ -26,7 +26,7 @@ def test_the_extension_is_that_of_the_content(photos: Path, tmp_path: Path) -> N
     (png,) = list(photos.rglob("04.png"))
     (tmp_path / "rose" / "lying.jpg").write_bytes(png.read_bytes())
     _, (found,) = find_photos(str(tmp_path), 6)
-    assert found.suffix == ".png"
+    assert found.format == "png"
 
 
 def test_no_usable_image_is_an_error(tmp_path: Path) -> None:

@@ -28,4 +28,4 @@ def test_a_program_that_fails_is_told_with_the_end_of_its_log(tmp_path: Path) ->
 
 def test_a_task_that_fails_gives_no_figures(tmp_path: Path) -> None:
     with pytest.raises(BottleneckError, match="read_table failed"):
-        run_task("read_table", {"store": str(tmp_path), "way": "our matrix"}, tmp_path / "log")
+        run_task("read_table", {"store": str(tmp_path), "way": "our-stream"}, tmp_path / "log")
