@@ -24,7 +24,7 @@ def main() -> None:
         result = subprocess.run([COMMAND, "info", "--store", empty], capture_output=True, text=True)
         # One sentence, whether an empty store is a fault or not.
         check(len((result.stdout + result.stderr).splitlines()) == 1, result.stdout + result.stderr)
-        print((result.stdout + result.stderr).strip())
+        print((result.stdout + result.stderr).strip(), flush=True)
     subprocess.run([COMMAND, "info", "--store", STORE], check=True)
 
 
@@ -40,7 +40,7 @@ def import_everything() -> None:
     modules = sorted(file.with_suffix("").parts for file in files(NAME) or [] if file.suffix == ".py")
     for parts in modules:
         importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    print(f"{NAME} {version(NAME)}: {len(modules)} modules imported")
+    print(f"{NAME} {version(NAME)}: {len(modules)} modules imported", flush=True)
 
 
 def check(condition: bool, message: str) -> None:
