@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow test-pythons bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -19,11 +19,13 @@ MAKEFLAGS += --no-print-directory
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests
 ##   test-pythons the same tests on each Python from 3.11 to 3.13 that is found, each in a .venv-3.1x of its own
-##   bench       measure this project beside the ways a user would take instead: an hour or so; see BENCHMARKS.md
+##   test-older  the tests of tables and images with pandas 2 and OpenCV 4, in .venv-older
+##   test-wheel  build the wheel and the sdist, install each into an empty environment, and run it
+##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
 ##   lint        check style and types
 ##   format      put the code into the house style
-##   lock        bring requirements.lock in line with setup.py; ARGS=--upgrade for the newest versions
+##   lock        bring requirements.lock in line with pyproject.toml; ARGS=--upgrade for the newest versions
 ##   clean       remove .venv and the caches, never the store
 ##
 ## Variables: make extract DATA=~/photos STORE=~/store
@@ -79,7 +81,7 @@ setup: $(stamp)
 
 # Without a stamp, the folder was left half made, and pip cannot tell which packages are whole: start it again.
 # So the stamp goes first and comes last.
-$(stamp): requirements.lock setup.py
+$(stamp): requirements.lock pyproject.toml setup.py
 	@if [ -x $(venv)/bin/python ] && [ -f $@ ]; then rm $@; else \
 	    $(find_python); \
 	    rm -rf $(venv); mkdir $(venv); \
@@ -124,6 +126,48 @@ test-pythons:
 	printf '%b' "$$results"; \
 	exit $${bad:-$$code}
 
+# What the ranges in pyproject.toml allow besides the locked versions, and much of the ecosystem still asks for. Each
+# line takes the place of the locked versions in turn, with a NumPy that all of them agree with (OpenCV 4.12 wants one
+# below 2.3). What they need that the locked ones do not, pip adds.
+older_packages := \
+    numpy==2.1.3,pandas==2.2.3,opencv-python-headless==4.11.0.86 \
+    numpy==2.2.6,pandas==2.3.3,opencv-python-headless==4.12.0.88
+# The tests of what reads or writes images, tables or frames.
+older_tests := tests/features/images tests/features/inputs tests/features/store tests/features/test_extractor.py \
+    tests/heads tests/pipelines/test_planning.py tests/pipelines/test_driver.py tests/pipelines/test_cli.py \
+    tests/test_old_store.py
+
+test-older:
+	@own=.venv-older; \
+	$(MAKE) setup venv=$$own >/dev/null || exit 1; \
+	for line in $(older_packages); do \
+	    packages=$$(echo $$line | tr , ' '); \
+	    echo "Testing with $$packages" >&2; \
+	    { $$own/bin/python -m pip install --quiet --disable-pip-version-check --no-input $$packages \
+	        && $$own/bin/python -m pip check \
+	        && $$own/bin/python -m pytest -q -m "not slow" -o cache_dir=$$own/pytest $(older_tests) $(ARGS); \
+	    } || bad=1; \
+	done; \
+	exit $${bad:-0}
+
+# What users and Beam's workers install. The environments hold nothing before: the metadata say which packages come
+# along, the lock says only which versions. The sdist is made as Beam makes it.
+test-wheel: setup
+	@set -e; \
+	rm -rf build dist; \
+	$(venv)/bin/python setup.py --quiet sdist; \
+	$(venv)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .; \
+	for archive in dist/*; do \
+	    echo "Installing $$archive into an empty environment: a few minutes" >&2; \
+	    rm -rf build; \
+	    $(venv)/bin/python -m venv build/environment; \
+	    build/environment/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	        --constraint requirements.lock $$archive; \
+	    mkdir build/elsewhere; \
+	    (cd build/elsewhere && ../environment/bin/python -I ../../tests/installed.py); \
+	done; \
+	rm -rf build
+
 # The packages of the ways that only `bench` measures are installed when first needed.
 $(venv)/set-up-bench: requirements-bench.lock $(stamp)
 	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
@@ -150,7 +194,7 @@ lock:
 	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT INT TERM; \
 	resolve() { \
 	    "$$tools/bin/uv" pip compile --quiet --python "$$tools/bin/python" --universal --python-version 3.11 \
-	        --no-annotate --custom-compile-command 'make lock' "$$@" setup.py $(ARGS); \
+	        --no-annotate --custom-compile-command 'make lock' "$$@" pyproject.toml $(ARGS); \
 	}; \
 	echo "Resolving the versions" >&2; \
 	"$$python" -m venv "$$tools" \
@@ -161,5 +205,5 @@ lock:
 	    && { grep -vxFf requirements.lock "$$tools/bench" >requirements-bench.lock; }
 
 clean:
-	@rm -rf $(venv) .venv-3.1[123] build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) .venv-3.1[123] .venv-older build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@find features heads pipelines benchmarks tests -name __pycache__ -exec rm -rf {} +

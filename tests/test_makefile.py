@@ -5,22 +5,27 @@ The Makefile is tried in a folder of its own, where nothing is set up. `make -n`
 
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-from pipelines.variables import VARIABLES
+from pipelines.options import OPTIONS, options_of
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 (TARGETS,) = re.findall(r"^\.PHONY: (help .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+#: What each round of `test-older` installs.
+OLDER_PACKAGES = [
+    line.split(",") for line in re.findall(r"^    (\S+==\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+]
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def clone(tmp_path: Path) -> Path:
     """A clone as far as make needs one, with a space and a quote in its path, and no `.venv`."""
     folder = tmp_path / "the user's clone"
     (folder / "pipelines").mkdir(parents=True)
-    for name in ("Makefile", "pipelines/variables.py", "requirements.lock", "setup.py"):
+    for name in ("Makefile", "pipelines/options.py", "requirements.lock", "pyproject.toml", "setup.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -44,7 +49,7 @@ fi
 
 def make(clone: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run make as from a shell of its own: none of the variables, and none of make's own, are inherited."""
-    ours = {variable.name for variable in VARIABLES} | {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
+    ours = {option.variable for option in OPTIONS} | {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
         ["make", *arguments], cwd=clone, env=inherited | environment, capture_output=True, text=True
@@ -76,9 +81,9 @@ def test_help_lists_targets_variables_and_defaults_before_any_set_up(
     lines = result.stdout.splitlines()
     for target in TARGETS.split():
         assert sum(line.startswith(f"  {target} ") for line in lines) == 1, target
-    for variable in VARIABLES:
-        (line,) = (line for line in lines if line.startswith(f"  {variable.name} "))
-        assert variable.default is None or variable.default in line
+    for option in OPTIONS:
+        found = [line for line in lines if line.startswith(f"  {option.variable} ")]
+        assert len(found) == option.make and all(option.default_text in line for line in found)
     assert not (clone / ".venv").exists()
 
 
@@ -126,10 +131,10 @@ def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:
 
 
 def test_each_target_takes_its_own_of_the_variables(clone: Path) -> None:
-    settings = [f"{variable.name}=x" for variable in VARIABLES if variable.commands]
+    settings = [f"{option.variable}=x" for option in OPTIONS if option.make and option.commands]
     found = commands(clone, "extract", "train-head", "predict", "info", *settings)
     assert found == [
-        [command, *(f"{variable.flag}=x" for variable in VARIABLES if command in variable.commands)]
+        [command, *(f"{option.flag}=x" for option in options_of(command, make=True))]
         for command in ("extract", "train-head", "predict", "info")
     ]
     assert "--data=x" not in found[1]
@@ -211,14 +216,45 @@ def test_each_python_that_is_found_is_set_up_and_tested_in_a_folder_of_its_own(c
         assert make(clone, "test-pythons", **bare).returncode != 0
 
 
+def test_older_packages_replace_the_locked_ones_in_a_folder_of_their_own(clone: Path) -> None:
+    pretend_set_up(clone, """echo "$@" | tee -a calls; [ "$2" != "$FAIL" ]""")
+    (clone / ".venv").rename(clone / ".venv-older")
+    result = make(clone, "test-older", "ARGS=-k splits")
+    assert result.returncode == 0, result.stderr
+    calls = [line.split() for line in (clone / "calls").read_text().splitlines()]
+    installs = [words for words in calls if "install" in words and "--editable" not in words]
+    runs = [words for words in calls if "pytest" in words]
+    assert len(runs) == len(OLDER_PACKAGES) > 1
+    for words, packages in zip(installs[-len(runs) :], OLDER_PACKAGES, strict=True):
+        assert words[-len(packages) :] == packages
+    for words in runs:
+        assert words[-2:] == ["-k", "splits"]
+        tests = [word for word in words if word.startswith("tests/")]
+        assert tests and all((ROOT / test).exists() for test in tests)
+    assert not (clone / ".venv").exists()
+    assert make(clone, "test-older", FAIL="pytest").returncode != 0
+
+
+def test_older_packages_are_within_the_ranges_and_older_than_the_locked_ones() -> None:
+    ranges = {wanted.name: wanted for wanted in map(Requirement, PROJECT["dependencies"])}
+    pins = {pin.name: pin for pin in locked("requirements.lock")}
+    for packages in OLDER_PACKAGES:
+        older = {pin.name: Version(str(pin.specifier)[2:]) for pin in map(Requirement, packages)}
+        assert {"pandas", "opencv-python-headless"} <= set(older)
+        for name, version in older.items():
+            assert ranges[name].specifier.contains(version), name
+            assert version < Version(str(pins[name].specifier)[2:])
+
+
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
-    for folder in ("store/features", "features/__pycache__", "heads", "benchmarks", "tests", ".mypy_cache"):
+    rooms = ("features/__pycache__", "heads", "benchmarks", "tests")
+    for folder in ("store/features", *rooms, ".mypy_cache", ".venv-older/bin"):
         (clone / folder).mkdir(parents=True)
     assert make(clone, "clean").returncode == 0
     assert (clone / "store" / "features").is_dir()
     assert (clone / "features").is_dir()
-    for folder in (".venv", "features/__pycache__", ".mypy_cache"):
+    for folder in (".venv", ".venv-older", "features/__pycache__", ".mypy_cache"):
         assert not (clone / folder).exists()
 
 
@@ -231,14 +267,11 @@ def locked(name: str) -> list[Requirement]:
     ("extra", "locks"),
     [("dev", ["requirements.lock"]), ("bench", ["requirements.lock", "requirements-bench.lock"])],
 )
-def test_the_locks_hold_a_fitting_version_of_all_that_setup_py_asks_for(
-    extra: str, locks: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_locks_hold_a_fitting_version_of_all_that_the_project_asks_for(
+    extra: str, locks: list[str]
 ) -> None:
-    described: dict[str, Any] = {}
-    monkeypatch.setattr(setuptools, "setup", described.update)
-    runpy.run_path(str(ROOT / "setup.py"))
     pins = {canonicalize_name(pin.name): pin for name in locks for pin in locked(name)}
-    for text in described["install_requires"] + described["extras_require"][extra]:
+    for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]:
         wanted = Requirement(text)
         (pin,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pin.version), f"{text} but {pin} is locked: run `make lock`"
