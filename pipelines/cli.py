@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import shlex
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from features.errors import BottleneckError
 from features.text import printable
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def run() -> None:
+def run() -> NoReturn:
     """The command itself: `main`, for a process that does nothing else."""
     leave(main())
 
