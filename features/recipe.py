@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from features.errors import BottleneckError
+from features.text import differences_text
 
 #: Width of each layer's features after global average pooling, in the order of the network.
 #: https://github.com/keras-team/keras/blob/master/keras/src/applications/inception_v3.py
@@ -133,11 +134,4 @@ def check_column(expected: Column, found: Column, *, user: str) -> str | None:
     if differences.keys() == {"precision"}:
         was, now = differences["precision"]
         return f"{user} was built on {was} features and is given {now} ones: close, but not the same numbers"
-    told = ", ".join(
-        f"{name} {_short(was)} against {_short(now)}" for name, (was, now) in differences.items()
-    )
-    raise BottleneckError(f"{user} was built on features made another way: {told}")
-
-
-def _short(value: Any) -> str:
-    return f"{value[:12]}…" if isinstance(value, str) and len(value) > 20 else str(value)
+    raise BottleneckError(f"{user} was built on features made another way: {differences_text(differences)}")

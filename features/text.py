@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 #: Control characters, surrogates (bytes that are not UTF-8), separators of lines and paragraphs, and what
 #: changes the direction of writing: https://www.unicode.org/reports/tr44/#General_Category_Values
@@ -37,6 +38,18 @@ def some(names: Iterable[object], *, quote: bool = False, shown: int = _SHOWN) -
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def differences_text(differences: Mapping[str, tuple[object, object]]) -> str:
+    """What differs, from name to what it was and is: `layer was mixed3 and is now avg_pool; …`."""
+    return "; ".join(
+        f"{name} was {_shown(was)} and is now {_shown(now)}" for name, (was, now) in differences.items()
+    )
+
+
+def _shown(value: object) -> str:
+    """A value for people, who need no more of a hash than its begin."""
+    return re.sub(r"^([0-9a-f]{12})[0-9a-f]{52}$", r"\1…", printable(value))
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -11,7 +11,7 @@ from features.locations import local_path
 from features.recipe import parse_layers
 from features.splits import parse_split
 from features.store.table import FeatureTable
-from features.text import printable
+from features.text import differences_text
 from pipelines.options import ExtractOptions
 
 
@@ -61,12 +61,8 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
                 f"{found.name} (sha256 {sha256[:12]}…)",
             )
     if differences:
-        told = "; ".join(
-            f"{name} was {printable(was)} and is now {printable(now)}"
-            for name, (was, now) in differences.items()
-        )
         raise BottleneckError(
-            f"table {table.name!r} was made another way: {told}. "
+            f"table {table.name!r} was made another way: {differences_text(differences)}. "
             f"Name a new table with FEATURES=NAME to keep both"
         )
 

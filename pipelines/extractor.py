@@ -7,6 +7,7 @@ from typing import NamedTuple
 from features.errors import BottleneckError
 from features.extractor import InceptionV3
 from features.recipe import FeatureRecipe
+from features.text import differences_text
 
 
 class ExtractorSettings(NamedTuple):
@@ -37,8 +38,9 @@ def make_extractor(settings: ExtractorSettings) -> InceptionV3:
     )
     differences = settings.recipe.differences(extractor.recipe)
     if differences:
-        told = ", ".join(f"{name} {was} against {now}" for name, (was, now) in differences.items())
-        raise BottleneckError(f"this worker's backbone is not the one of the table: {told}")
+        raise BottleneckError(
+            f"this worker's backbone is not the one of the table: {differences_text(differences)}"
+        )
     return extractor
 
 

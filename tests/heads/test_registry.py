@@ -83,9 +83,9 @@ def test_the_recipe_it_was_trained_on_is_accepted(saved: SavedHead, three_classe
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ({"weights_sha256": "1" * 64}, "weights_sha256 000000000000… against 111111111111…"),
-        ({"exif_orientation": True}, "exif_orientation False against True"),
-        ({"input_size": 150, "precision": "bfloat16"}, "input_size 299 against 150"),
+        ({"weights_sha256": "1" * 64}, "weights_sha256 was 000000000000… and is now 111111111111…"),
+        ({"exif_orientation": True}, "exif_orientation was False and is now True"),
+        ({"input_size": 150, "precision": "bfloat16"}, "input_size was 299 and is now 150"),
     ],
 )
 def test_another_recipe_is_refused_by_name_of_the_difference(
@@ -98,7 +98,7 @@ def test_another_recipe_is_refused_by_name_of_the_difference(
 
 
 def test_another_layer_is_refused(saved: SavedHead) -> None:
-    with pytest.raises(BottleneckError, match="layer avg_pool against mixed9"):
+    with pytest.raises(BottleneckError, match="layer was avg_pool and is now mixed9"):
         saved.check(Column(RECIPE, "mixed9"))
 
 
