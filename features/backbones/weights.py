@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from features import files
 from features.downloads import DownloadError, cache_dir, fetch
 from features.errors import BottleneckError
 from features.locations import local_path
@@ -71,7 +72,7 @@ def find_weights(spec: str, *, imagenet_url: str = IMAGENET_URL) -> WeightsSourc
         raise BottleneckError(
             f"WEIGHTS={spec} is neither auto, imagenet, random nor a file that ends in {', '.join(SUFFIXES)}"
         )
-    if not path.is_file():
+    if not files.is_file(path):
         raise BottleneckError(f"there is no weights file {path}")
     return WeightsSource(path.name.removesuffix(suffix), str(path), path)
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from features import files
 from features.backbones.weights import WeightsSource
 from features.downloads import cache_dir
 from features.errors import BottleneckError
@@ -44,7 +42,7 @@ def weights_sha256(source: WeightsSource) -> str:
 def known_sha256(source: WeightsSource) -> str | None:
     """Hash over the arrays of `source` where an earlier run left it."""
     note = _sha256_note(source)
-    return json.loads(note.read_text())["weights_sha256"] if note.is_file() else None
+    return json.loads(files.read(note))["weights_sha256"] if files.is_file(note) else None
 
 
 def find_graph(source: WeightsSource, engine: str) -> Graph:
@@ -54,7 +52,7 @@ def find_graph(source: WeightsSource, engine: str) -> Graph:
         BottleneckError: where the weights are not those of Inception V3.
     """
     sha256 = known_sha256(source)
-    if sha256 is None or not _graph_path(sha256, engine).is_dir():
+    if sha256 is None or not files.is_folder(_graph_path(sha256, engine)):
         sha256 = _convert(source, engine)
     return Graph(_graph_path(sha256, engine), sha256)
 
@@ -69,8 +67,8 @@ def _sha256_note(source: WeightsSource) -> Path:
     if source.path is None:
         key = _key(source.spec)
     else:
-        status = source.path.stat()
-        key = _key(str(source.path), str(status.st_size), str(status.st_mtime_ns))
+        facts = files.info(source.path)
+        key = _key(str(source.path), str(facts.size), str(facts.mtime_ns))
     return cache_dir() / "bottlenecks" / "weights" / f"{source.name}-{key}.json"
 
 
@@ -117,30 +115,12 @@ def _convert_here(name: str, spec: str, engine: str | None, path: Path | None) -
         from features.engines import engine_module
 
         model = feature_model(base)
-        _write_once(_graph_path(sha256, engine), lambda folder: engine_module(engine).convert(model, folder))
-    note = _sha256_note(WeightsSource(name, spec, path))
-    note.parent.mkdir(parents=True, exist_ok=True)
-    half = note.with_suffix(f".{os.getpid()}")
-    half.write_text(json.dumps({"weights": spec, "weights_sha256": sha256}))
-    half.replace(note)
+        if not files.is_folder(graph := _graph_path(sha256, engine)):
+            with files.filling(graph) as folder:
+                engine_module(engine).convert(model, folder)
+    note = {"weights": spec, "weights_sha256": sha256}
+    files.write(_sha256_note(WeightsSource(name, spec, path)), json.dumps(note))
     return sha256
-
-
-def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill `folder`, which appears whole or not at all; whoever is first wins."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=folder.parent))
-    try:
-        write(half)
-        half.chmod(0o755)  # mkdtemp makes it for this user alone, and a cache may be shared
-        half.replace(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
 
 
 def _main() -> int:
