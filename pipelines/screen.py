@@ -18,7 +18,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from features.locations import logs_path
+from features.locations import local_path, logs_path
 from features.text import printable
 
 #: Records of images done come through this logger (`pipelines.handler` sends them): it reaches across the
@@ -47,7 +47,7 @@ class Screen:
     """
 
     def __init__(self, log: Path, *, debug: bool = False) -> None:
-        self.log = log
+        self.log = Path(local_path(log))
         self._debug = debug
         self._said: set[str] = set()
 
