@@ -15,13 +15,14 @@ def to_schema(rows: pa.Table, schema: pa.Schema, **others: Any) -> pa.Table:
 
     Raises:
         KeyError: for a column of `schema` that is in neither.
+        ValueError: for a null where `schema` has none.
     """
 
     def column(field: pa.Field) -> pa.Array | pa.ChunkedArray:
         values = others[field.name] if field.name in others else rows.column(field.name)
         if isinstance(values, pa.Array | pa.ChunkedArray):
-            return values.cast(field.type)
+            return values
         # Arrow repeats no list zero times.
         return pa.repeat(pa.scalar(values, field.type), len(rows) or 1)[: len(rows)]
 
-    return pa.table([column(field) for field in schema], schema=schema)
+    return pa.table([column(field) for field in schema], names=schema.names).cast(schema)

@@ -20,6 +20,7 @@ def test_paths_and_file_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert store_path("file:///my%20store") == Path("/my store")
     assert features_path("file:///store", "mine") == Path("/store/features/mine")
     assert local_path("a:b//c") == local_path(Path("a:b/c")) == str(tmp_path / "a:b/c")
+    assert local_path(Path("file:///b%20c")) == "/b c"
     assert local_path("abc:/d") == str(tmp_path / "abc:/d")
     assert local_path(Path("/x/s3:/y")) == "/x/s3:/y"
 

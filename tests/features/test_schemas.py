@@ -42,3 +42,9 @@ def test_no_rows_and_a_missing_column():
     assert to_schema(none, SCHEMA, labels=["x"], at=None).num_rows == 0
     with pytest.raises(KeyError, match="labels"):
         to_schema(none, SCHEMA, at=None)
+
+
+def test_a_null_where_there_is_none():
+    rows = pa.table({"uri": ["a", None], "size": [1, 2], "at": [5, 6]})
+    with pytest.raises(ValueError, match="uri"):
+        to_schema(rows, SCHEMA, labels=[])
