@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 from features.errors import BottleneckError
@@ -13,6 +13,8 @@ from features.text import printable
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: Not by urlsplit, which would cut a path at # and ?.
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?(/.*)|(/(?!/).*))", re.IGNORECASE | re.DOTALL)
+#: `Path` makes one slash of the two in a URL.
+_URL_AS_PATH = re.compile(r"^(?!file:)([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 
 
 def is_remote(name: str) -> bool:
@@ -26,7 +28,7 @@ def local_path(name: str | Path) -> str:
     Raises:
         BottleneckError: for any other URL.
     """
-    text = str(name)
+    text = _URL_AS_PATH.sub(r"\1://", str(name), count=1) if isinstance(name, PurePath) else name
     if is_remote(text):
         raise BottleneckError(
             f"{printable(text)} is remote, which is not supported yet: "

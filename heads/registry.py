@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import os
 import secrets
-import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features import files
 from features.errors import BottleneckError
 from features.locations import heads_path, store_path
 from features.recipe import Column, FeatureRecipe, check_column
@@ -94,16 +93,10 @@ def save_head(store: Path, features: str, head: Head, facts: dict[str, Any]) -> 
     folder = heads_path(store, features)
     now = datetime.datetime.now(datetime.UTC)
     head_id = f"{now:%Y%m%d-%H%M%S}-{head.kind}-{secrets.token_hex(2)}"
-    directory, partial = folder / head_id, folder / f".{head_id}.partial"
-    partial.mkdir(parents=True)
-    try:
-        head.save(partial, {"id": head_id, "created_at": now.isoformat(), **facts})
-        partial.rename(directory)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    _name_current(folder, head_id)
-    return SavedHead(directory, read_facts(directory))
+    with files.filling(folder / head_id) as directory:
+        head.save(directory, {"id": head_id, "created_at": now.isoformat(), **facts})
+    files.write(folder / "current.json", json.dumps({"id": head_id}) + "\n")
+    return SavedHead(folder / head_id, read_facts(folder / head_id))
 
 
 def load_head(
@@ -125,7 +118,7 @@ def load_head(
         raise BottleneckError(
             f"there is no head for table {features!r} in {store_path(store)}: train a head first"
         )
-    if not (folder / head_id / FACTS_FILE).is_file():
+    if not files.is_file(folder / head_id / FACTS_FILE):
         known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"
         raise BottleneckError(f"there is no head {head_id!r} in {folder}, which has: {known}")
     return SavedHead(folder / head_id, read_facts(folder / head_id))
@@ -133,17 +126,13 @@ def load_head(
 
 def list_heads(store: str | Path = "store", features: str = "inception_v3") -> list[dict[str, Any]]:
     """The facts of a table's heads, oldest first; no model is loaded."""
-    found = [read_facts(path.parent) for path in heads_path(store, features).glob(f"[!.]*/{FACTS_FILE}")]
-    return sorted(found, key=lambda facts: (facts["created_at"], facts["id"]))
+    folder = heads_path(store, features)
+    ids = [name for name in files.names(folder) if files.is_file(folder / name / FACTS_FILE)]
+    heads = [read_facts(folder / head_id) for head_id in ids]
+    return sorted(heads, key=lambda facts: (facts["created_at"], facts["id"]))
 
 
 def current_head(store: str | Path = "store", features: str = "inception_v3") -> str | None:
     """Id of a table's current head, or None where there is none yet."""
     path = heads_path(store, features) / "current.json"
-    return json.loads(path.read_text(encoding="utf-8"))["id"] if path.is_file() else None
-
-
-def _name_current(folder: Path, head_id: str) -> None:
-    partial = folder / f".current-{head_id}.json"
-    partial.write_text(json.dumps({"id": head_id}) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "current.json")
+    return json.loads(files.read(path))["id"] if files.is_file(path) else None

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED, find_weights
 from features.engines import choose_engine
 from features.errors import BottleneckError
 from features.inputs import Listing, list_images
-from features.locations import store_path
+from features.locations import local_path, store_path
 from features.splits import parse_splits
 from features.store.commit import Change, check_basis, commit, open_planned
 from features.store.table import FeatureTable
@@ -52,6 +53,8 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
     Raises:
         BottleneckError: for input that can't be used, or a table that was made otherwise.
     """
+    for name in (options.data, options.weights):
+        local_path(name)  # refuses what is remote, before anything is made
     run_id = new_run_id()
     options = options.replace(features=table_name(options), splits=parse_splits(options.splits))
     with Screen.of_run(options, run_id, debug=debug) as screen:
@@ -155,7 +158,7 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     first = some(images.column("uri").to_pylist())
     mend = (
         f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
-        if os.path.isfile(listing.source)
+        if files.is_file(listing.source)
         else "their links lead nowhere"
     )
     raise BottleneckError(

@@ -9,10 +9,12 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from features import files
+from features.locations import local_path
 
 #: Seconds between two renewals, and after which a run that does not renew its mark counts as dead.
 RENEWED_EVERY = 20.0
@@ -27,7 +29,7 @@ class AliveMark:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = Path(local_path(path))
 
     @contextlib.contextmanager
     def kept(self, table: str, *, local: bool) -> Iterator[None]:
@@ -37,18 +39,16 @@ class AliveMark:
             table: the feature table that the run is at work on.
             local: the run is this process: others on this machine see at once when it ends.
         """
-        aside = self._path.with_name(f".alive-{uuid.uuid4()}")
-        with open(aside, "w") as file:
-            locked = local and _lock(file, fcntl.LOCK_EX)  # before others can see it
-            file.write(json.dumps({"table": table, "host": socket.gethostname(), "locked": locked}))
-            file.flush()
-            aside.rename(self._path)
-            try:
-                with self.renewing():
-                    yield
-            finally:
-                if local:
-                    self._path.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            with files.aside(self._path) as half:
+                file = stack.enter_context(open(half, "w"))
+                locked = local and _lock(file, fcntl.LOCK_EX)  # before others can see it
+                file.write(json.dumps({"table": table, "host": socket.gethostname(), "locked": locked}))
+                file.flush()
+            if local:
+                stack.callback(files.remove, self._path)
+            with self.renewing():
+                yield
 
     @contextlib.contextmanager
     def renewing(self) -> Iterator[None]:

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from features import files
 from features.splits import CUT, CUT_TRAINING, SPLITS
 from features.store.commit import Basis
-from features.store.conflicts import STORED_SCHEMA
 from features.store.schema import REJECTED_SCHEMA, feature_widths
 from features.store.table import FeatureTable
 from pipelines.queries import connect, parts_relation
-from pipelines.runs import PLANNED_SCHEMA
+from pipelines.runs import ATTEMPTS_SCHEMA, PLANNED_SCHEMA, outdated
 
 #: Bytes of features that a slice has at most: they are in a worker's memory together.
 _SLICE_BYTES = 2**26
@@ -29,7 +28,6 @@ _MANY, _SMALL = 32, 512
 MOST_ATTEMPTS = 2
 
 _ROWS_AT_ONCE = 65_536
-_NO_ATTEMPTS = pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array([], pa.int32())})
 
 #: Rows of both tables: those of features have an image_id. They are as small as can be, since the join holds
 #: them all: labels as 64 bits of hash, parts by number.
@@ -142,11 +140,10 @@ class Plan:
         self.left = count("left")
         self.away = count("away")
         self.gone_stored = count("gone", features=True)
-        rejections = sum(pq.read_metadata(path).num_rows for path in table.rejected_paths)
+        rejections = sum(files.footer(path).num_rows for path in table.rejected_paths)
         self.rejected = rejections - count("changed", "left", "gone", features=False, replacing=True)
-        columns = ", ".join(name if name == "uri" else f"replaced_{name}" for name in STORED_SCHEMA.names)
-        gone = connection.sql(f"SELECT {columns} FROM work WHERE state = 'gone'").to_arrow_table()
-        self.gone = gone.rename_columns(STORED_SCHEMA.names).cast(STORED_SCHEMA)
+        gone = "SELECT COLUMNS('^(uri|replaced_.*)$') FROM work WHERE state = 'gone'"
+        self.gone = outdated(connection.sql(gone).to_arrow_table())
         self.stored = listed - self.todo - self.left - self.rejected
 
     def close(self) -> None:
@@ -170,7 +167,7 @@ def make_plan(
     table: FeatureTable,
     *,
     retry_rejected: bool = False,
-    attempts: pa.Table = _NO_ATTEMPTS,
+    attempts: pa.Table | None = None,
     left_to_others: pa.ChunkedArray | None = None,
 ) -> Plan:
     """Compare a listing with what is stored, by size and time of change: no image is read.
@@ -181,12 +178,12 @@ def make_plan(
     Args:
         images: in `features.inputs.LISTING_SCHEMA`.
         retry_rejected: try rejected images again though they did not change.
-        attempts: columns `uri` and `attempts`: how often processes have ended that were at work on an image.
+        attempts: in `pipelines.runs.ATTEMPTS_SCHEMA`.
         left_to_others: uris of images that other runs are to extract.
     """
     connection = connect()
     connection.register("listing", images)
-    connection.register("attempts", attempts)
+    connection.register("attempts", ATTEMPTS_SCHEMA.empty_table() if attempts is None else attempts)
     connection.register("left_to_others", pa.table({"uri": left_to_others or pa.array([], pa.string())}))
     stored = _STORED.format(
         features=parts_relation(connection, table.paths, table.facts.schema),

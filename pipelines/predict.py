@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.errors import BottleneckError
@@ -42,6 +42,8 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
     Raises:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
     """
+    for name in (options.images, options.store, options.weights, options.output or ""):
+        local_path(name)  # refuses what is remote, before anything is made
     listing = _list(options.images)
     output = Path(options.output) if options.output else None
     options = options.replace(features=table_name(options), output=output)
@@ -83,9 +85,10 @@ def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen
 def _list(images: str) -> Listing:
     """The images of a folder, whatever its sub-folders are called, of a list, or the one image."""
     path = local_path(images)
-    if not os.path.exists(path):
+    folder = files.is_folder(path)
+    if not folder and not files.is_file(path):
         raise BottleneckError(f"`images={printable(images)}`: there is no such file or folder")
-    listing = find_images(path) if os.path.isdir(path) else list_images(path, labelled=False)
+    listing = find_images(path) if folder else list_images(path, labelled=False)
     if not len(listing.images):
         others = f", and {listing.left_out:,} whose names are not valid UTF-8" if listing.left_out else ""
         raise BottleneckError(f"`images={printable(images)}`: there are no images in this folder{others}")
@@ -148,11 +151,11 @@ def _label(block: pa.Table, saved: SavedHead) -> pa.Table:
 
 
 def _check_output(output: Path | None) -> None:
-    if output is not None and output.is_dir():
+    if output is not None and files.is_folder(output):
         raise BottleneckError(f"`output={output}`: this is a folder, expected the name of a file")
     if output is not None and output.suffix.lower() not in (".csv", ".parquet"):
         raise BottleneckError(f"`output={output}`: expected a name that ends in .csv or .parquet")
-    if output is not None and not output.absolute().parent.is_dir():
+    if output is not None and not files.is_folder(output.absolute().parent):
         raise BottleneckError(f"`output={output}`: there is no folder {output.absolute().parent}")
 
 
@@ -170,7 +173,7 @@ def _printable(table: pa.Table) -> pa.Table:
 @contextlib.contextmanager
 def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
     """A function that writes tables: to standard output, or to a file that appears whole or not at all."""
-    half = output.with_name(f".{output.name}.{os.getpid()}") if output else None
+    parquet = output is not None and output.suffix.lower() == ".parquet"
     on_terminal = output is None and sys.stdout.isatty()
     writer: pyarrow.csv.CSVWriter | pq.ParquetWriter | None = None
 
@@ -179,17 +182,10 @@ def _writer(output: Path | None) -> Iterator[Callable[[pa.Table], None]]:
         if on_terminal:
             table = _printable(table)
         if writer is None:
-            parquet = output is not None and output.suffix.lower() == ".parquet"
             kind = pq.ParquetWriter if parquet else pyarrow.csv.CSVWriter
-            writer = kind(half or sys.stdout.buffer, table.schema)
+            writer = stack.enter_context(kind(sink, table.schema))
         writer.write_table(table)
 
-    try:
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(files.writing(output)) if output else sys.stdout.buffer
         yield write
-        if writer is not None:
-            writer.close()
-        if output is not None and half is not None:
-            half.replace(output)
-    finally:
-        if half is not None:
-            half.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from features.locations import local_path
 from features.machine import available_memory, usable_cores
 
 #: Share of the memory that is free which a query may take, and what it may where nobody knows, in bytes.
@@ -33,7 +34,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 def parts_relation(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], schema: pa.Schema) -> str:
     """What stands for the rows of part files after FROM, with the number of their path in `file_index`."""
     if paths:
-        texts = ", ".join(f"'{path.replace(chr(39), chr(39) * 2)}'" for path in paths)
+        texts = ", ".join("'" + local_path(path).replace("'", "''") + "'" for path in paths)
         return f"read_parquet([{texts}], hive_partitioning = false)"
     name = f"no_rows_{len(schema)}"
     connection.register(name, schema.append(pa.field("file_index", pa.int64())).empty_table())

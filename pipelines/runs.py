@@ -14,7 +14,6 @@ import contextlib
 import functools
 import json
 import math
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -24,13 +23,18 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features import files
 from features.errors import BottleneckError
 from features.inputs import LISTING_SCHEMA
 from features.locations import runs_path
+from features.schemas import to_schema
 from features.store.commit import Basis
 from features.store.conflicts import STORED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines.liveness import AliveMark
+
+#: Columns of what a row of a plan replaces, besides its uri: `replaced_size` and so on.
+_REPLACED = [field for field in STORED_SCHEMA if field.name != "uri"]
 
 #: Rows of a plan: an image, how often processes that were at work on it have ended, and the row that it
 #: replaces, if any: `features.store.conflicts.STORED_SCHEMA`, an image_id of null for a rejection.
@@ -38,9 +42,12 @@ PLANNED_SCHEMA = pa.schema(
     [
         *LISTING_SCHEMA,
         pa.field("attempts", pa.int32(), nullable=False),
-        *(pa.field(f"replaced_{field.name}", field.type) for field in STORED_SCHEMA if field.name != "uri"),
+        *(pa.field(f"replaced_{field.name}", field.type) for field in _REPLACED),
     ]
 )
+
+#: Images, and how often processes have ended that were at work on them.
+ATTEMPTS_SCHEMA = pa.schema([("uri", pa.string()), ("attempts", pa.int32())])
 
 _HEADER_KEY = b"bottlenecks.plan"
 _FORMAT = 1
@@ -61,10 +68,8 @@ class Header(NamedTuple):
 def outdated(planned: pa.Table) -> pa.Table:
     """The rows that images of a plan replace, in `STORED_SCHEMA`."""
     replacing = planned.filter(planned.column("replaced_part").is_valid())
-    columns = [
-        replacing.column(name if name == "uri" else f"replaced_{name}") for name in STORED_SCHEMA.names
-    ]
-    return pa.table(columns, schema=STORED_SCHEMA)
+    columns = {field.name: replacing.column(f"replaced_{field.name}") for field in _REPLACED}
+    return to_schema(replacing, STORED_SCHEMA, **columns)
 
 
 class Run:
@@ -93,7 +98,7 @@ class Run:
         """
         facts = json.dumps({"format": _FORMAT, "table": header.table, **header.basis._asdict()})
         schema = PLANNED_SCHEMA.with_metadata({_HEADER_KEY: facts})
-        with pq.ParquetWriter(self.plan_path, schema, compression="zstd") as writer:
+        with files.parquet_writer(self.plan_path, schema, compression="zstd") as writer:
             for rows in slices:
                 writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=len(rows))
 
@@ -121,13 +126,13 @@ class Run:
 
     def slice(self, number: int) -> pa.Table:
         """The images of a slice, in `PLANNED_SCHEMA`."""
-        with pq.ParquetFile(self.plan_path, metadata=_footer(self.plan_path)) as file:
+        with files.parquet_file(self.plan_path, metadata=_footer(self.plan_path)) as file:
             return file.read_row_group(number, use_threads=False).cast(PLANNED_SCHEMA)
 
     def uris(self) -> pa.ChunkedArray:
         """The images of all slices; none where the run is done."""
         try:
-            return pq.read_table(self.plan_path, columns=["uri"], partitioning=None).column("uri")
+            return files.parquet_file(self.plan_path).read(["uri"]).column("uri")
         except FileNotFoundError:
             return pa.chunked_array([], pa.string())
 
@@ -137,7 +142,7 @@ class Run:
 
     def _turn(self) -> tuple[float, str]:
         try:
-            return (self.plan_path.stat().st_mtime_ns if self.header() else math.inf), self.run_id
+            return (files.info(self.plan_path).mtime_ns if self.header() else math.inf), self.run_id
         except FileNotFoundError:  # done since
             return math.inf, self.run_id
 
@@ -149,15 +154,14 @@ class Run:
             table: name of the table that it is at work on.
             local: it is this process, and has no workers elsewhere.
         """
-        self._attempts.mkdir(parents=True, exist_ok=True)
         try:
             with self._mark.kept(table, local=local):
                 yield
         except BaseException:
             if local:  # it ends in good order: no attempt is left in the middle
-                for mark in self._marks():
-                    self.end(mark)
-            if not self.plan_path.exists():
+                for name in files.names(self._attempts):
+                    self.end(self._attempts / name)
+            if not files.is_file(self.plan_path):
                 self.remove()
             raise
         self.remove()
@@ -177,31 +181,29 @@ class Run:
     def begin(self, number: int) -> Path:
         """Leave a mark that a slice is being worked on; `end` takes it away."""
         mark = self._attempts / f"{number}.{uuid.uuid4()}"
-        mark.touch()
+        files.write(mark, "")
         return mark
 
     def end(self, mark: Path) -> None:
-        mark.unlink(missing_ok=True)
+        files.remove(mark)
 
     def attempts(self) -> collections.Counter[int]:
         """For each slice, how many attempts have not ended."""
-        return collections.Counter(int(mark.name.partition(".")[0]) for mark in self._marks())
-
-    def _marks(self) -> list[Path]:
-        return list(self._attempts.iterdir()) if self._attempts.is_dir() else []
+        return collections.Counter(int(name.partition(".")[0]) for name in files.names(self._attempts))
 
     def withdraw(self) -> None:
         """Take back a plan on which no work was begun."""
-        self.plan_path.unlink(missing_ok=True)
+        files.remove(self.plan_path)
 
     def remove(self) -> None:
         """Forget the run."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what can't be removed now is removed when it is old
+            files.remove(self._folder)
 
 
 def _all_runs(store: Path) -> list[Run]:
     folder = runs_path(store)
-    return [Run(store, path.name) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return [Run(store, name) for name in files.names(folder) if files.is_folder(folder / name)]
 
 
 def living_runs(store: Path, table: str) -> list[Run]:
@@ -227,13 +229,11 @@ def wait_for_turn(run: Run, table: str, say: Callable[[str], None]) -> None:
 
 
 def attempts_of_dead_runs(table: FeatureTable) -> pa.Table:
-    """Columns `uri` and `attempts`: how often processes have ended that were at work on an image's slice."""
-    counts = [pa.table({"uri": pa.array([], pa.string()), "attempts": pa.array([], pa.int32())})]
+    """How often processes have ended that were at work on an image's slice, in `ATTEMPTS_SCHEMA`."""
+    counts = [ATTEMPTS_SCHEMA.empty_table()]
     for run in dead_runs(table):
         for number, count in run.attempts().items():
-            uris = run.slice(number).column("uri")
-            column = pa.repeat(pa.scalar(count, pa.int32()), len(uris))
-            counts.append(pa.table({"uri": uris, "attempts": column}))
+            counts.append(to_schema(run.slice(number), ATTEMPTS_SCHEMA, attempts=count))
     return pa.concat_tables(counts)
 
 
@@ -241,14 +241,17 @@ def remove_old_runs(store: Path) -> None:
     """Remove the folders of runs that are dead and older than `KEPT_FOR`."""
     for run in _all_runs(store):
         with contextlib.suppress(OSError):
-            if time.time() - run.plan_path.parent.stat().st_mtime > KEPT_FOR and not run.is_alive():
+            if (
+                time.time() - files.info(run.plan_path.parent).mtime_ns / 1e9 > KEPT_FOR
+                and not run.is_alive()
+            ):
                 run.remove()
 
 
 def _footer(path: Path) -> pq.FileMetaData:
-    return _footer_at(path, path.stat().st_mtime_ns)
+    return _footer_at(path, files.info(path).mtime_ns)
 
 
 @functools.lru_cache(maxsize=8)
 def _footer_at(path: Path, changed_at: int) -> pq.FileMetaData:
-    return pq.read_metadata(path)
+    return files.footer(path)

@@ -20,7 +20,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from features.locations import logs_path
+from features.locations import local_path, logs_path
 from features.text import printable
 from pipelines.options import Options
 from pipelines.wording import in_words_of_commands
@@ -52,7 +52,7 @@ class Screen:
     """
 
     def __init__(self, log: Path, *, debug: bool = False, wording: Callable[[str], str] = str) -> None:
-        self.log = log
+        self.log = Path(local_path(log))
         self._wording = wording
         self._debug = debug
         self._said: set[str] = set()

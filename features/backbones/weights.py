@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from features import files
 from features.backbones.base import Backbone
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
@@ -67,7 +68,7 @@ def find_weights(spec: str, backbone: Backbone, progress: DownloadProgress | Non
             f"`weights={spec}` is neither auto, imagenet, random nor a file that ends in "
             f"{', '.join(SUFFIXES)}"
         )
-    if not path.is_file():
+    if not files.is_file(path):
         raise BottleneckError(f"there is no weights file {path}")
     return WeightsSource(path.name.removesuffix(suffix), str(path), path)
 

@@ -11,15 +11,13 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from features import files
 from features.backbones import Backbone, get_backbone
 from features.backbones.weights import WeightsSource
 from features.downloads import cache_dir
@@ -45,7 +43,7 @@ def weights_sha256(backbone: Backbone, source: WeightsSource) -> str:
 def known_sha256(backbone: Backbone, source: WeightsSource) -> str | None:
     """Hash over the arrays of `source` where an earlier run left it."""
     note = _sha256_note(backbone, source)
-    return json.loads(note.read_text())["weights_sha256"] if note.is_file() else None
+    return json.loads(files.read(note))["weights_sha256"] if files.is_file(note) else None
 
 
 def find_graph(backbone: Backbone, source: WeightsSource, engine: str) -> Graph:
@@ -55,7 +53,7 @@ def find_graph(backbone: Backbone, source: WeightsSource, engine: str) -> Graph:
         BottleneckError: where the weights are not those of the backbone.
     """
     sha256 = known_sha256(backbone, source)
-    if sha256 is None or not _graph_path(backbone, sha256, engine).is_dir():
+    if sha256 is None or not files.is_folder(_graph_path(backbone, sha256, engine)):
         sha256 = _convert(backbone, source, engine)
     return Graph(_graph_path(backbone, sha256, engine), sha256)
 
@@ -70,8 +68,8 @@ def _sha256_note(backbone: Backbone, source: WeightsSource) -> Path:
     if source.path is None:
         key = _key(source.spec)
     else:
-        status = source.path.stat()
-        key = _key(str(source.path), str(status.st_size), str(status.st_mtime_ns))
+        facts = files.info(source.path)
+        key = _key(str(source.path), str(facts.size), str(facts.mtime_ns))
     return cache_dir() / "bottlenecks" / "weights" / f"{backbone.name}-{source.name}-{key}.json"
 
 
@@ -111,30 +109,12 @@ def _convert_here(backbone: Backbone, source: WeightsSource, engine: str | None)
     sha256 = arrays_sha256(network.get_weights())
     if engine is not None:
         model, convert = feature_model(backbone, network), engine_module(engine).convert
-        _write_once(_graph_path(backbone, sha256, engine), lambda folder: convert(backbone, model, folder))
-    note = _sha256_note(backbone, source)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    half = note.with_suffix(f".{os.getpid()}")
-    half.write_text(json.dumps({"weights": source.spec, "weights_sha256": sha256}))
-    half.replace(note)
+        if not files.is_folder(graph := _graph_path(backbone, sha256, engine)):
+            with files.filling(graph) as folder:
+                convert(backbone, model, folder)
+    note = {"weights": source.spec, "weights_sha256": sha256}
+    files.write(_sha256_note(backbone, source), json.dumps(note))
     return sha256
-
-
-def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill `folder`, which appears whole or not at all; whoever is first wins."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=folder.parent))
-    try:
-        write(half)
-        half.chmod(0o755)  # mkdtemp makes it for this user alone, and a cache may be shared
-        half.replace(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
 
 
 def _main() -> int:

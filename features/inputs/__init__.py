@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Mapping
 
+from features import files
 from features.downloads import DownloadProgress
 from features.errors import BottleneckError
 from features.inputs.builtin import list_auto, list_digits, list_flowers
@@ -68,18 +68,17 @@ def _list(
     if data in _BUILTIN:
         _refuse_choices(data, splits, classes)
         listing = _BUILTIN[data](progress)
-        if os.path.isdir(data):
+        if files.is_folder(data):
             notice = f"{data!r} is the built-in data set: for the folder of that name, say ./{data}"
             listing.notices.append(notice)
         return listing
     path = local_path(data)
     if not is_text(path):
         raise BottleneckError(f"the path {printable(path)} is not valid UTF-8: rename it")
-    if os.path.isdir(path):
+    if files.is_folder(path):
         return list_folder(path, splits=splits, classes=classes)
-    if os.path.exists(path):
+    if files.is_file(path):
         _refuse_choices(data, splits, classes)
-    if os.path.isfile(path):
         if path.lower().endswith(_LISTS):
             return list_csv(path, labelled=labelled)
         if is_image_name(path):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from features import files
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
@@ -76,10 +74,9 @@ def list_flowers(
         url, known_hash=f"sha256:{sha256}", path=datasets / "flower_photos.tgz_archive", progress=progress
     )
 
-    def unpack(folder: Path) -> Path:
+    def unpack(folder: Path) -> None:
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-        return folder / "flower_photos"
+            tar.extractall(folder, filter=_without_top)
 
     return _make(datasets / "flower_photos", images, unpack)._replace(source="flowers")
 
@@ -91,7 +88,12 @@ def list_digits(progress: DownloadProgress | None = None) -> Listing:
     return listing._replace(source="digits")
 
 
-def _write_digits(folder: Path) -> Path:
+def _without_top(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """A member of an archive without the folder that all members lie in."""
+    return tarfile.data_filter(member.replace(name=member.name.partition("/")[2] or "."), folder)
+
+
+def _write_digits(folder: Path) -> None:
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -99,16 +101,15 @@ def _write_digits(folder: Path) -> Path:
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
-        path = folder / "digits" / str(label) / f"digit_{number:04d}.png"
+        path = folder / str(label) / f"digit_{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not compressed, so that the bytes, and with them the splits, don't depend on zlib's version.
         Image.fromarray(image).save(path, compress_level=0)
-    return folder / "digits"
 
 
 def _complete(place: Path, images: int) -> Listing | None:
     """The listing of a folder that holds as many images as it should."""
-    if not place.is_dir():
+    if not files.is_folder(place):
         return None
     try:
         listing = list_folder(str(place))
@@ -117,22 +118,14 @@ def _complete(place: Path, images: int) -> Listing | None:
     return listing if len(listing.images) >= images else None
 
 
-def _make(place: Path, images: int, fill: Callable[[Path], Path]) -> Listing:
-    """Fill a folder beside `place` and rename it, so that `place` is complete whenever it exists.
-
-    Args:
-        fill: writes into the folder it is given and returns the one within that is to become `place`.
-    """
+def _make(place: Path, images: int, fill: Callable[[Path], None]) -> Listing:
+    """Let `fill` write the folder at `place`, which is complete whenever it exists."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as folder:
-            made = fill(Path(folder))
-            if not place.exists():
-                _rename(made, place)
+        with files.filling(place) as folder:
+            fill(folder)
     except OSError as error:
         raise BottleneckError(
-            f"{place} can't be written ({error.strerror or error}): "
-            "make room, or set KERAS_HOME to another place"
+            f"{place} can't be written ({files.why(error)}): make room, or set KERAS_HOME to another place"
         ) from error
     listing = _complete(place, images)
     if listing is None:
@@ -140,12 +133,3 @@ def _make(place: Path, images: int, fill: Callable[[Path], Path]) -> Listing:
             f"{place} does not hold the {images:,} images that it should: remove it, run again"
         )
     return listing
-
-
-def _rename(made: Path, place: Path) -> None:
-    try:
-        os.rename(made, place)
-    except OSError:
-        if not place.is_dir():  # else another run was faster
-            raise
-        shutil.rmtree(made)

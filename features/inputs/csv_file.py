@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from features.errors import BottleneckError
 from features.inputs.columns import Columns, find_columns, known_names
-from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing, with_column
+from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing
 from features.inputs.paths import PathFinder
 from features.inputs.records import Record, Records, read_lines, read_records
 from features.inputs.walk import is_image_name
+from features.schemas import to_schema
 from features.splits import given_splits, parse_split
 from features.text import counted, printable
 
@@ -136,7 +137,7 @@ def _with_splits(rows: pa.Table) -> tuple[pa.Table, list[str]]:
         return rows, []
     names = pa.array(given, pa.string())
     counted_as = pa.array(given.values(), pa.string()).take(pc.index_in(column, names).combine_chunks())
-    return with_column(rows, "split", counted_as), notices
+    return to_schema(rows, _ROWS_SCHEMA, split=counted_as), notices
 
 
 def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: pa.Table) -> str:

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BottleneckError
-from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts, single_labels, with_column
+from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
+from features.schemas import to_schema
 from features.splits import SPLITS, given_splits, is_plain_split, parse_split
 from features.text import counted, printable, some
 
@@ -214,8 +215,8 @@ def _of_splits(parts: list[_Part], walk: Walk) -> _Labelled:
     walk.notices += notices
     tables = []
     for part in parts:
-        split = pa.scalar(given.get(part.split, part.split), pa.string())
-        tables.append(with_column(part.images.rows, "split", pa.repeat(split, len(part.images.rows))))
+        split = given.get(part.split, part.split)
+        tables.append(to_schema(part.images.rows, LISTING_SCHEMA, split=split))
     return _Labelled(pa.concat_tables(tables), set().union(*(part.images.labels for part in parts)))
 
 
@@ -233,8 +234,7 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
         f"{printable(part.name)} holds {counted(len(rows), 'image')} and {seen}: "
         f"they are stored without a label, and can't test a head"
     )
-    unlabelled = single_labels(pa.nulls(len(rows), pa.string()))
-    return part._replace(images=_Labelled(with_column(rows, "labels", unlabelled), set()))
+    return part._replace(images=_Labelled(to_schema(rows, LISTING_SCHEMA, labels=[]), set()))
 
 
 def _labelled(folder: str, classes: str | None, walk: Walk) -> _Labelled:

@@ -106,12 +106,6 @@ class ColumnBuilder:
             self._rows = []
 
 
-def with_column(images: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """Listed images with other values in one of their columns."""
-    place = images.schema.get_field_index(name)
-    return images.set_column(place, images.schema.field(place), values)
-
-
 def single_labels(labels: pa.Array) -> pa.ListArray:
     """A column of labels, from one for each image or null for none."""
     counts = labels.is_valid().to_numpy(zero_copy_only=False)

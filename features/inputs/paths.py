@@ -51,7 +51,7 @@ class PathFinder:
             return plain, facts
         for variant, changes in _variants(path):
             variant = self._absolute(variant)
-            if changes and os.path.exists(variant):
+            if changes and file_facts(variant).size is not None:
                 return self._noted(variant, changes)
             if not is_image_name(variant) and (completed := self._completed(variant, where)):
                 return self._noted(completed, [*changes, "extension added"])

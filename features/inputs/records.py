@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from features import files
 from features.errors import BottleneckError
 from features.inputs.listing import ColumnBuilder
 from features.text import printable
@@ -72,14 +73,13 @@ def read_text(path: str) -> str:
         BottleneckError: where it can't be read, or is in another encoding.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
+        return files.read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BottleneckError(
             f"{printable(path)} is not in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
         ) from error
     except OSError as error:
-        raise BottleneckError(f"{printable(path)} can't be read: {error.strerror}") from error
+        raise BottleneckError(f"{printable(path)} can't be read: {files.why(error)}") from error
 
 
 def read_records(path: str) -> tuple[Records, str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from features.errors import BottleneckError
 from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, file_facts, single_labels
+from features.schemas import to_schema
 from features.text import printable
 
 #: Files that count as images. Their content decides how they are decoded, or that they are rejected.
@@ -66,10 +67,8 @@ class WalkedImages:
     def labelled(self, labels: Sequence[str | None]) -> pa.Table:
         """The images in `LISTING_SCHEMA`; those in folder n have the label n, or none."""
         rows = self.files.column("folder").combine_chunks()
-        columns = {name: self.files.column(name) for name in ("uri", "size", "modified_at")}
-        columns["labels"] = single_labels(pa.array(labels, pa.string()).take(rows))
-        columns["split"] = pa.nulls(len(self), pa.string())
-        return pa.table([columns[name] for name in LISTING_SCHEMA.names], schema=LISTING_SCHEMA)
+        column = single_labels(pa.array(labels, pa.string()).take(rows))
+        return to_schema(self.files, LISTING_SCHEMA, labels=column, split=None)
 
     def within(self, wanted: Sequence[bool]) -> WalkedImages:
         """The images in those folders alone."""

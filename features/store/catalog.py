@@ -9,9 +9,11 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
+from features import files
 from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path, store_path
+from features.store.log import open_delta
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 from features.store.table import FACTS_KEY, FeatureTable
 from features.text import printable
@@ -26,9 +28,7 @@ _KEEP_EVERYTHING = {
 def table_names(store: str | Path) -> list[str]:
     """Names of the feature tables in a store, sorted."""
     folder = store_path(store) / "features"
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if (path / "_delta_log").is_dir())
+    return [name for name in files.names(folder) if files.is_folder(folder / name / "_delta_log")]
 
 
 def open(
@@ -50,14 +50,14 @@ def open(
         others = table_names(store)
         hint = f"it has {', '.join(others)} (`features=NAME`)" if others else "extract features first"
         raise BottleneckError(f"there are no features named {features!r} in {store}: {hint}")
-    newest = DeltaTable(path)
+    newest = open_delta(path)
     if version is None or version == newest.version():
         return FeatureTable(store, features, newest)
     if not 0 <= version <= newest.version():
         raise BottleneckError(
             f"table {features!r} has versions 0 to {newest.version()}, and {version} was asked for"
         )
-    return FeatureTable(store, features, DeltaTable(path, version=version))
+    return FeatureTable(store, features, open_delta(path, version))
 
 
 def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
@@ -84,13 +84,13 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     _create_if_absent(rejected_path(store, features), REJECTED_SCHEMA, _KEEP_EVERYTHING)
     configuration = {FACTS_KEY: facts.to_json(), **_KEEP_EVERYTHING}
     _create_if_absent(features_path(store, features), facts.schema, configuration)
-    return FeatureTable(store, features, DeltaTable(features_path(store, features)))
+    return FeatureTable(store, features, open_delta(features_path(store, features)))
 
 
 def _create_if_absent(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:
     try:
         DeltaTable.create(
-            path,
+            files.delta_uri(path),
             schema,
             mode="error",
             configuration=configuration,
@@ -98,5 +98,5 @@ def _create_if_absent(path: Path, schema: pa.Schema, configuration: dict[str, st
             commit_properties=CommitProperties(max_commit_retries=0),
         )
     except DeltaError:
-        if not DeltaTable.is_deltatable(str(path)):
+        if not DeltaTable.is_deltatable(files.delta_uri(path)):
             raise

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from features.errors import BottleneckError
 from features.locations import features_path
+from features.schemas import to_schema
 from features.store import catalog
 from features.store.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, rows_of_parts, settle
-from features.store.log import part_names, read_parts
+from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import Part, is_of_run, part_at, rewrite_part
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 from features.store.table import FACTS_KEY, REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
@@ -254,8 +255,8 @@ class _Writer:
             ]
         )
         since = rows_of_parts(
-            [Path(path) for path in table.paths if _is_since(path, features, run_id)],
-            [Path(path) for path in table.rejected_paths if _is_since(path, rejected, run_id)],
+            [path for path in table.paths if _is_since(path, features, run_id)],
+            [path for path in table.rejected_paths if _is_since(path, rejected, run_id)],
             pa.chunked_array([*brought.column("uri").chunks, *outdated.column("uri").chunks], pa.string()),
         )
         return settle(brought, outdated, since, sorted(parts))
@@ -278,7 +279,7 @@ class _Writer:
             return table.rejected_version
         kept = [self._without(folder / name, uris, REJECTED_SCHEMA, None) for name, uris in leaving.items()]
         wanted = {part.name for part in [new, *kept] if part} | set(table.rejected_names) - leaving.keys()
-        newest = DeltaTable(folder)
+        newest = open_delta(folder)
         version, there = newest.version(), set(part_names(newest))
         if there == wanted:  # by an attempt whose features were refused
             return version
@@ -317,7 +318,7 @@ def _brought(folder: Path, part: Part | None, *, features: bool) -> pa.Table:
     """The rows of a part, in `BROUGHT_SCHEMA`."""
     columns = pa.schema([field for field in BROUGHT_SCHEMA if field.name != "features"])
     rows = read_parts([folder / part.name] if part else [], columns)
-    return rows.append_column(BROUGHT_SCHEMA.field("features"), pa.repeat(features, len(rows)))
+    return to_schema(rows, BROUGHT_SCHEMA, features=features)
 
 
 def _parts_at(table: FeatureTable, basis: Basis) -> tuple[frozenset[str], frozenset[str]]:

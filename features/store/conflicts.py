@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+from features import files
+from features.schemas import to_schema
 
 #: Rows of either table: which image, in which part file, which state of its file, and when it was written.
 #: `image_id` is null for a rejection.
@@ -87,22 +90,18 @@ def settle(brought: pa.Table, outdated: pa.Table, since: pa.Table, parts: Collec
     return Settled(pa.array(left_out, pa.string()), _by_part(pa.concat_tables([clear, more])))
 
 
-def rows_of_parts(features: Iterable[Path], rejected: Iterable[Path], uris: pa.Array) -> pa.Table:
+def rows_of_parts(features: Iterable[str | Path], rejected: Iterable[str | Path], uris: pa.Array) -> pa.Table:
     """The rows of some images in part files of the two tables, in `STORED_SCHEMA`."""
-    tables = [STORED_SCHEMA.empty_table()]
-    for paths, written_at, ids in ((features, "extracted_at", ["image_id"]), (rejected, "rejected_at", [])):
-        for path in paths:
-            names = ["uri", "size", "modified_at", written_at, *ids]
-            rows = among(pq.ParquetFile(path).read(names, use_threads=False), uris)
-            columns = {
-                "part": pa.repeat(pa.scalar(path.name), len(rows)),
-                "image_id": pa.nulls(len(rows), pa.string()),
-                "written_at": rows.column(written_at),
-                **{name: rows.column(name) for name in rows.column_names},
-            }
-            arrays = [columns[field.name].cast(field.type) for field in STORED_SCHEMA]
-            tables.append(pa.table(arrays, schema=STORED_SCHEMA))
-    return pa.concat_tables(tables)
+
+    def read(path: str | Path, written_at: str, *ids: str, **others: Any) -> pa.Table:
+        names = ["uri", "size", "modified_at", written_at, *ids]
+        rows = among(files.parquet_file(path).read(names, use_threads=False), uris)
+        others |= {"part": os.path.basename(path), "written_at": rows.column(written_at)}
+        return to_schema(rows, STORED_SCHEMA, **others)
+
+    tables = [read(path, "extracted_at", "image_id") for path in features]
+    tables += [read(path, "rejected_at", image_id=None) for path in rejected]
+    return pa.concat_tables([STORED_SCHEMA.empty_table(), *tables])
 
 
 def among(rows: pa.Table, uris: pa.Array | Sequence[str]) -> pa.Table:

@@ -11,10 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from features import files
+from features.schemas import to_schema
+
 _READERS = 2
+
+
+def open_delta(folder: Path, version: int | None = None) -> DeltaTable:
+    """The Delta table in a folder; the newest version by default."""
+    return DeltaTable(files.delta_uri(folder), version=version)
 
 
 def part_names(delta: DeltaTable) -> list[str]:
@@ -22,11 +29,14 @@ def part_names(delta: DeltaTable) -> list[str]:
     return sorted(pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist())
 
 
+def read_part(path: str | Path, schema: pa.Schema) -> pa.Table:
+    """The rows of a Parquet file, with the columns of `schema` alone."""
+    return to_schema(files.parquet_file(path).read(schema.names, use_threads=False), schema)
+
+
 def read_parts(paths: Sequence[str | Path], schema: pa.Schema) -> pa.Table:
-    """The rows of Parquet files in the order of the files, with the columns of `schema` alone."""
-
-    def read(path: str | Path) -> pa.Table:
-        return pq.ParquetFile(path).read(schema.names, use_threads=False).select(schema.names).cast(schema)
-
+    """The rows of Parquet files in the order of the files, as `read_part`."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return pa.concat_tables([schema.empty_table(), *pool.map(read, paths)])
+        return pa.concat_tables(
+            [schema.empty_table(), *pool.map(lambda path: read_part(path, schema), paths)]
+        )

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
+from features import files
 from features.splits import SPLITS
+from features.store.log import read_part
 from features.store.schema import feature_widths
 from features.store.vectors import list_values
 
@@ -47,10 +48,9 @@ class Part(NamedTuple):
         return AddAction(self.name, self.size, {}, modified_at, True, json.dumps({"numRecords": self.rows}))
 
 
-def part_at(path: str | Path) -> Part:
+def part_at(path: Path) -> Part:
     """The part that a file holds."""
-    path = Path(path)
-    return Part(path.name, path.stat().st_size, pq.read_metadata(path).num_rows)
+    return Part(path.name, files.info(path).size, files.footer(path).num_rows)
 
 
 def is_of_run(name: str, run_id: str) -> bool:
@@ -85,29 +85,25 @@ def write_part(
     layers = list(widths)
     _check_features(rows, widths)
     path = directory / f"{run_id or 'part'}.{uuid.uuid4()}.zstd.parquet"
-    try:
-        with pq.ParquetWriter(
-            path,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[column for column in _DICTIONARIES if column.split(".")[0] in schema.names],
-            column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
-            write_statistics=[column for column in schema.names if column not in layers],
-        ) as writer:
-            for group in _row_groups(rows):
-                writer.write_table(rows.take(group), row_group_size=len(group))
-            if decodings:
-                writer.add_key_value_metadata({_DECODINGS_KEY: json.dumps(dict(decodings), sort_keys=True)})
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return Part(path.name, path.stat().st_size, len(rows))
+    with files.parquet_writer(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[column for column in _DICTIONARIES if column.split(".")[0] in schema.names],
+        column_encoding={f"{layer}.list.element": "BYTE_STREAM_SPLIT" for layer in layers},
+        write_statistics=[column for column in schema.names if column not in layers],
+    ) as writer:
+        for group in _row_groups(rows):
+            writer.write_table(rows.take(group), row_group_size=len(group))
+        if decodings:
+            writer.add_key_value_metadata({_DECODINGS_KEY: json.dumps(dict(decodings), sort_keys=True)})
+    return Part(path.name, files.info(path).size, len(rows))
 
 
 def rewrite_part(path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
     """Write a part with the rows of the one at `path` but those of `uris`; None where no rows are left."""
-    rows = pq.ParquetFile(path).read(schema.names, use_threads=False).cast(schema)
+    rows = read_part(path, schema)
     rows = rows.filter(pc.invert(pc.is_in(rows.column("uri"), uris)))
     if not len(rows):
         return None
@@ -118,7 +114,7 @@ def rewrite_part(path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | No
 
 def read_decodings(path: str | Path) -> dict[str, int]:
     """By which decoding the rows of a part were read: from run_id to its number; 0 where it is missing."""
-    footer = pq.read_metadata(path).metadata or {}
+    footer = files.footer(path).metadata or {}
     return json.loads(footer.get(_DECODINGS_KEY, b"{}"))
 
 

@@ -7,6 +7,7 @@ import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.schemas import to_schema
 from features.splits import assign_splits
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 
@@ -18,28 +19,16 @@ def to_features(rows: pa.Table, facts: TableFacts, run_id: str, now: datetime.da
         rows: columns of `features.inputs.LISTING_SCHEMA` and of `features.Extractor.extract`.
         now: when they were extracted.
     """
-    count = len(rows)
     # Unknown when it was listed, readable since: the next plan finds it changed, and settles it.
     facts_of_file = {
         name: pc.fill_null(rows.column(name).cast(pa.int64()), 0) for name in ("size", "modified_at")
     }
-    columns = {
-        **{name: rows.column(name) for name in rows.column_names},
-        **facts_of_file,
-        "split": assign_splits(rows.column("image_id"), rows.column("split")),
-        "view": pa.repeat(pa.scalar(0, pa.int32()), count),
-        "extracted_at": pa.repeat(pa.scalar(now, facts.schema.field("extracted_at").type), count),
-        "run_id": pa.repeat(pa.scalar(run_id), count),
-    }
-    arrays = [columns[field.name].cast(field.type) for field in facts.schema]
-    return pa.table(arrays, schema=facts.schema)
+    splits = assign_splits(rows.column("image_id"), rows.column("split"))
+    return to_schema(
+        rows, facts.schema, **facts_of_file, split=splits, view=0, extracted_at=now, run_id=run_id
+    )
 
 
 def to_rejections(rows: pa.Table, run_id: str, now: datetime.datetime) -> pa.Table:
     """Rows of the rejected table, in its schema, for images that have a reason."""
-    columns = {
-        **{name: rows.column(name) for name in rows.column_names},
-        "run_id": pa.repeat(pa.scalar(run_id), len(rows)),
-        "rejected_at": pa.repeat(pa.scalar(now, REJECTED_SCHEMA.field("rejected_at").type), len(rows)),
-    }
-    return pa.table([columns[name] for name in REJECTED_SCHEMA.names], schema=REJECTED_SCHEMA)
+    return to_schema(rows, REJECTED_SCHEMA, run_id=run_id, rejected_at=now)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from features import files
 from features.errors import BottleneckError
 from features.store.vectors import list_values
 
@@ -51,7 +51,7 @@ def find_row_groups(
     """
     groups = []
     for path in paths:
-        file = pq.ParquetFile(path)
+        file = files.parquet_file(path)
         table = file.read(["labels", "split"], use_threads=False)
         labels = _single_labels(table.column("labels"))
         wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
@@ -168,7 +168,7 @@ def _single_labels(column: pa.ChunkedArray) -> np.ndarray:
 def _rows_of_group(group: RowGroup, column: str, width: int) -> np.ndarray:
     """Features of the wanted rows of a row group, shape (rows, width); a view where these are all."""
     # Mapped rather than read ahead: what the system has cached already is not copied once more.
-    with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+    with files.parquet_file(group.path, mapped=True, pre_buffer=False) as file:
         (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
     try:
         values = list_values(chunk, width)

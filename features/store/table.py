@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from features import files
 from features.backbones import Backbone, get_backbone
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
 from features.recipe import Column, FeatureRecipe
-from features.store.log import part_names, read_parts
+from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import IMAGE_COLUMNS, TableFacts
 from features.store.streams import RowGroup, find_row_groups, read_batches, read_matrix
@@ -115,7 +115,7 @@ class FeatureTable:
     @cached_property
     def rejected_names(self) -> list[str]:
         """The Parquet files of the rejections that go with this version, as `names`."""
-        return part_names(DeltaTable(self.rejected_folder, version=self.rejected_version))
+        return part_names(open_delta(self.rejected_folder, self.rejected_version))
 
     @property
     def rejected_paths(self) -> list[str]:
@@ -136,7 +136,7 @@ class FeatureTable:
         rows: collections.Counter[int] = collections.Counter()
         for path in self.paths:
             numbers = read_decodings(path)
-            runs = pq.ParquetFile(path).read(["run_id"]).column("run_id").value_counts()
+            runs = files.parquet_file(path).read(["run_id"]).column("run_id").value_counts()
             for run in runs.to_pylist():
                 rows[numbers.get(run["values"], 0)] += run["counts"]
         return dict(sorted(rows.items(), reverse=True))

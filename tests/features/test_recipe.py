@@ -42,7 +42,8 @@ def test_columns_that_differ_in_precision_alone_pass_with_a_notice():
 def test_other_columns_are_refused_and_every_difference_is_named():
     other = dataclasses.replace(RECIPE, precision="bfloat16", weights_sha256="b" * 64)
     with pytest.raises(
-        BottleneckError, match="head 1.*weights_sha256 was aaa.*precision was float32.*layer was avg_pool"
+        BottleneckError,
+        match="head 1.*weights_sha256 was aaa.*precision was float32.*layer was avg_pool and is now mixed9",
     ):
         check_column(Column(RECIPE, "avg_pool"), Column(other, "mixed9"), user="head 1")
 

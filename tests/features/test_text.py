@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from features.text import counted, printable, some
+from features.text import counted, differences_text, printable, some
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,14 @@ def test_some_of_a_list() -> None:
     assert some("abcde") == "a, b, c and 2 more"
     assert some(["a\n", "b"], quote=True) == r"'a\n', 'b'"
     assert some("abcde", shown=4) == "a, b, c, d and 1 more"
+
+
+def test_differences() -> None:
+    assert differences_text({"layer": ("mixed3", "avg_pool")}) == "layer was mixed3 and is now avg_pool"
+    differences = {"DATA": ("/a\n", None), "weights_sha256": ("a" * 64, "0123456789ab" + "c" * 52)}
+    assert differences_text(differences) == (
+        r"DATA was /a\n and is now None; weights_sha256 was aaaaaaaaaaaa… and is now 0123456789ab…"
+    )
 
 
 def test_counted() -> None:

@@ -278,6 +278,35 @@ def test_wrong_input_gets_one_sentence(
     assert not (tmp_path / "store" / "features").exists()
 
 
+@pytest.mark.parametrize("command", ["extract", "train-head", "predict", "info"])
+@pytest.mark.parametrize("flag", ["--store", "--data", "--weights", "--images", "--output"])
+@pytest.mark.parametrize("url", ["s3://bucket/x.csv", "gs://bucket/x.csv"])
+def test_what_is_remote_is_refused_in_a_sentence_and_nothing_is_made(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    flag: str,
+    url: str,
+    capfd: pytest.CaptureFixture[str],
+):
+    flags = {
+        "extract": {"--store": "store", "--data": str(photos), "--weights": "random"},
+        "predict": {"--store": "store", "--images": str(photos), "--weights": "random", "--output": "x.csv"},
+    }.get(command, {"--store": "store"})
+    if flag not in flags:
+        return
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *(part for pair in (flags | {flag: url}).items() for part in pair)]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == (
+        f"bottlenecks {command}: {url} is remote, which is not supported yet: "
+        f"give a local path, or copy it here first\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_predict_fails_when_it_labels_nothing_and_refuses_a_folder_as_output_before_work(
     store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

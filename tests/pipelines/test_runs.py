@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features import files
 from features.errors import BottleneckError
 from features.store.commit import Basis
 from features.store.table import FeatureTable
@@ -201,13 +202,13 @@ def test_dead_and_old_runs_are_removed_and_living_ones_stay(table: FeatureTable)
 def test_a_plan_is_not_read_once_more_for_each_slice(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
     run = planned(table, "run-1", ("a",), ("b",), ("c",))
     read: list[Path] = []
-    metadata = pq.read_metadata
+    footer = files.footer
 
-    def read_metadata(path: Path) -> pq.FileMetaData:
+    def read_footer(path: Path) -> pq.FileMetaData:
         read.append(path)
-        return metadata(path)
+        return footer(path)
 
-    monkeypatch.setattr(pq, "read_metadata", read_metadata)
+    monkeypatch.setattr(files, "footer", read_footer)
     for number in range(run.slices()):
         run.slice(number)
     assert len(read) == 1

@@ -34,7 +34,8 @@ def test_a_graph_is_converted_once(keras_home: Path):
         == graphs.weights_sha256(INCEPTION, source)
         == first.weights_sha256
     )
-    assert not list(first.path.parent.glob(".half-*"))
+    assert not list(first.path.parent.glob(".*"))
+    assert first.path.stat().st_mode & 0o777 == 0o755
 
 
 def test_tests_never_share_a_cache_with_the_user(keras_home: Path, tmp_path: Path):

@@ -36,6 +36,9 @@ def archive() -> bytes:
     """What the flowers' archive looks like, with two classes of two files."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        top = tarfile.TarInfo("flower_photos")
+        top.type = tarfile.DIRTYPE
+        tar.addfile(top)
         for name in ("LICENSE.txt", "daisy/1.jpg", "daisy/2.jpg", "roses/1.jpg", "roses/2.jpg"):
             member = tarfile.TarInfo(f"flower_photos/{name}")
             member.size = len(name)
