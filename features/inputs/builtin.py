@@ -10,6 +10,7 @@ from features import files
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
+from features.inputs.forms import Form, Request
 from features.inputs.listing import Listing
 
 #: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
@@ -81,7 +82,7 @@ def list_flowers(
     return _make(datasets / "flower_photos", images, unpack)._replace(source="flowers")
 
 
-def list_digits(progress: DownloadProgress | None = None) -> Listing:
+def list_digits() -> Listing:
     """Scikit-learn's 1,797 handwritten digits (8 × 8 pixels, gray), written as PNG files the first time."""
     place = cache_dir() / "datasets" / "digits"
     listing = _complete(place, DIGITS_IMAGES) or _make(place, DIGITS_IMAGES, _write_digits)
@@ -133,3 +134,21 @@ def _make(place: Path, images: int, fill: Callable[[Path], None]) -> Listing:
             f"{place} does not hold the {images:,} images that it should: remove it, run again"
         )
     return listing
+
+
+def _form(name: str, list_it: Callable[[Request], Listing]) -> Form:
+    """The form of a data set that goes by a name."""
+
+    def list_named(data: str, request: Request) -> Listing:
+        listing = list_it(request)
+        if files.is_folder(data):
+            notice = f"{data!r} is the built-in data set: for the folder of that name, say ./{data}"
+            listing.notices.append(notice)
+        return listing
+
+    return Form(name, lambda data: data == name, list_named)
+
+
+AUTO = _form("auto", lambda request: list_auto(request.progress))
+DIGITS = _form("digits", lambda _: list_digits())
+FLOWERS = _form("flowers", lambda request: list_flowers(request.progress))

@@ -15,12 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import files
 from features.errors import BottleneckError
 from features.inputs.columns import Columns, find_columns, known_names
+from features.inputs.forms import Form
 from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing
 from features.inputs.paths import PathFinder
 from features.inputs.records import Record, Records, read_lines, read_records
 from features.inputs.walk import is_image_name
+from features.locations import local_path
 from features.schemas import to_schema
 from features.splits import given_splits, parse_split
 from features.text import counted, printable
@@ -155,3 +158,10 @@ def _understood(path: str, separator: str, columns: Columns, finder: PathFinder,
 def _described(row: dict[str, Any]) -> str:
     labels = printable("|".join(row["labels"])) or "no label"
     return f"{labels} ({row['split']})" if row["split"] else labels
+
+
+LIST = Form(
+    "a CSV file (uri,label or with a header), a text file with a path on each line",
+    lambda data: local_path(data).lower().endswith((".csv", ".tsv", ".txt")) and files.is_file(data),
+    lambda data, request: list_csv(local_path(data), labelled=request.labelled),
+)

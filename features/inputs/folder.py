@@ -15,9 +15,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import files
 from features.errors import BottleneckError
+from features.inputs.forms import Form
 from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
+from features.locations import local_path
 from features.schemas import to_schema
 from features.splits import SPLITS, given_splits, is_plain_split, parse_split
 from features.text import counted, printable, some
@@ -300,3 +303,16 @@ def _refuse_unclear(folder: str, paths: Iterable[Sequence[str]]) -> None:
         f"({some(tops)}) or `classes=deepest` ({some(sorted(names))}), "
         f"or which are the splits, with `splits={example}`"
     )
+
+
+FOLDER = Form(
+    "a folder (with a sub-folder per class, or train/ val/ test/ with these within)",
+    lambda data: files.is_folder(local_path(data)),
+    lambda data, request: list_folder(local_path(data), splits=request.splits, classes=request.classes),
+    has_folders=True,
+)
+IMAGE = Form(
+    "an image file",
+    lambda data: is_image_name(local_path(data)) and files.is_file(data),
+    lambda data, _: list_file(local_path(data)),
+)
