@@ -60,207 +60,89 @@ class Option(NamedTuple):
         return str(self.default)
 
 
-_STORE = ("extract", "train-head", "predict", "info")
+_EXTRACT, _TRAIN, _PREDICT = ("extract",), ("train-head",), ("predict",)
+_ALL = (*_EXTRACT, *_TRAIN, *_PREDICT, "info")
+_AUTO_DATA = "auto takes flowers, or digits where flowers cannot be downloaded"
+_AUTO_WEIGHTS = "auto takes imagenet, or random where imagenet cannot be downloaded"
+_AUTO_PRECISION = "auto takes bfloat16 where the processor has it and the first images allow it"
+_FORMS = "a folder with a sub-folder per class, a CSV file, flowers or digits"
+_FILES = "a .weights.h5, .h5 or .keras file, imagenet or random"
+
+
+def _variable(*facts: Any, **more: Any) -> Option:
+    return Option(*facts, **more)._replace(make=True)
+
 
 OPTIONS = (
-    Option(
-        "data",
-        "auto",
-        ("extract", "bench"),
-        "images: a folder with a sub-folder per class, a CSV file, flowers or digits; "
-        "auto takes flowers, or digits where flowers cannot be downloaded",
-        make=True,
-        kind="path",
+    _variable("data", "auto", (*_EXTRACT, "bench"), f"images: {_FORMS}; {_AUTO_DATA}", kind="path"),
+    _variable("store", "store", _ALL, "folder that holds the features and the heads", kind="path"),
+    _variable(
+        "backbone", None, _ALL, "network that makes the features",
+        choices=("features.backbones:BACKBONES",), unset="inception_v3"
     ),
-    Option("store", "store", _STORE, "folder that holds the features and the heads", make=True, kind="path"),
-    Option(
-        "backbone",
-        None,
-        _STORE,
-        "network that makes the features",
-        make=True,
-        choices=("features.backbones:BACKBONES",),
-        unset="inception_v3",
+    _variable(
+        "weights", "auto", (*_EXTRACT, *_PREDICT, "bench"),
+        f"weights of the backbone: {_FILES}; {_AUTO_WEIGHTS}", kind="path"
     ),
-    Option(
-        "weights",
-        "auto",
-        ("extract", "predict", "bench"),
-        "weights of the backbone: a .weights.h5, .h5 or .keras file, imagenet or random; "
-        "auto takes imagenet, or random where imagenet cannot be downloaded",
-        make=True,
-        kind="path",
+    _variable(
+        "layers", None, (*_EXTRACT, *_TRAIN),
+        "layers to store or to train from, with commas between them; an unknown one lists them",
+        unset="avg_pool"
     ),
-    Option(
-        "layers",
-        None,
-        ("extract", "train-head"),
-        "layers whose features are stored or trained from, with commas between them; an unknown name lists "
-        "those of the backbone",
-        make=True,
-        unset="avg_pool",
+    _variable(
+        "engine", "auto", (*_EXTRACT, *_PREDICT), "what runs it; auto takes openvino, or tensorflow on a GPU",
+        choices=("auto", "features.engines:ENGINES")
     ),
+    _variable(
+        "precision", "auto", _EXTRACT, f"precision of a new table; {_AUTO_PRECISION}",
+        choices=("auto", "float32", "bfloat16")
+    ),
+    _variable("views", 0, _EXTRACT, "augmented views of each training image, besides itself", kind="count"),
+    _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),
+    _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
+    _variable("head_id", None, _PREDICT, "head that labels the images", unset="the current one"),
+    _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
+    _variable("runner", "local", _EXTRACT, "where the pipeline runs: local, or the name of a Beam runner"),
+    _variable("beam_args", (), _EXTRACT, "flags for Beam, as '--project=mine --region=here'", kind="words"),
+    _variable("args", "", (), "further flags of the one command that is run; see ARGS=--help"),
+    _variable("python", "", (), "Python 3.11 to 3.13 that .venv is made with; otherwise found on the PATH"),
     Option(
-        "engine",
-        "auto",
-        ("extract", "predict"),
-        "what runs the backbone; auto takes openvino, or tensorflow where there is a GPU",
-        make=True,
-        choices=("auto", "features.engines:ENGINES"),
+        "exif_orientation", None, _EXTRACT, "turn photos as their EXIF data say",
+        kind="yes or no", unset="as the table was made, or not"
     ),
     Option(
-        "precision",
-        "auto",
-        ("extract",),
-        "precision of its arithmetic; auto takes bfloat16 for a new table where the processor has it and the "
-        "first images allow it",
-        make=True,
-        choices=("auto", "float32", "bfloat16"),
-    ),
-    Option(
-        "views",
-        0,
-        ("extract",),
-        "augmented views of each training image, besides the image itself",
-        make=True,
-        kind="count",
-    ),
-    Option(
-        "features",
-        None,
-        _STORE,
-        "name of the table of features in the store",
-        make=True,
-        unset="the backbone's",
-    ),
-    Option(
-        "head",
-        "logistic",
-        ("train-head",),
-        "kind of head",
-        make=True,
-        choices=("heads.registry:HEADS",),
-    ),
-    Option(
-        "head_id",
-        None,
-        ("predict",),
-        "head that labels the images",
-        make=True,
-        unset="the current one",
-    ),
-    Option(
-        "images",
-        None,
-        ("predict",),
-        "images to label: a file or a folder",
-        make=True,
-        kind="path",
-        needed=True,
-    ),
-    Option(
-        "runner",
-        "local",
-        ("extract",),
-        "where the pipeline runs: local, or the name of a Beam runner",
-        make=True,
-    ),
-    Option(
-        "beam_args",
-        (),
-        ("extract",),
-        "flags for Beam itself, such as '--project=mine --region=here'",
-        make=True,
-        kind="words",
-    ),
-    Option("args", "", (), "further flags of the one command that is run; see ARGS=--help", make=True),
-    Option(
-        "python",
-        "",
-        (),
-        "Python 3.11 to 3.13 that .venv is made with; otherwise found on the PATH",
-        make=True,
-    ),
-    Option(
-        "exif_orientation",
-        None,
-        ("extract",),
-        "turn photos as their EXIF data say",
-        kind="yes or no",
-        unset="as the table was made, or not",
-    ),
-    Option(
-        "splits",
-        None,
-        ("extract",),
+        "splits", None, _EXTRACT,
         "which folders of DATA are which split, as site_a=train,site_b=test; others are left out",
-        unset="as the table was made, or those named like splits",
+        unset="as the table was made, or those named like splits"
     ),
     Option(
-        "classes",
-        None,
-        ("extract",),
-        "which folder above an image is its class, where there are several",
+        "classes", None, _EXTRACT, "which folder above an image is its class, where there are several",
         choices=("features.inputs:CLASSES",),
-        unset="as the table was made, or the top one unless that is unclear",
+        unset="as the table was made, or the top one unless that is unclear"
     ),
     Option(
-        "max_rejected",
-        0.1,
-        ("extract",),
-        "share of the tried images; the run fails, at its end, when more of them are bad",
-        kind="share",
+        "max_rejected", 0.1, _EXTRACT,
+        "share of the tried images; the run fails, at its end, when more of them are bad", kind="share"
     ),
-    Option("retry_rejected", False, ("extract",), "try rejected images again", kind="switch"),
+    Option("retry_rejected", False, _EXTRACT, "try rejected images again", kind="switch"),
     Option(
-        "remove_gone",
-        False,
-        ("extract",),
-        "take images that the input no longer has out of the tables (older versions keep them)",
-        kind="switch",
+        "remove_gone", False, _EXTRACT,
+        "take images that the input no longer has out of the tables (older versions keep them)", kind="switch"
     ),
+    Option("chunk_size", 4096, _EXTRACT, "most images in one slice: what a stop can lose", kind="positive"),
     Option(
-        "chunk_size",
-        4096,
-        ("extract",),
-        "images in one slice, at most: what a stop can lose",
-        kind="positive",
-    ),
-    Option(
-        "if_running",
-        "wait",
-        ("extract",),
+        "if_running", "wait", _EXTRACT,
         "where another run is at work on the table: wait until it ends, or skip what it has planned",
-        choices=("wait", "skip"),
+        choices=("wait", "skip")
     ),
-    Option("seed", 0, ("train-head",), "of everything random", kind="count"),
+    Option("seed", 0, _TRAIN, "of everything random", kind="count"),
+    Option("min_images", 1, _TRAIN, "leave out classes with fewer training images", kind="positive"),
+    Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
+    Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),
     Option(
-        "min_images",
-        1,
-        ("train-head",),
-        "leave out classes with fewer training images",
-        kind="positive",
+        "output", None, _PREDICT, "a .csv or .parquet file", kind="path", unset="CSV on the standard output"
     ),
-    Option(
-        "hidden",
-        None,
-        ("train-head",),
-        "units of a hidden layer, for HEAD=dense: the same as --set hidden=N",
-        kind="positive",
-        unset="none",
-    ),
-    Option(
-        "set", None, ("train-head",), "a parameter of the head: NAME=VALUE, as often as needed", kind="list"
-    ),
-    Option(
-        "output",
-        None,
-        ("predict",),
-        "a .csv or .parquet file",
-        kind="path",
-        unset="CSV on the standard output",
-    ),
-)
+)  # fmt: skip
 
 
 def options_of(command: str, *, make: bool = False) -> list[Option]:
