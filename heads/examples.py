@@ -67,7 +67,7 @@ def find_examples(table: FeatureTable, min_images: int = 1) -> Examples:
     several = pc.sum(pc.greater(image_label_counts, 1)).as_py() or 0
     unlabelled = pc.sum(pc.equal(image_label_counts, 0)).as_py() or 0
     if images == 0:
-        raise BottleneckError(f"table {table.name!r} has no rows: run `make extract` first")
+        raise BottleneckError(f"table {table.name!r} has no rows: extract features first")
     if several:
         raise BottleneckError(
             f"training on multi-label data is not there yet: {several:,} of {images:,} images in table "
@@ -113,5 +113,5 @@ def _check_classes(
         raise BottleneckError(
             f"{counted(len(classes), 'class', 'classes')} of {len(labels):,} in table {name!r} "
             f"{'has' if len(classes) == 1 else 'have'} {counted(min_images, 'training image')} or more "
-            f"({counts}), and a head needs two: add images (about 8 of 10 go to train), or lower --min-images"
+            f"({counts}), and a head needs two: add images (about 8 of 10 go to train), or lower min_images"
         )

@@ -6,12 +6,17 @@ Plain NumPy, so that the dense head's evaluation needs no scikit-learn; the defi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.errors import BottleneckError
 from features.text import printable
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+    from heads.base import Head
 
 #: Up to this many classes the whole confusion matrix is shown; above, the pairs confused most often.
 _SHOWN_CLASSES = 20
@@ -69,6 +74,56 @@ def evaluate(
         },
         "confusion_matrix": confusion.tolist(),
     }
+
+
+def evaluate_split(
+    head: Head,
+    table: FeatureTable,
+    split: str,
+    *,
+    layer: str | None = None,
+    majority_class: str,
+    left_out: Collection[str] = (),
+) -> dict[str, Any]:
+    """Measure a trained head on a split of a table, read as a stream.
+
+    Args:
+        left_out: labels that training left out; their images are counted as `left_out`, and nothing else.
+
+    Raises:
+        BottleneckError: for a split without rows, or a label that this head never saw.
+    """
+    classes = head.classes_.tolist()
+    true, probabilities, skipped = [], [], 0
+    for X, labels in table.batches(split, layer=layer, labelled=True):
+        if left_out:
+            known = np.array([label not in left_out for label in labels])
+            skipped += len(known) - int(known.sum())
+            X, labels = X[known], labels[known]
+        if len(X):
+            probabilities.append(head.predict_proba(X))
+            true.append(class_numbers(labels, classes))
+    if not true:
+        raise BottleneckError(f"the {split} split of table {table.name!r} has no rows to test this head on")
+    metrics = evaluate(
+        np.concatenate(true), np.concatenate(probabilities), classes, majority_class=majority_class
+    )
+    return metrics | ({"left_out": skipped} if skipped else {})
+
+
+def class_numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Numbers of the labels in `classes`, int ndarray of shape (n,).
+
+    Raises:
+        BottleneckError: for other labels.
+    """
+    numbers = {label: number for number, label in enumerate(classes)}
+    unknown = sorted(set(labels) - numbers.keys())
+    if unknown:
+        raise BottleneckError(
+            f"this head was not taught the labels {', '.join(map(repr, unknown[:5]))}: train it again"
+        )
+    return np.fromiter((numbers[label] for label in labels), np.int64, len(labels))
 
 
 def wilson_interval(correct: int, count: int) -> tuple[float, float]:

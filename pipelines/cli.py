@@ -201,9 +201,21 @@ def _show(text: str) -> None:
     print(printable(text, keep="\n"), flush=True)
 
 
+#: What messages of the libraries say, as a command or an option.
+_IN_WORDS_OF_MAKE = {
+    "extract features first": "run `make extract` first",
+    "train a head first": "run `make train-head` first",
+    "lower min_images": "lower --min-images",
+    "kind='dense'": "HEAD=dense",
+}
+
+
 def _with_store(message: str, arguments: argparse.Namespace) -> str:
     """The same message with the store and the table that were given in each command that it tells to run."""
     from pipelines.report import make_command
+
+    for words, command in _IN_WORDS_OF_MAKE.items():
+        message = message.replace(words, command)
 
     def complete(command: re.Match[str]) -> str:
         return f"`{make_command(command[1], arguments.store, arguments.features)}`"
