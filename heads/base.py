@@ -21,6 +21,9 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 _ROWS_AT_ONCE = 4096
 
+#: The classes: their labels, sorted.
+Labels = Sequence[Any] | np.ndarray
+
 
 def silent(step: int, steps: int, figures: dict[str, float]) -> None:
     """Progress that nobody watches."""
@@ -81,29 +84,22 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
         if len(classes) < 2:
             raise ValueError(f"y has one class, {classes.tolist()[0]!r}, and a head needs two")
         if validation is None:
-            return self.fit_matrix(X.copy(), numbers, len(X), classes=classes)
+            return self.fit_matrix(X.copy(), numbers, len(X), classes)
         X_validation, y_validation = validate_data(self, *validation, dtype=np.float32, reset=False)
         if not np.isin(y_validation, classes).all():
             raise ValueError("y of the validation part has labels that y does not have")
         numbers = np.concatenate([numbers, np.searchsorted(classes, y_validation)])
-        return self.fit_matrix(np.concatenate([X, X_validation]), numbers, len(X), classes=classes)
+        return self.fit_matrix(np.concatenate([X, X_validation]), numbers, len(X), classes)
 
     @abc.abstractmethod
     def fit_matrix(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        train: int,
-        *,
-        classes: Sequence[Any] | np.ndarray,
-        progress: Progress = silent,
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
     ) -> Self:
         """The same for features that are checked already, and may be overwritten to save memory.
 
         Args:
             X: float32 ndarray of shape (n, width): `train` rows to train on, then any validation rows.
             y: int ndarray of shape (n,), numbers of the labels in `classes`.
-            classes: the labels, sorted.
             progress: called at each step.
         """
 

@@ -7,14 +7,14 @@ Of a stream nothing is held: a pass gives mean and variance, and each epoch is a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from features.errors import BottleneckError
-from heads.base import Head, Progress, Training, deal, silent
+from heads.base import Head, Labels, Progress, Training, deal, silent
 
 if TYPE_CHECKING:
     import keras
@@ -28,13 +28,10 @@ _PARTS = 10
 _ROWS_AT_ONCE = 1024
 
 
-class Stream(Protocol):
-    """Gives a pass over rows as X : float32 (batch, width) and y : int (batch,), the numbers of the classes.
-
-    `functools.partial(features.store.dataset, table, "train", labels=classes)` is one.
-    """
-
-    def __call__(self, *, batch_size: int, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset: ...
+#: Called with `batch_size` and perhaps `shuffle` and `seed`: a pass over rows: X, float32 (batch, width), and
+#: y, int (batch,), the numbers of their classes. `functools.partial(features.store.dataset, table, "train",
+#: labels=classes)` is one.
+Stream = Callable[..., "tf.data.Dataset"]
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -72,26 +69,19 @@ class DenseHead(Head):
     seed: int = 0
 
     def check_parameters(self) -> None:
-        counts = {name: getattr(self, name) for name in ("batch_size", "epochs", "patience")}
-        wrong = [name for name, count in counts.items() if count is not None and count < 1]
-        if wrong:
+        limits = {"batch_size": 1, "epochs": 1, "patience": 1, "hidden": 0, "dropout": 0, "weight_decay": 0}
+        for name, least in limits.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise BottleneckError(f"{name} is {value}, and a dense head expects {least} or more")
+        if not (self.dropout < 1 and self.learning_rate > 0):
             raise BottleneckError(
-                f"{wrong[0]} is {getattr(self, wrong[0])}, and a dense head expects 1 or more"
-            )
-        if not (self.hidden >= 0 and 0 <= self.dropout < 1 and self.learning_rate > 0 <= self.weight_decay):
-            raise BottleneckError(
-                f"a dense head expects hidden ≥ 0, 0 ≤ dropout < 1, learning_rate > 0 and weight_decay ≥ 0, "
-                f"not {self.hidden}, {self.dropout}, {self.learning_rate} and {self.weight_decay}"
+                f"a dense head expects dropout < 1 and learning_rate > 0, "
+                f"not {self.dropout} and {self.learning_rate}"
             )
 
     def fit_matrix(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        train: int,
-        *,
-        classes: Sequence[Any] | np.ndarray,
-        progress: Progress = silent,
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
     ) -> Self:
         """As `Head.fit_matrix`; of train rows alone, a tenth of each class is for validation."""
         held_out = np.arange(len(X)) >= train
@@ -112,7 +102,7 @@ class DenseHead(Head):
         train: Stream,
         validation: Stream | None = None,
         *,
-        classes: Sequence[Any] | np.ndarray,
+        classes: Labels,
         progress: Progress = silent,
     ) -> Self:
         """Learn from rows that need not fit in memory.
@@ -126,6 +116,8 @@ class DenseHead(Head):
         Raises:
             BottleneckError: for a parameter out of range.
         """
+        import keras
+
         self.check_parameters()
         # Asserted by the stream, not counted.
         rows = int(train(batch_size=1).cardinality())
@@ -133,11 +125,21 @@ class DenseHead(Head):
         mean, variance = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
         self.classes_, self.n_features_in_ = np.asarray(classes), len(mean)
         self.model_, training = self._build(mean, variance)
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            progress(epoch + 1, self.epochs, dict(logs))
+
+        callbacks: list[keras.callbacks.Callback] = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
+        if validation:
+            stop = keras.callbacks.EarlyStopping(
+                "val_loss", patience=self.patience, restore_best_weights=True
+            )
+            callbacks.append(stop)
         history = training.fit(
             train(batch_size=batch_size, shuffle=True, seed=self.seed),
             validation_data=validation(batch_size=batch_size) if validation else None,
             epochs=self.epochs,
-            callbacks=self._callbacks(progress, validated=validation is not None),
+            callbacks=callbacks,
             shuffle=False,  # the stream shuffles, with another order at each epoch
             verbose=0,
         ).history
@@ -150,15 +152,6 @@ class DenseHead(Head):
         }
         self.training_ = Training(facts, ["train"], ["validation"] if validation else [])
         return self
-
-    def _callbacks(self, progress: Progress, *, validated: bool) -> list[keras.callbacks.Callback]:
-        import keras
-
-        def report(epoch: int, logs: dict[str, float]) -> None:
-            progress(epoch + 1, self.epochs, dict(logs))
-
-        stop = keras.callbacks.EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
-        return [keras.callbacks.LambdaCallback(on_epoch_end=report), *([stop] if validated else [])]
 
     def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
         """The model, and the same layers in the form that they are trained in."""

@@ -7,7 +7,7 @@ of the train and validation splits in memory, once; for tables that do not fit t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from features.errors import BottleneckError
-from heads.base import Head, Progress, Training, deal, silent
+from heads.base import Head, Labels, Progress, Training, deal, silent
 from heads.metrics import log_loss
 
 #: Inverse strengths of regularization to choose from, weakest last: each starts from the one before.
@@ -63,13 +63,7 @@ class LogisticHead(Head):
             raise BottleneckError(f"C is {self.C}, and a logistic head expects a number above 0")
 
     def fit_matrix(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        train: int,
-        *,
-        classes: Sequence[Any] | np.ndarray,
-        progress: Progress = silent,
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
     ) -> Self:
         """As `Head.fit_matrix`; X is scaled where it is."""
         self.check_parameters()

@@ -84,15 +84,7 @@ class SavedHead:
 
     def evaluate(self, table: FeatureTable, split: str = "test") -> dict[str, Any]:
         """Measure this head on a split; see `heads.metrics.evaluate_split`."""
-        facts = self.facts
-        return evaluate_split(
-            self.head,
-            table,
-            split,
-            layer=self.column.layer,
-            majority_class=facts["majority_class"],
-            left_out=facts.get("left_out", {}),
-        )
+        return evaluate_split(self.head, self.facts, table, split)
 
 
 def read_facts(directory: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.machine import available_memory
@@ -68,46 +70,43 @@ def train_head(
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
             f"or give the splits with the images"
         )
-    metrics = _fit(head, table, column, examples, progress or (lambda *step: None))
-    facts = _facts(table, column, head, examples, min_images, metrics)
+    y = _fit(head, table, column.layer, examples, progress or (lambda *step: None))
+    facts = _facts(table, column, head, examples, min_images)
+    facts["metrics"] = _measure(head, table, facts, y)
     return save_head(table.store, table.name, head, facts)
 
 
 def _fit(
-    head: Head, table: FeatureTable, column: Column, examples: Examples, progress: Progress
-) -> dict[str, Any]:
-    """Fit on train, choose on validation; the metrics of validation, where it was used, and of test."""
-    measure = functools.partial(
-        evaluate_split,
-        head,
-        table,
-        layer=column.layer,
-        majority_class=examples.majority_class,
-        left_out=examples.left_out,
-    )
-    metrics = {}
+    head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress
+) -> np.ndarray | None:
+    """Fit on train and choose on validation; the true classes of validation where those were in memory."""
+    classes, train, validation = examples.classes, examples.count("train"), examples.count("validation")
     if hasattr(head, "fit_stream"):
-        stream = functools.partial(feature_store.dataset, table, labels=examples.classes, layer=column.layer)
-        validation = functools.partial(stream, "validation") if examples.count("validation") else None
-        head.fit_stream(
-            functools.partial(stream, "train"), validation, classes=examples.classes, progress=progress
-        )
+        stream = functools.partial(feature_store.dataset, table, labels=classes, layer=layer)
+        streams = [functools.partial(stream, "train")]
         if validation:
-            metrics["validation"] = measure("validation")
-    else:
-        train = examples.count("train")
-        _check_memory(head, train + examples.count("validation"), column.width, len(examples.classes))
-        X, labels = table.matrix(["train", "validation"], layer=column.layer, classes=examples.classes)
-        y = class_numbers(labels, examples.classes)
-        head.fit_matrix(X, y, train, classes=examples.classes, progress=progress)
-        if head.training_ and head.training_.validation is not None:
-            metrics["validation"] = evaluate(
-                y[train:],
-                head.training_.validation,
-                examples.classes,
-                majority_class=examples.majority_class,
-            )
-    return metrics | {"test": measure("test")}
+            streams.append(functools.partial(stream, "validation"))
+        head.fit_stream(*streams, classes=classes, progress=progress)
+        return None
+    _check_memory(head, train + validation, table.column(layer).width, len(classes))
+    X, labels = table.matrix(["train", "validation"], layer=layer, classes=classes)
+    y = class_numbers(labels, classes)
+    head.fit_matrix(X, y, train, classes, progress)
+    return y[train:]
+
+
+def _measure(head: Head, table: FeatureTable, facts: dict[str, Any], y: np.ndarray | None) -> dict[str, Any]:
+    """Metrics on test, and on validation by a model that was not fitted on it, where there is one."""
+    assert head.training_ is not None, "fit sets it"
+    metrics = {}
+    if head.training_.validation is not None and y is not None:
+        majority = facts["majority_class"]
+        metrics["validation"] = evaluate(
+            y, head.training_.validation, head.classes_.tolist(), majority_class=majority
+        )
+    elif "validation" in facts["splits"]["selected"]:
+        metrics["validation"] = evaluate_split(head, facts, table, "validation")
+    return metrics | {"test": evaluate_split(head, facts, table, "test")}
 
 
 def _check_memory(head: Head, rows: int, width: int, classes: int) -> None:
@@ -120,12 +119,7 @@ def _check_memory(head: Head, rows: int, width: int, classes: int) -> None:
 
 
 def _facts(
-    table: FeatureTable,
-    column: Column,
-    head: Head,
-    examples: Examples,
-    min_images: int,
-    metrics: dict[str, Any],
+    table: FeatureTable, column: Column, head: Head, examples: Examples, min_images: int
 ) -> dict[str, Any]:
     training = head.training_
     assert training is not None, "fit sets it"
@@ -140,7 +134,6 @@ def _facts(
             "tested": ["test"],
             "rows": {split: examples.count(split) for split in examples.rows},
         },
-        "metrics": metrics,
         "min_images": min_images,
         "notices": _notices(examples, min_images),
         "left_out": examples.left_out,
