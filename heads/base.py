@@ -36,14 +36,14 @@ class Training(NamedTuple):
         facts: the hyper-parameters that were chosen and how, for `head.json`.
         fitted: the parts that the model was fitted on: `train`, and perhaps `validation`.
         selected: the parts that hyper-parameters, or the moment to stop, were chosen on.
-        validation: probabilities of the validation rows from a model that was not fitted on them, float
-            ndarray of shape (n, n_classes), where they are at hand.
+        validation: numbers of the classes of the validation rows, (n,), and probabilities from a model that
+            was not fitted on them, (n, n_classes), where both are in memory.
     """
 
     facts: dict[str, Any]
     fitted: list[str]
     selected: list[str]
-    validation: np.ndarray | None = None
+    validation: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Head(ClassifierMixin, BaseEstimator, abc.ABC):

@@ -89,35 +89,26 @@ class DenseHead(Head):
             # A class of one row stays in train.
             held_out = (deal(y, _PARTS, self.seed) == 0) & (np.bincount(y)[y] > 1)
         validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
-        self.fit_stream(
-            _stream_of(X[~held_out], y[~held_out]), validation, classes=classes, progress=progress
-        )
+        self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress)
         if train == len(X) and validation and self.training_:
             facts = self.training_.facts | {"chosen_by": "a part of train"}
             self.training_ = Training(facts, ["train"], ["train"])
         return self
 
     def fit_stream(
-        self,
-        train: Stream,
-        validation: Stream | None = None,
-        *,
-        classes: Labels,
-        progress: Progress = silent,
+        self, train: Stream, validation: Stream | None, classes: Labels, progress: Progress = silent
     ) -> Self:
         """Learn from rows that need not fit in memory.
 
         Args:
             train: the rows to learn from, in another order at each pass.
-            validation: the rows on which the best epoch is chosen; without them all epochs are made.
+            validation: the rows on which the best epoch is chosen; with None all epochs are made.
             classes: the labels, sorted; y of the streams is the index into them.
             progress: called at each epoch.
 
         Raises:
             BottleneckError: for a parameter out of range.
         """
-        import keras
-
         self.check_parameters()
         # Asserted by the stream, not counted.
         rows = int(train(batch_size=1).cardinality())
@@ -125,21 +116,11 @@ class DenseHead(Head):
         mean, variance = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
         self.classes_, self.n_features_in_ = np.asarray(classes), len(mean)
         self.model_, training = self._build(mean, variance)
-
-        def report(epoch: int, logs: dict[str, float]) -> None:
-            progress(epoch + 1, self.epochs, dict(logs))
-
-        callbacks: list[keras.callbacks.Callback] = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
-        if validation:
-            stop = keras.callbacks.EarlyStopping(
-                "val_loss", patience=self.patience, restore_best_weights=True
-            )
-            callbacks.append(stop)
         history = training.fit(
             train(batch_size=batch_size, shuffle=True, seed=self.seed),
             validation_data=validation(batch_size=batch_size) if validation else None,
             epochs=self.epochs,
-            callbacks=callbacks,
+            callbacks=self._callbacks(progress, stop_early=validation is not None),
             shuffle=False,  # the stream shuffles, with another order at each epoch
             verbose=0,
         ).history
@@ -152,6 +133,15 @@ class DenseHead(Head):
         }
         self.training_ = Training(facts, ["train"], ["validation"] if validation else [])
         return self
+
+    def _callbacks(self, progress: Progress, *, stop_early: bool) -> list[keras.callbacks.Callback]:
+        from keras.callbacks import EarlyStopping, LambdaCallback
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            progress(epoch + 1, self.epochs, dict(logs))
+
+        stop = EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
+        return [LambdaCallback(on_epoch_end=report), *([stop] if stop_early else [])]
 
     def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
         """The model, and the same layers in the form that they are trained in."""

@@ -69,14 +69,14 @@ class LogisticHead(Head):
         self.check_parameters()
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)
-            log_losses, validation = self._select(X, y, train, progress)
+            log_losses, probabilities = self._select(X, y, train, progress)
             best = min(log_losses, key=lambda C: log_losses[C])
             model = _logistic_regression(C=best).fit(X, y)
         self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
         # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
         model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
-        selected = "train" if validation is None else "validation"
+        selected = "train" if probabilities is None else "validation"
         chosen_by = selected if selected == "validation" else f"{FOLDS}-fold cross-validation on train"
         facts = {
             "C": best,
@@ -85,6 +85,7 @@ class LogisticHead(Head):
             "iterations": int(model.n_iter_[0]),
         }
         fitted = ["train", "validation"] if len(X) > train else ["train"]
+        validation = None if probabilities is None else (y[train:], probabilities)
         self.training_ = Training(facts, fitted, [selected], validation)
         return self
 

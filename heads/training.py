@@ -6,8 +6,6 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.machine import available_memory
@@ -70,40 +68,33 @@ def train_head(
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
             f"or give the splits with the images"
         )
-    y = _fit(head, table, column.layer, examples, progress or (lambda *step: None))
+    _fit(head, table, column.layer, examples, progress or (lambda *step: None))
     facts = _facts(table, column, head, examples, min_images)
-    facts["metrics"] = _measure(head, table, facts, y)
+    facts["metrics"] = _measure(head, table, facts)
     return save_head(table.store, table.name, head, facts)
 
 
-def _fit(
-    head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress
-) -> np.ndarray | None:
-    """Fit on train and choose on validation; the true classes of validation where those were in memory."""
+def _fit(head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> None:
+    """Fit on the train split and choose on validation, as a stream where the head can."""
     classes, train, validation = examples.classes, examples.count("train"), examples.count("validation")
     if hasattr(head, "fit_stream"):
         stream = functools.partial(feature_store.dataset, table, labels=classes, layer=layer)
-        streams = [functools.partial(stream, "train")]
-        if validation:
-            streams.append(functools.partial(stream, "validation"))
-        head.fit_stream(*streams, classes=classes, progress=progress)
-        return None
+        on = functools.partial(stream, "validation") if validation else None
+        head.fit_stream(functools.partial(stream, "train"), on, classes, progress)
+        return
     _check_memory(head, train + validation, table.column(layer).width, len(classes))
     X, labels = table.matrix(["train", "validation"], layer=layer, classes=classes)
-    y = class_numbers(labels, classes)
-    head.fit_matrix(X, y, train, classes, progress)
-    return y[train:]
+    head.fit_matrix(X, class_numbers(labels, classes), train, classes, progress)
 
 
-def _measure(head: Head, table: FeatureTable, facts: dict[str, Any], y: np.ndarray | None) -> dict[str, Any]:
+def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str, Any]:
     """Metrics on test, and on validation by a model that was not fitted on it, where there is one."""
     assert head.training_ is not None, "fit sets it"
     metrics = {}
-    if head.training_.validation is not None and y is not None:
-        majority = facts["majority_class"]
-        metrics["validation"] = evaluate(
-            y, head.training_.validation, head.classes_.tolist(), majority_class=majority
-        )
+    if head.training_.validation is not None:
+        true, probabilities = head.training_.validation
+        classes, majority_class = head.classes_.tolist(), facts["majority_class"]
+        metrics["validation"] = evaluate(true, probabilities, classes, majority_class=majority_class)
     elif "validation" in facts["splits"]["selected"]:
         metrics["validation"] = evaluate_split(head, facts, table, "validation")
     return metrics | {"test": evaluate_split(head, facts, table, "test")}

@@ -48,7 +48,7 @@ def test_the_best_epoch_is_kept(digits: FeatureTable) -> None:
     steps: list[tuple[int, int, dict[str, float]]] = []
     labels = [str(number) for number in range(10)]
     head = DenseHead(epochs=12, patience=2, learning_rate=3e-3)
-    head.fit_stream(*streams(digits), classes=labels, progress=lambda *step: steps.append(step))
+    head.fit_stream(*streams(digits), labels, lambda *step: steps.append(step))
     losses = [figures["val_loss"] for _, _, figures in steps]
     assert [step for step, _, _ in steps] == list(range(1, len(losses) + 1))
     assert facts(head)["epochs_run"] == len(losses) == facts(head)["epochs"] + 2 < 12
@@ -63,7 +63,7 @@ def test_a_stream_and_arrays_give_the_same_head_but_for_the_order(three_classes:
     X, _ = three_classes.matrix("test")
     of_arrays = fit(head, three_classes).predict_proba(X)
     classes = np.array(["daisy", "rose", "tulip"])
-    of_stream = head.fit_stream(*streams(three_classes), classes=classes).predict_proba(X)
+    of_stream = head.fit_stream(*streams(three_classes), classes).predict_proba(X)
     np.testing.assert_allclose(of_arrays, of_stream, atol=1e-5)
 
 
