@@ -213,6 +213,9 @@ def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
 
         numbers = tf.data.Dataset.range(len(X))
         numbers = numbers.shuffle(len(X), seed) if shuffle else numbers
-        return numbers.batch(batch_size).map(lambda rows: (tf.gather(X, rows), tf.gather(y, rows)))
+        batches = numbers.batch(batch_size).map(lambda rows: (tf.gather(X, rows), tf.gather(y, rows)))
+        options = tf.data.Options()
+        options.autotune.enabled = False  # as in features.store.dataset
+        return batches.prefetch(2).with_options(options)
 
     return stream

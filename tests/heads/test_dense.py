@@ -38,10 +38,10 @@ def test_the_saved_model_normalizes_by_itself(dense: SavedHead, digits: FeatureT
     np.testing.assert_allclose(model.predict(X, verbose=0), dense.head.predict_proba(X), atol=1e-5)
 
 
-def streams(table: FeatureTable) -> list[Any]:
+def streams(table: FeatureTable) -> tuple[Any, Any]:
     """The train and validation splits of a table, as `fit_stream` takes them."""
-    labels = sorted(set(table.matrix(labelled=True)[1]))
-    return [functools.partial(dataset, table, split, labels=labels) for split in ("train", "validation")]
+    stream = functools.partial(dataset, table, labels=sorted(set(table.matrix(labelled=True)[1])))
+    return functools.partial(stream, "train"), functools.partial(stream, "validation")
 
 
 def test_the_best_epoch_is_kept(digits: FeatureTable) -> None:
@@ -81,6 +81,12 @@ def usual(noisy: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 def test_the_same_seed_gives_the_same_head(noisy: tuple[np.ndarray, np.ndarray], usual: np.ndarray) -> None:
     again = DenseHead(epochs=4, batch_size=8).fit(*noisy).predict_proba(noisy[0])
     np.testing.assert_array_equal(again, usual)
+
+
+def test_the_seed_is_that_of_the_order_of_rows(noisy: tuple[np.ndarray, np.ndarray]) -> None:
+    head = DenseHead(epochs=1, batch_size=8, dropout=0)
+    first, other = (head.set_params(seed=n).fit(*noisy, noisy).predict_proba(noisy[0]) for n in (0, 1))
+    assert np.abs(first - other).max() > 1e-6
 
 
 @pytest.mark.parametrize(
