@@ -1,50 +1,58 @@
-"""The dense head: a small Keras network, trained from the store as a stream.
+"""The dense head: a small Keras network, trained from a stream.
 
 Use it for tables that do not fit in memory, or where a hidden layer or a Keras model is wanted.
-Features are never held: two passes over train give mean and variance and the first epoch, and each
-epoch is a pass of its own.
+Of a stream nothing is held: a pass gives mean and variance, and each epoch is a pass of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from features.errors import BottleneckError
-from features.store import dataset
-from heads.base import Head, Progress, Trained
-from heads.examples import Examples
+from heads.base import Head, Labels, Progress, Training, deal, silent
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from features.store.table import FeatureTable
-
 #: Share of its mean by which a feature has to vary: with less, float32 rounding is part of what varies.
 _LEAST_DEVIATION = 1e-4
+#: One of so many rows is for validation, where none is given.
+_PARTS = 10
+#: Rows of a batch where there is nothing to learn from it.
+_ROWS_AT_ONCE = 1024
 
 
-@dataclasses.dataclass(eq=False)
+#: Called with `batch_size` and perhaps `shuffle` and `seed`: a pass over rows: X, float32 (batch, width), and
+#: y, int (batch,), the numbers of their classes. `functools.partial(features.store.dataset, table, "train",
+#: labels=classes)` is one.
+Stream = Callable[..., "tf.data.Dataset"]
+
+
+@dataclasses.dataclass(eq=False, repr=False)
 class DenseHead(Head):
     """Normalization, dropout and a dense softmax layer, kept as `model_`.
 
-    Trained with Adam on log loss until the validation loss has not fallen for `patience` epochs; the
-    weights of the best epoch are kept. Without validation rows it trains for all `epochs`.
+    Trained with AdamW on log loss until the validation loss has not fallen for `patience` epochs; the
+    weights of the best epoch are kept. Without validation rows it trains for all `epochs`. The softmax
+    layer's weights begin at 0: of more features than rows, what random weights say beside the rows would
+    never be unlearned.
 
     Args:
         hidden: units of a hidden ReLU layer; 0 for none.
         dropout: share of the inputs of each dense layer that is dropped in training, the same ones for all
             rows of a step: to draw them for each row would cost more than all the rest.
         learning_rate: of Adam.
-        batch_size: rows in a step; None for a hundredth of the train split, from 32 to 1,024.
-        epochs: passes over the train split, at most.
+        weight_decay: by which each weight shrinks at a step, times the learning rate.
+        batch_size: rows in a step; None for a hundredth of the train rows, from 32 to 1,024.
+        epochs: passes over the train rows, at most.
         patience: epochs without a lower validation loss until training stops.
-        seed: of initial weights, dropout and order of the rows.
+        seed: of initial weights, dropout, order of the rows and the part cut off for validation.
     """
 
     kind = "dense"
@@ -54,67 +62,86 @@ class DenseHead(Head):
     hidden: int = 0
     dropout: float = 0.2
     learning_rate: float = 1e-3
+    weight_decay: float = 1.0
     batch_size: int | None = None
     epochs: int = 100
     patience: int = 5
     seed: int = 0
 
-    def _check_parameters(self) -> None:
-        counts = {name: getattr(self, name) for name in ("batch_size", "epochs", "patience")}
-        wrong = [name for name, count in counts.items() if count is not None and count < 1]
-        if wrong:
+    def check_parameters(self) -> None:
+        limits = {"batch_size": 1, "epochs": 1, "patience": 1, "hidden": 0, "dropout": 0, "weight_decay": 0}
+        for name, least in limits.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise BottleneckError(f"{name} is {value}, and a dense head expects {least} or more")
+        if not (self.dropout < 1 and self.learning_rate > 0):
             raise BottleneckError(
-                f"{wrong[0]} is {getattr(self, wrong[0])}, and a dense head expects 1 or more"
-            )
-        if self.hidden < 0 or not 0 <= self.dropout < 1 or not self.learning_rate > 0:
-            raise BottleneckError(
-                f"a dense head expects hidden ≥ 0, 0 ≤ dropout < 1 and learning_rate > 0, "
-                f"not {self.hidden}, {self.dropout} and {self.learning_rate}"
+                f"a dense head expects dropout < 1 and learning_rate > 0, "
+                f"not {self.dropout} and {self.learning_rate}"
             )
 
-    def _fit(self, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> Trained:
-        import keras
+    def fit_matrix(
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+    ) -> Self:
+        """As `Head.fit_matrix`; of train rows alone, a tenth of each class is for validation."""
+        held_out = np.arange(len(X)) >= train
+        if train == len(X):
+            # A class of one row stays in train.
+            held_out = (deal(y, _PARTS, self.seed) == 0) & (np.bincount(y)[y] > 1)
+        validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
+        self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress)
+        if train == len(X) and validation and self.training_:
+            facts = self.training_.facts | {"chosen_by": "a part of train"}
+            self.training_ = Training(facts, ["train"], ["train"])
+        return self
 
-        batch_size = self.batch_size or min(1024, max(32, examples.count("train") // 100))
+    def fit_stream(
+        self, train: Stream, validation: Stream | None, classes: Labels, progress: Progress = silent
+    ) -> Self:
+        """Learn from rows that need not fit in memory.
 
-        def stream(split: str, *, shuffle: bool = False) -> tf.data.Dataset:
-            return dataset(
-                table,
-                split,
-                labels=examples.classes,
-                layer=layer,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                seed=self.seed,
-            )
+        Args:
+            train: the rows to learn from, in another order at each pass.
+            validation: the rows on which the best epoch is chosen; with None all epochs are made.
+            classes: the labels, sorted; y of the streams is the index into them.
+            progress: called at each epoch.
+
+        Raises:
+            BottleneckError: for a parameter out of range.
+        """
+        self.check_parameters()
+        # Asserted by the stream, not counted.
+        rows = int(train(batch_size=1).cardinality())
+        batch_size = self.batch_size or min(1024, max(32, rows // 100))
+        mean, variance = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
+        self.classes_, self.n_features_in_ = np.asarray(classes), len(mean)
+        self.model_, training = self._build(mean, variance)
+        history = training.fit(
+            train(batch_size=batch_size, shuffle=True, seed=self.seed),
+            validation_data=validation(batch_size=batch_size) if validation else None,
+            epochs=self.epochs,
+            callbacks=self._callbacks(progress, stop_early=validation is not None),
+            shuffle=False,  # the stream shuffles, with another order at each epoch
+            verbose=0,
+        ).history
+        losses = history["val_loss"] if validation else history["loss"]
+        facts: dict[str, Any] = {
+            "epochs": int(np.argmin(losses)) + 1 if validation else len(losses),
+            "epochs_run": len(losses),
+            "batch_size": batch_size,
+            "chosen_by": "validation" if validation else "no validation images: all epochs",
+        }
+        self.training_ = Training(facts, ["train"], ["validation"] if validation else [])
+        return self
+
+    def _callbacks(self, progress: Progress, *, stop_early: bool) -> list[keras.callbacks.Callback]:
+        from keras.callbacks import EarlyStopping, LambdaCallback
 
         def report(epoch: int, logs: dict[str, float]) -> None:
             progress(epoch + 1, self.epochs, dict(logs))
 
-        callbacks: list[keras.callbacks.Callback] = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
-        validated = examples.count("validation") > 0
-        if validated:
-            callbacks.append(
-                keras.callbacks.EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
-            )
-        self.model_, training = self._build(*moments(table, layer, self.n_features_in_, examples.classes))
-        history = training.fit(
-            stream("train", shuffle=True),
-            validation_data=stream("validation") if validated else None,
-            epochs=self.epochs,
-            callbacks=callbacks,
-            shuffle=False,  # the stream shuffles, with another order at each epoch
-            verbose=0,
-        ).history
-        losses = history["val_loss"] if validated else history["loss"]
-        facts: dict[str, Any] = {
-            "epochs": int(np.argmin(losses)) + 1 if validated else len(losses),
-            "epochs_run": len(losses),
-            "batch_size": batch_size,
-            "chosen_by": "validation" if validated else "no validation images: all epochs",
-        }
-        validation = self.evaluate(table, "validation", layer=layer) if validated else None
-        return Trained(facts, ["train"], ["validation"] if validated else [], validation)
+        stop = EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
+        return [LambdaCallback(on_epoch_end=report), *([stop] if stop_early else [])]
 
     def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
         """The model, and the same layers in the form that they are trained in."""
@@ -123,24 +150,23 @@ class DenseHead(Head):
 
         from heads.folding import FoldedDense
 
-        def dense(inputs: int, units: int, activation: str, seed: int) -> list[keras.Layer]:
-            weights = keras.initializers.GlorotUniform(seed)
+        def dense(inputs: int, units: int, activation: str, weights: Any, seed: int) -> list[keras.Layer]:
             return [
                 layers.Dropout(self.dropout, noise_shape=(1, inputs), seed=seed),
                 layers.Dense(units, activation, kernel_initializer=weights),
             ]
 
-        width = self.n_features_in_
+        width, first_weights = len(mean), keras.initializers.GlorotUniform(self.seed + 1)
         first, *rest = [
-            *(dense(width, self.hidden, "relu", self.seed + 1) if self.hidden else []),
-            *dense(self.hidden or width, len(self.classes_), "softmax", self.seed),
+            *(dense(width, self.hidden, "relu", first_weights, self.seed + 1) if self.hidden else []),
+            *dense(self.hidden or width, len(self.classes_), "softmax", "zeros", self.seed),
         ]
         scale = layers.Normalization(mean=mean, variance=variance)
         model = keras.Sequential([keras.Input((width,)), scale, first, *rest], name="head")
         folded = FoldedDense(mean, variance, first, rest[0])
         training = keras.Sequential([keras.Input((width,)), folded, *rest[1:]])
         training.compile(
-            keras.optimizers.Adam(self.learning_rate),
+            keras.optimizers.AdamW(self.learning_rate, self.weight_decay),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             jit_compile=False,  # on a CPU, XLA takes longer for a layer as small as this
@@ -150,32 +176,46 @@ class DenseHead(Head):
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.model_(X, training=False))
 
-    def _save_model(self, path: Path) -> None:
+    def save_model(self, path: Path) -> None:
         self.model_.save(path)
 
-    def _load_model(self, path: Path) -> None:
+    def load_model(self, path: Path) -> None:
         import keras
 
         self.model_ = keras.saving.load_model(path, compile=False)
 
 
-def moments(
-    table: FeatureTable, layer: str, width: int, classes: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the train split's `classes` in one pass, float32 ndarrays of shape (width,).
+def moments(batches: Iterable[tuple[np.ndarray, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the columns of X in one pass, float32 ndarrays of shape (width,).
 
     Batches are combined as in Chan, Golub and LeVeque (1979), Updating Formulae and a Pairwise
     Algorithm for Computing Sample Variances. A feature that as good as never varies gets a variance of 1:
     divided by a deviation near 0, the slightest difference in a new image would drown everything else.
     """
-    count, mean, squares = 0, np.zeros(width), np.zeros(width)
-    for X, _ in table.batches("train", layer=layer, labelled=True, classes=classes):
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for X, _ in batches:
         batch_mean = X.mean(axis=0).astype(np.float64)
         delta = batch_mean - mean
         total = count + len(X)
-        squares += X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (count * len(X) / total)
-        mean += delta * (len(X) / total)
+        squares = squares + X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (count * len(X) / total)
+        mean = mean + delta * (len(X) / total)
         count = total
     variance = squares / count
     varies = variance > (_LEAST_DEVIATION * mean) ** 2
     return mean.astype(np.float32), np.where(varies, variance, 1).astype(np.float32)
+
+
+def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
+    """Rows in memory as a stream."""
+
+    def stream(*, batch_size: int, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        numbers = tf.data.Dataset.range(len(X))
+        numbers = numbers.shuffle(len(X), seed) if shuffle else numbers
+        batches = numbers.batch(batch_size).map(lambda rows: (tf.gather(X, rows), tf.gather(y, rows)))
+        options = tf.data.Options()
+        options.autotune.enabled = False  # as in features.store.dataset
+        return batches.prefetch(2).with_options(options)
+
+    return stream

@@ -113,5 +113,5 @@ def _check_classes(
         raise BottleneckError(
             f"{counted(len(classes), 'class', 'classes')} of {len(labels):,} in table {name!r} "
             f"{'has' if len(classes) == 1 else 'have'} {counted(min_images, 'training image')} or more "
-            f"({counts}), and a head needs two: add images (about 8 of 10 go to train), or lower --min-images"
+            f"({counts}), and a head needs two: add images (about 8 of 10 go to train), or lower `min_images`"
         )

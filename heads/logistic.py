@@ -9,21 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from features.errors import BottleneckError
-from features.machine import available_memory
-from heads.base import Head, Progress, Trained
-from heads.examples import Examples
+from heads.base import Head, Labels, Progress, Training, deal, silent
 from heads.metrics import log_loss
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    from features.store.table import FeatureTable
 
 #: Inverse strengths of regularization to choose from, weakest last: each starts from the one before.
 CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
@@ -42,7 +38,7 @@ class _Fold(NamedTuple):
     true: np.ndarray  # their classes
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class LogisticHead(Head):
     """`StandardScaler` and `LogisticRegression` in a pipeline, kept as `pipeline_`.
 
@@ -62,67 +58,57 @@ class LogisticHead(Head):
     C: float | None = None
     seed: int = 0
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         if self.C is not None and not self.C > 0:
             raise BottleneckError(f"C is {self.C}, and a logistic head expects a number above 0")
 
-    def _check_memory(self, rows: int) -> None:
-        needed, available = bytes_needed(rows, self.n_features_in_, len(self.classes_)), available_memory()
-        if available is not None and needed > available:
-            raise BottleneckError(
-                f"a logistic head on {rows:,} rows needs about {needed / 1e9:,.1f} GB of memory, and "
-                f"{available / 1e9:,.1f} GB are available: train with HEAD=dense, which streams the features"
-            )
-
-    def _fit(self, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> Trained:
-        from sklearn.pipeline import make_pipeline
-        from threadpoolctl import threadpool_limits
-
-        train = examples.count("train")
-        rows = train + examples.count("validation")
-        self._check_memory(rows)
-        X, labels = table.matrix(["train", "validation"], layer=layer, classes=examples.classes)
-        y = self._class_numbers(labels)
+    def fit_matrix(
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+    ) -> Self:
+        """As `Head.fit_matrix`; X is scaled where it is."""
+        self.check_parameters()
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)
-            tried, selected, validation = self._select(X, y, train, progress)
-            best = min(tried, key=lambda C: tried[C])
+            log_losses, probabilities = self._select(X, y, train, progress)
+            best = min(log_losses, key=lambda C: log_losses[C])
             model = _logistic_regression(C=best).fit(X, y)
+        self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
         # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
         model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
-        chosen_by = "validation" if validation else f"{FOLDS}-fold cross-validation on train"
+        selected = "train" if probabilities is None else "validation"
+        chosen_by = selected if selected == "validation" else f"{FOLDS}-fold cross-validation on train"
         facts = {
             "C": best,
             "chosen_by": chosen_by if self.C is None else "the caller",
-            "log_loss": [{"C": C, "log_loss": loss} for C, loss in tried.items()],
+            "log_loss": [{"C": C, "log_loss": loss} for C, loss in log_losses.items()],
             "iterations": int(model.n_iter_[0]),
         }
-        fitted = ["train", "validation"] if rows > train else ["train"]
-        return Trained(facts, fitted, selected, validation)
+        fitted = ["train", "validation"] if len(X) > train else ["train"]
+        validation = None if probabilities is None else (y[train:], probabilities)
+        self.training_ = Training(facts, fitted, [selected], validation)
+        return self
 
     def _select(
         self, X: np.ndarray, y: np.ndarray, train: int, progress: Progress
-    ) -> tuple[dict[float, float], list[str], dict[str, Any] | None]:
-        """Log loss of each C tried, the splits it was measured on, and the best one's validation metrics."""
+    ) -> tuple[dict[float, float], np.ndarray | None]:
+        """Log loss of each C tried; the best one's probabilities of validation if that has every class."""
         candidates = CANDIDATES if self.C is None else (self.C,)
         if np.array_equal(np.unique(y[train:]), np.unique(y[:train])):
             folds = [_Fold(None, X[train:], slice(None), y[train:])]
-            tried, best = _search(X[:train], y[:train], candidates, folds, progress)
-            return tried, ["validation"], self._metrics(y[train:], best)
+            return _search(X[:train], y[:train], candidates, folds, progress)
         folds = _cross_validation(X[:train], y[:train], self.seed)
-        tried, _ = _search(X[:train], y[:train], candidates, folds, progress)
-        return tried, ["train"], None
+        return _search(X[:train], y[:train], candidates, folds, progress)[0], None
 
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return self.pipeline_.predict_proba(X)
 
-    def _save_model(self, path: Path) -> None:
+    def save_model(self, path: Path) -> None:
         import skops.io
 
         skops.io.dump(self.pipeline_, path)
 
-    def _load_model(self, path: Path) -> None:
+    def load_model(self, path: Path) -> None:
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -134,23 +120,21 @@ class LogisticHead(Head):
                 f"{path} is not loaded, for it is not as a logistic head was saved: {error}"
             ) from error
 
+    @staticmethod
+    def bytes_needed(rows: int, width: int, classes: int) -> int:
+        """Memory that training takes at its peak.
 
-def bytes_needed(rows: int, width: int, classes: int) -> int:
-    """Memory that training takes at its peak.
-
-    The matrix, once; a few float32 arrays of shape (rows, classes) in the loss and its gradient; the
-    solver's last ten float64 steps and gradients; and what reading and the libraries take.
-    """
-    matrix = rows * width * 4
-    predictions = 6 * rows * classes * 4
-    solver = 30 * classes * (width + 1) * 8
-    labels = rows * 100
-    return matrix + predictions + solver + labels + 400 * 2**20
+        The matrix, once; a few float32 arrays of shape (rows, classes) in the loss and its gradient; the
+        solver's last ten float64 steps and gradients; and what reading and the libraries take.
+        """
+        matrix = rows * width * 4
+        predictions = 6 * rows * classes * 4
+        solver = 30 * classes * (width + 1) * 8
+        labels = rows * 100
+        return matrix + predictions + solver + labels + 400 * 2**20
 
 
 def _logistic_regression(**parameters: Any) -> LogisticRegression:
-    from sklearn.linear_model import LogisticRegression
-
     return LogisticRegression(max_iter=MAX_ITERATIONS, **parameters)
 
 
@@ -167,15 +151,8 @@ def _scale_in_place(X: np.ndarray, train: int) -> StandardScaler:
 
 
 def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int) -> list[_Fold]:
-    """Stratified folds, held out by weights of 0, since slices would be copies of most of X.
-
-    Rows are dealt in turn, class by class: unlike `StratifiedKFold` this takes classes of fewer rows
-    than folds.
-    """
-    order = np.random.default_rng(seed).permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]
-    fold = np.empty(len(y), int)
-    fold[order] = np.arange(len(y)) % FOLDS
+    """Stratified folds, held out by weights of 0, since slices would be copies of most of X."""
+    fold = deal(y, FOLDS, seed)
     return [
         _Fold((fold != number).astype(np.float32), X, fold == number, y[fold == number])
         for number in range(min(FOLDS, len(y)))

@@ -1,17 +1,21 @@
 """How good a head is: figures from its probabilities and the true labels, and a table of them to read.
 
-Plain NumPy, so that the dense head's evaluation needs no scikit-learn; the definitions are scikit-learn's.
+The definitions are scikit-learn's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.errors import BottleneckError
 from features.text import printable
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+    from heads.base import Head
 
 #: Up to this many classes the whole confusion matrix is shown; above, the pairs confused most often.
 _SHOWN_CLASSES = 20
@@ -31,7 +35,7 @@ def evaluate(
         majority_class: the most frequent label of `train`; always answering it is the baseline.
 
     Returns:
-        `count`, `accuracy`, `accuracy_interval` (95 %), `majority_class`, `majority_accuracy`,
+        `count`, `accuracy`, `accuracy_interval` (95 %, Wilson's), `majority_class`, `majority_accuracy`,
         `macro_f1`, `log_loss` (natural logarithm), `per_class` (label to `precision`, `recall`,
         `f1`, `support`) and `confusion_matrix` (rows: true class, columns: predicted), all of
         which JSON can hold. A ratio with nothing below the line is 0, and the macro F1 is over the
@@ -45,57 +49,80 @@ def evaluate(
             f"expected probabilities of shape (n, n_classes) = ({len(true)}, {len(classes)}) with n > 0, "
             f"got {probabilities.shape}"
         )
-    confusion = confusion_matrix(true, probabilities.argmax(axis=1), len(classes))
-    right, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = _ratio(right, predicted), _ratio(right, support)
-    f1 = _ratio(2 * right, support + predicted)
-    correct = int(right.sum())
+    # Late: whoever only shows figures needs neither.
+    from scipy.stats import binomtest
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, numbers = probabilities.argmax(axis=1), np.arange(len(classes))
+    confusion = confusion_matrix(true, predicted, labels=numbers)
+    by_class = precision_recall_fscore_support(true, predicted, labels=numbers, zero_division=0)
+    precision, recall, f1, support = (scores.tolist() for scores in by_class)
+    seen = np.union1d(true, predicted)
+    correct = int(confusion.trace())
     return {
         "count": len(true),
         "accuracy": correct / len(true),
-        "accuracy_interval": list(wilson_interval(correct, len(true))),
+        "accuracy_interval": list(binomtest(correct, len(true)).proportion_ci(method="wilson")),
         "majority_class": majority_class,
-        "majority_accuracy": float(support[list(classes).index(majority_class)] / len(true)),
-        "macro_f1": float(f1[support + predicted > 0].mean()),
+        "majority_accuracy": support[list(classes).index(majority_class)] / len(true),
+        "macro_f1": float(by_class[2][seen].mean()),
         "log_loss": log_loss(true, probabilities),
         "per_class": {
-            label: {
-                "precision": float(precision[number]),
-                "recall": float(recall[number]),
-                "f1": float(f1[number]),
-                "support": int(support[number]),
-            }
-            for number, label in enumerate(classes)
+            label: {"precision": p, "recall": r, "f1": f, "support": n}
+            for label, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
         },
         "confusion_matrix": confusion.tolist(),
     }
 
 
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a proportion, which stays within 0 and 1 where the usual one does not.
+def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, split: str) -> dict[str, Any]:
+    """Measure a trained head on a split of a table, read as a stream.
 
-    E. B. Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
+    Images of the classes that training left out are left out here, too; `left_out` says how many.
+
+    Args:
+        facts: of this head, as in `head.json`: `columns`, `majority_class`, `left_out`.
+
+    Raises:
+        BottleneckError: for a split without rows, or a label that this head never saw.
     """
-    z = 1.959963984540054  # 97.5 % of a normal distribution lie below
-    share, spread = correct / count, z * z / count
-    center = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, center - half), min(1.0, center + half)
+    layer, left_out = facts["columns"][0]["layer"], facts.get("left_out")
+    classes = head.classes_.tolist()
+    true, probabilities, skipped = [], [], 0
+    for X, labels in table.batches(split, layer=layer, labelled=True):
+        if left_out:
+            known = np.array([label not in left_out for label in labels])
+            skipped += len(known) - int(known.sum())
+            X, labels = X[known], labels[known]
+        if len(X):
+            probabilities.append(head.predict_proba(X))
+            true.append(class_numbers(labels, classes))
+    if not true:
+        raise BottleneckError(f"the {split} split of table {table.name!r} has no rows to test this head on")
+    predicted = np.concatenate(probabilities)
+    metrics = evaluate(np.concatenate(true), predicted, classes, majority_class=facts["majority_class"])
+    return metrics | ({"left_out": skipped} if skipped else {})
+
+
+def class_numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Numbers of the labels in `classes`, int ndarray of shape (n,).
+
+    Raises:
+        BottleneckError: for other labels.
+    """
+    numbers = {label: number for number, label in enumerate(classes)}
+    unknown = sorted(set(labels) - numbers.keys())
+    if unknown:
+        raise BottleneckError(
+            f"this head was not taught the labels {', '.join(map(repr, unknown[:5]))}: train it again"
+        )
+    return np.fromiter((numbers[label] for label in labels), np.int64, len(labels))
 
 
 def log_loss(true: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean of −ln p(true class); p is kept above float32's epsilon, so that one sure error stays finite."""
     likelihood = probabilities[np.arange(len(true)), true].astype(np.float64)
     return float(-np.log(np.clip(likelihood, np.finfo(np.float32).eps, 1)).mean())
-
-
-def confusion_matrix(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts of shape (classes, classes): row of the true class, column of the predicted one."""
-    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features import store as feature_store
+from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
+from features.machine import available_memory
+from features.recipe import Column
 from features.store.table import FeatureTable
 from features.text import counted, some
-from heads.base import Head, Progress
 from heads.examples import Examples, find_examples
-from heads.registry import SavedHead, head_class, save_head
+from heads.metrics import class_numbers, evaluate, evaluate_split
+from heads.registry import new_head
+from heads.saved import SavedHead, save_head
+
+if TYPE_CHECKING:
+    from heads.base import Head, Progress
 
 #: Classes named in a notice.
 _SHOWN = 5
@@ -20,31 +27,29 @@ _SHOWN = 5
 
 def train_head(
     store: str | Path = "store",
-    features: str = "inception_v3",
+    features: str = DEFAULT_BACKBONE,
     *,
     kind: str = "logistic",
     layer: str | None = None,
     version: int | None = None,
     min_images: int = 1,
-    seed: int = 0,
     progress: Progress | None = None,
     **parameters: Any,
 ) -> SavedHead:
     """Train a head, test it on the test split, and make it the table's current head.
 
     What stands in the way of training is found before any feature is loaded. The version of the table
-    that was read is kept in `head.json`: the same version, parameters and seed give the same head.
+    that was read is kept in `head.json`: the same version and parameters (`seed` is one) give the same head.
 
     Args:
         store: folder of the store.
         features: name of the table.
-        kind: `logistic` or `dense`.
+        kind: of head, one of `heads.registry.HEADS`.
         layer: the feature column; by default the one deepest in the network.
         version: of the table; the newest by default.
         min_images: classes with fewer training images are left out, of training and of testing.
-        seed: of all that is random.
         progress: called at each step of training with its number, the steps at most, and its figures.
-        **parameters: of `LogisticHead` or `DenseHead`.
+        **parameters: of the head: the arguments of `LogisticHead` or `DenseHead`.
 
     Returns:
         The saved head; its `facts["metrics"]["test"]` are for `heads.format_metrics`, and
@@ -53,7 +58,8 @@ def train_head(
     Raises:
         BottleneckError: where there is no table, nothing to learn or test from, or a parameter is wrong.
     """
-    head = _new_head(kind, {"seed": seed, **parameters})
+    head = new_head(kind, parameters)
+    head.check_parameters()
     table = feature_store.open(store, features, version=version)
     column = table.column(layer)
     examples = find_examples(table, min_images)
@@ -61,47 +67,69 @@ def train_head(
         raise BottleneckError(
             f"the test split of table {features!r} has no labelled image of a class with training images, "
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
-            f"or give the splits in DATA"
+            f"or give the splits with the images"
         )
-    head.fit(table, layer=column.layer, min_images=min_images, progress=progress)
-    test = head.evaluate(table, "test", layer=column.layer)
-    facts = _facts(table, column.layer, head, examples, min_images, test)
+    _fit(head, table, column.layer, examples, progress or (lambda *step: None))
+    facts = _facts(table, column, head, examples, min_images)
+    facts["metrics"] = _measure(head, table, facts)
     return save_head(table.store, table.name, head, facts)
 
 
-def _new_head(kind: str, parameters: dict[str, Any]) -> Head:
-    cls = head_class(kind)
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = sorted(parameters.keys() - set(known))
-    if unknown:
+def _fit(head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> None:
+    """Fit on the train split and choose on validation, as a stream where the head can."""
+    classes, train, validation = examples.classes, examples.count("train"), examples.count("validation")
+    if hasattr(head, "fit_stream"):
+        stream = functools.partial(feature_store.dataset, table, labels=classes, layer=layer)
+        on = functools.partial(stream, "validation") if validation else None
+        head.fit_stream(functools.partial(stream, "train"), on, classes, progress)
+        return
+    _check_memory(head, train + validation, table.column(layer).width, len(classes))
+    X, labels = table.matrix(["train", "validation"], layer=layer, classes=classes)
+    head.fit_matrix(X, class_numbers(labels, classes), train, classes, progress)
+
+
+def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str, Any]:
+    """Metrics on test, and on validation by a model that was not fitted on it, where there is one."""
+    assert head.training_ is not None, "fit sets it"
+    metrics = {}
+    if head.training_.validation is not None:
+        true, probabilities = head.training_.validation
+        classes, majority_class = head.classes_.tolist(), facts["majority_class"]
+        metrics["validation"] = evaluate(true, probabilities, classes, majority_class=majority_class)
+    elif "validation" in facts["splits"]["selected"]:
+        metrics["validation"] = evaluate_split(head, facts, table, "validation")
+    return metrics | {"test": evaluate_split(head, facts, table, "test")}
+
+
+def _check_memory(head: Head, rows: int, width: int, classes: int) -> None:
+    needed, available = head.bytes_needed(rows, width, classes), available_memory()
+    if available is not None and needed > available:
         raise BottleneckError(
-            f"a {kind} head has no parameter {', '.join(map(repr, unknown))}: it takes {', '.join(known)}"
+            f"a {head.kind} head on {rows:,} rows needs about {needed / 1e9:,.1f} GB of memory, and "
+            f"{available / 1e9:,.1f} GB are available: train with `kind=dense`, which streams the features"
         )
-    return cls(**parameters)
 
 
 def _facts(
-    table: FeatureTable, layer: str, head: Head, examples: Examples, min_images: int, test: dict[str, Any]
+    table: FeatureTable, column: Column, head: Head, examples: Examples, min_images: int
 ) -> dict[str, Any]:
     training = head.training_
     assert training is not None, "fit sets it"
-    column = table.column(layer)
-    metrics = {"validation": training.validation} if training.validation else {}
+    recipe = column.recipe.to_dict()
     return {
         "table": table.name,
         "table_version": table.version,
-        "columns": [
-            {"layer": layer, "fingerprint": column.fingerprint, "recipe": column.recipe.to_dict()},
-        ],
+        "columns": [{"layer": column.layer, "fingerprint": column.fingerprint, "recipe": recipe}],
         "splits": {
             "fitted": training.fitted,
             "selected": training.selected,
             "tested": ["test"],
             "rows": {split: examples.count(split) for split in examples.rows},
         },
-        "metrics": {**metrics, "test": test},
         "min_images": min_images,
         "notices": _notices(examples, min_images),
+        "left_out": examples.left_out,
+        "majority_class": examples.majority_class,
     }
 
 

@@ -24,6 +24,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     check_backbone(table, options)
     layer = table.layers[-1] if options.layers is None else table.backbone.parse_layers(options.layers)[-1]
     hidden = [] if options.hidden is None else [f"hidden={options.hidden}"]
+    settings = [f"seed={options.seed}", *hidden, *(options.set or [])]
     with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         untrained = [UNTRAINED] if table.facts.untrained else []
         for line in [*untrained, f"Training a {options.head} head …"]:
@@ -39,10 +40,9 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             name,
             kind=options.head,
             layer=layer,
-            seed=options.seed,
             min_images=options.min_images,
             progress=report,
-            **parse_parameters(options.head, [*hidden, *(options.set or [])]),
+            **parse_parameters(options.head, settings),
         )
         seconds = time.monotonic() - started
     lines = [

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from features.store.table import FeatureTable
-from heads import SavedHead, train_head
+from heads import DenseHead, LogisticHead, SavedHead, train_head
 from tests.tables import make_table
 
 #: Makes a table of few rows around class centers; the arguments are labels and splits.
 MakeSmallTable = Callable[..., FeatureTable]
+
+AnyHead = TypeVar("AnyHead", DenseHead, LogisticHead)
+
+
+def fit(head: AnyHead, table: FeatureTable) -> AnyHead:
+    """`head`, fitted on the train and validation splits of `table`."""
+    X, y = table.matrix("train", labelled=True)
+    X_validation, y_validation = table.matrix("validation", labelled=True)
+    return head.fit(X, y.astype(str), (X_validation, y_validation.astype(str)) if len(X_validation) else None)
+
+
+def facts(head: DenseHead | LogisticHead) -> dict[str, Any]:
+    """What `head.json` would say of its training."""
+    assert head.training_ is not None
+    return head.training_.facts
 
 
 @pytest.fixture(scope="session")

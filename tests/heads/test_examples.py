@@ -37,7 +37,7 @@ def test_of_equally_frequent_classes_the_first_by_name_is_the_majority(three_cla
 @pytest.mark.parametrize(
     ("labels", "splits", "message"),
     [
-        ([], [], "has no rows: run `make extract` first"),
+        ([], [], "has no rows: extract features first"),
         ([[], []], [TRAIN, TEST], "none of the 2 images in table 'inception_v3' has a label"),
         (
             ["a", ["a", "b"], "b"],

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -9,14 +8,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 import heads.logistic
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead
-from heads.logistic import CANDIDATES, bytes_needed
-from tests.heads.conftest import MakeSmallTable
+from tests.heads.conftest import MakeSmallTable, facts, fit
 
 
 @pytest.fixture(autouse=True)
@@ -89,20 +88,17 @@ def test_validation_metrics_are_of_a_model_that_did_not_see_validation(logistic:
     assert facts["splits"]["fitted"] == ["train", "validation"]
 
 
-def test_progress_is_told_for_each_candidate(three_classes: FeatureTable) -> None:
-    told: list[tuple[int, int, dict[str, float]]] = []
-    head = LogisticHead().fit(three_classes, progress=lambda *step: told.append(step))
-    assert [step for step, _, _ in told] == list(range(1, len(told) + 1))
-    assert {steps for _, steps, _ in told} == {len(CANDIDATES)}
-    assert head.training_ is not None
-    assert [figures for _, _, figures in told] == head.training_.facts["log_loss"]
+@parametrize_with_checks([LogisticHead()])  # nothing is excused: no expected_failed_checks
+def test_it_passes_scikit_learns_checks(
+    estimator: LogisticHead, check: Callable[[LogisticHead], None]
+) -> None:
+    check(estimator)
 
 
 def test_a_given_C_is_taken(three_classes: FeatureTable) -> None:
-    head = LogisticHead(C=0.02).fit(three_classes)
-    assert head.training_ is not None
-    assert head.training_.facts["C"] == head.pipeline_[-1].C == 0.02
-    assert head.training_.facts["chosen_by"] == "the caller"
+    head = fit(LogisticHead(C=0.02), three_classes)
+    assert facts(head)["C"] == head.pipeline_[-1].C == 0.02
+    assert facts(head)["chosen_by"] == "the caller"
 
 
 @pytest.mark.parametrize(
@@ -113,12 +109,18 @@ def test_cross_validation_where_validation_is_empty_or_lacks_a_class(
 ) -> None:
     labels = ["daisy"] * 7 + ["rose"] * 7 + ["tulip"] + validation
     splits = ["train"] * 15 + ["validation"] * len(validation)
-    head = LogisticHead().fit(small_table(labels, splits))
+    head = fit(LogisticHead(), small_table(labels, splits))
     assert head.training_ is not None
-    assert head.training_.facts["chosen_by"] == "5-fold cross-validation on train"
+    assert facts(head)["chosen_by"] == "5-fold cross-validation on train"
     assert head.training_.selected == ["train"]
     assert head.training_.fitted == fitted
     assert head.training_.validation is None
+
+
+def test_the_seed_is_that_of_the_folds(three_classes: FeatureTable) -> None:
+    X, y = three_classes.matrix("train")
+    losses = [facts(LogisticHead(seed=seed).fit(X, y.astype(str)))["log_loss"] for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_cross_validation_is_that_of_scikit_learn(digits: FeatureTable) -> None:
@@ -140,23 +142,16 @@ def test_cross_validation_is_that_of_scikit_learn(digits: FeatureTable) -> None:
 
 def test_one_row_a_class_is_enough(small_table: MakeSmallTable) -> None:
     table = small_table(["daisy", "rose"], ["train", "train"])
-    head = LogisticHead().fit(table)
     X, labels = table.matrix("train")
-    assert head.predict(X).tolist() == labels.tolist()
+    assert fit(LogisticHead(), table).predict(X).tolist() == labels.tolist()
 
 
 def test_two_classes(small_table: MakeSmallTable) -> None:
     table = small_table(["daisy", "rose"] * 20, ["train", "train", "test", "test", "validation"] * 8)
-    head = LogisticHead().fit(table)
+    head = fit(LogisticHead(), table)
     X, labels = table.matrix("test")
     assert head.predict_proba(X).shape == (len(X), 2)
     assert head.predict(X).tolist() == labels.tolist()
-
-
-def test_images_without_a_label_are_left_out(small_table: MakeSmallTable) -> None:
-    labels: list = ["daisy", "rose", []] * 10
-    head = LogisticHead(C=0.01).fit(small_table(labels, ["train"] * 20 + ["validation"] * 10))
-    assert head.classes_.tolist() == ["daisy", "rose"]
 
 
 def test_features_that_never_vary_do_no_harm(
@@ -168,21 +163,12 @@ def test_features_that_never_vary_do_no_harm(
     assert (X == 0).all()
 
 
-def test_a_table_that_does_not_fit_is_refused_before_it_is_read(
-    three_classes: FeatureTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heads.logistic, "available_memory", lambda: 10**8)
-    message = "48 rows needs about 0.4 GB of memory, and 0.1 GB are available: train with HEAD=dense"
-    with pytest.raises(BottleneckError, match=re.escape(message)):
-        LogisticHead().fit(three_classes)
-
-
 def test_memory_is_mostly_one_matrix() -> None:
     matrix = 1_000_000 * 2048 * 4
-    assert matrix < bytes_needed(1_000_000, 2048, 10) < 1.2 * matrix
+    assert matrix < LogisticHead.bytes_needed(1_000_000, 2048, 10) < 1.2 * matrix
 
 
 @pytest.mark.parametrize("C", [0, -1.0, float("nan")])
 def test_a_C_out_of_range_is_refused(three_classes: FeatureTable, C: float) -> None:
     with pytest.raises(BottleneckError, match="expects a number above 0"):
-        LogisticHead(C=C).fit(three_classes)
+        fit(LogisticHead(C=C), three_classes)

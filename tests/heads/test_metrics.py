@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from heads.metrics import evaluate, format_metrics, wilson_interval
+from heads.metrics import evaluate, format_metrics
 
 CLASSES = ["daisy", "rose", "tulip", "violet"]
 
@@ -65,7 +65,9 @@ def test_a_sure_error_keeps_the_log_loss_finite() -> None:
     ],
 )
 def test_wilson_interval(correct: int, count: int, low: float, high: float) -> None:
-    assert wilson_interval(correct, count) == pytest.approx((low, high), abs=5e-5)
+    predicted = np.eye(2)[(np.arange(count) >= correct).astype(int)]
+    metrics = evaluate(np.zeros(count, int), predicted, ["a", "b"], majority_class="a")
+    assert metrics["accuracy_interval"] == pytest.approx([low, high], abs=5e-5)
 
 
 def test_json_can_hold_them(predictions: tuple[np.ndarray, np.ndarray]) -> None:

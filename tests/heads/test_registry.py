@@ -1,122 +1,36 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import skops.io
 
+import heads
 from features.errors import BottleneckError
-from features.recipe import Column
-from features.store.table import FeatureTable
-from heads import LogisticHead, SavedHead, current_head, list_heads, load_head, train_head
-from heads.registry import head_class, save_head
-from tests.tables import RECIPE
+from heads.registry import HEADS, head_class, new_head, parse_parameters
 
 
-@pytest.fixture
-def saved(three_classes: FeatureTable) -> SavedHead:
-    return train_head(three_classes.store, C=0.01)
+@pytest.mark.parametrize("kind", HEADS)
+def test_each_line_names_a_class_of_that_kind(kind: str) -> None:
+    cls = head_class(kind)
+    assert cls.kind == kind
+    assert getattr(heads, cls.__name__) is cls
+    assert "seed" in cls().get_params()
 
 
-def test_a_head_is_a_folder_with_model_and_facts(saved: SavedHead, three_classes: FeatureTable) -> None:
-    folder = three_classes.store / "heads" / "inception_v3"
-    assert saved.directory == folder / saved.id
-    assert sorted(path.name for path in saved.directory.iterdir()) == ["head.json", "head.skops"]
-    assert json.loads((folder / "current.json").read_text()) == {"id": saved.id}
-    assert sorted(path.name for path in folder.iterdir()) == sorted([saved.id, "current.json"])
+def test_a_kind_is_a_module_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nearest(heads.LogisticHead):
+        kind = "nearest"
+        neighbours: int = 5
 
-
-def test_the_newest_is_current_and_others_are_found_by_id(
-    saved: SavedHead, three_classes: FeatureTable
-) -> None:
-    newer = train_head(three_classes.store, C=0.1)
-    assert load_head(three_classes.store).id == current_head(three_classes.store) == newer.id
-    assert load_head(three_classes.store, id=saved.id).facts == saved.facts
-    assert [facts["id"] for facts in list_heads(three_classes.store)] == [saved.id, newer.id]
-
-
-def test_listing_reads_no_model(saved: SavedHead, three_classes: FeatureTable) -> None:
-    (saved.directory / "head.skops").unlink()
-    (facts,) = list_heads(three_classes.store)
-    assert facts == saved.facts
-
-
-def test_without_a_head(three_classes: FeatureTable) -> None:
-    message = "there is no head for table 'inception_v3' in .*: run `make train-head` first"
-    with pytest.raises(BottleneckError, match=message):
-        load_head(three_classes.store)
-    assert list_heads(three_classes.store) == []
-    assert current_head(three_classes.store) is None
-
-
-def test_an_unknown_id_is_answered_with_the_known_ones(saved: SavedHead, three_classes: FeatureTable) -> None:
-    with pytest.raises(BottleneckError, match=re.escape(f"has: {saved.id}")):
-        load_head(three_classes.store, id="20010101-000000-logistic-0000")
-
-
-def test_a_head_that_can_not_be_written_leaves_nothing(saved: SavedHead, three_classes: FeatureTable) -> None:
-    folder = three_classes.store / "heads" / "inception_v3"
-    head = LogisticHead(C=0.01).fit(three_classes)
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        save_head(three_classes.store, "inception_v3", head, {"unwritable": object()})
-    assert sorted(path.name for path in folder.iterdir()) == sorted([saved.id, "current.json"])
-    assert current_head(three_classes.store) == saved.id
-
-
-def test_a_half_written_head_is_not_listed(saved: SavedHead, three_classes: FeatureTable) -> None:
-    half = three_classes.store / "heads" / "inception_v3" / ".half.partial"
-    half.mkdir()
-    (half / "head.json").write_text("{")
-    assert [facts["id"] for facts in list_heads(three_classes.store)] == [saved.id]
-
-
-def test_the_recipe_it_was_trained_on_is_accepted(saved: SavedHead, three_classes: FeatureTable) -> None:
-    assert saved.check(three_classes) is None
-    assert saved.check(three_classes.column()) is None
-    renamed = dataclasses.replace(RECIPE, weights="the-same-in-another-file")
-    assert saved.check(Column(renamed, "avg_pool")) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "difference"),
-    [
-        ({"weights_sha256": "1" * 64}, "weights_sha256 was 000000000000… and is now 111111111111…"),
-        ({"exif_orientation": True}, "exif_orientation was False and is now True"),
-        ({"input_size": 150, "precision": "bfloat16"}, "input_size was 299 and is now 150"),
-    ],
-)
-def test_another_recipe_is_refused_by_name_of_the_difference(
-    saved: SavedHead, change: dict[str, object], difference: str
-) -> None:
-    other = Column(dataclasses.replace(RECIPE, **change), "avg_pool")  # type: ignore[arg-type]
-    with pytest.raises(BottleneckError, match=re.escape(difference)) as caught:
-        saved.check(other)
-    assert str(caught.value).startswith(f"head {saved.id} ")
-
-
-def test_another_layer_is_refused(saved: SavedHead) -> None:
-    with pytest.raises(BottleneckError, match="layer was avg_pool and is now mixed9"):
-        saved.check(Column(RECIPE, "mixed9"))
-
-
-def test_another_precision_is_accepted_with_a_notice(saved: SavedHead) -> None:
-    notice = saved.check(Column(dataclasses.replace(RECIPE, precision="bfloat16"), "avg_pool"))
-    assert notice is not None
-    assert "float32" in notice
-    assert "bfloat16" in notice
-
-
-class Evil:
-    """Not a type of scikit-learn's."""
-
-
-def test_a_file_of_other_types_is_not_loaded(saved: SavedHead, three_classes: FeatureTable) -> None:
-    skops.io.dump(Evil(), saved.directory / "head.skops")
-    with pytest.raises(BottleneckError, match="is not loaded"):
-        load_head(three_classes.store).head  # noqa: B018  (loads the model)
+    monkeypatch.setattr(sys.modules[__name__], "Nearest", dataclasses.dataclass(Nearest), raising=False)
+    monkeypatch.setitem(HEADS, "nearest", f"{__name__}:Nearest")
+    parameters = parse_parameters("nearest", ["neighbours=3"])
+    assert new_head("nearest", parameters).get_params() == {"C": None, "seed": 0, "neighbours": 3}
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:
@@ -124,8 +38,50 @@ def test_an_unknown_kind_lists_the_known_ones() -> None:
         head_class("forest")
 
 
-def test_heads_are_found_under_a_home_folder(
-    saved: SavedHead, three_classes: FeatureTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(Path(three_classes.store).parent))
-    assert load_head(f"~/{three_classes.store.name}").id == saved.id
+def test_the_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'ForestHead'"):
+        heads.ForestHead  # noqa: B018
+    assert heads.Head.__subclasses__()
+
+
+def test_parameters_are_read_by_the_types_of_the_fields() -> None:
+    settings = ["hidden=64", " dropout = 0.3", "batch_size=none", "learning_rate=1e-4"]
+    parameters = parse_parameters("dense", settings)
+    assert parameters == {"hidden": 64, "dropout": 0.3, "batch_size": None, "learning_rate": 1e-4}
+    assert type(parameters["hidden"]) is int
+    assert parse_parameters("dense", ["batch_size=32"]) == {"batch_size": 32}
+    assert parse_parameters("logistic", ["C=1"]) == {"C": 1.0}
+    assert parse_parameters("logistic", []) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "message"),
+    [
+        ("logistic", "hidden=3", "a logistic head has no parameter 'hidden': it takes C, seed"),
+        ("dense", "hidden", "a dense head expects a whole number for hidden, not ''"),
+        ("dense", "hidden=6.5", "a dense head expects a whole number for hidden, not '6.5'"),
+        (
+            "dense",
+            "batch_size=many",
+            "a dense head expects a whole number or none for batch_size, not 'many'",
+        ),
+        ("logistic", "C=", "a logistic head expects a number or none for C, not ''"),
+        ("dense", "dropout=none", "a dense head expects a number for dropout, not 'none'"),
+        ("forest", "C=1", "there is no head of kind 'forest'"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_refused(kind: str, setting: str, message: str) -> None:
+    with pytest.raises(BottleneckError, match=re.escape(message)):
+        parse_parameters(kind, [setting])
+
+
+def test_listing_heads_imports_neither_keras_nor_scikit_learn(tmp_path: Path) -> None:
+    program = (
+        "import sys; import heads; from heads.registry import HEADS; "
+        f"assert not heads.list_heads({str(tmp_path)!r}) and list(HEADS); "
+        "heavy = {'sklearn', 'tensorflow', 'keras'} & sys.modules.keys(); assert not heavy, heavy; "
+        "from heads import DenseHead, Head, LogisticHead; "
+        "heavy = {'tensorflow', 'keras'} & sys.modules.keys(); assert not heavy, heavy"
+    )
+    command: list[Any] = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import heads.training
 from features.errors import BottleneckError
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, load_head, train_head
+from heads.logistic import CANDIDATES
 from tests.heads.conftest import MakeSmallTable
 from tests.tables import RECIPE, add, make_rows, make_table
 
@@ -117,6 +119,43 @@ def test_an_unknown_parameter_lists_the_known_ones(three_classes: FeatureTable) 
         train_head(three_classes.store, hidden=3)
 
 
+def test_a_parameter_out_of_range_is_refused_before_the_table_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(BottleneckError, match="C is -1"):
+        train_head(tmp_path, C=-1.0)
+
+
+def test_progress_is_said_for_each_candidate(three_classes: FeatureTable) -> None:
+    steps: list[tuple[int, int, dict[str, float]]] = []
+    saved = train_head(three_classes.store, progress=lambda *step: steps.append(step))
+    assert [step for step, _, _ in steps] == list(range(1, len(steps) + 1))
+    assert {at_most for _, at_most, _ in steps} == {len(CANDIDATES)}
+    assert [figures for _, _, figures in steps] == saved.facts["training"]["log_loss"]
+
+
+def test_images_without_a_label_teach_nothing(small_table: MakeSmallTable) -> None:
+    labels: list = ["daisy", "rose", []] * 10
+    table = small_table(labels, ["train"] * 20 + ["validation"] * 5 + ["test"] * 5)
+    assert train_head(table.store, C=0.01).head.classes_.tolist() == ["daisy", "rose"]
+
+
+def test_a_table_that_does_not_fit_is_refused_before_it_is_read(
+    three_classes: FeatureTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads.training, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(FeatureTable, "matrix", None)
+    message = "48 rows needs about 0.4 GB of memory, and 0.1 GB are available: train with `kind=dense`"
+    with pytest.raises(BottleneckError, match=re.escape(message)):
+        train_head(three_classes.store)
+
+
+def test_without_validation_the_dense_head_trains_for_all_epochs(small_table: MakeSmallTable) -> None:
+    table = small_table(["daisy", "rose", []] * 10, ["train"] * 24 + ["test"] * 6)
+    saved = train_head(table.store, kind="dense", epochs=3, patience=1)
+    assert saved.facts["training"]["epochs"] == saved.facts["training"]["epochs_run"] == 3
+    assert saved.facts["splits"]["selected"] == []
+    assert "validation" not in saved.facts["metrics"]
+
+
 def test_an_unknown_layer_is_refused(three_classes: FeatureTable) -> None:
     with pytest.raises(BottleneckError, match="has no layer 'mixed3'"):
         train_head(three_classes.store, layer="mixed3")
@@ -176,8 +215,7 @@ def test_a_long_tail_is_left_out_and_said(long_tail: FeatureTable, kind: str) ->
         "lotus (0), orchid (2), poppy (0)"
     ]
     assert fewer.facts["splits"]["rows"] == {"train": 36, "validation": 12, "test": 12}
-    again = load_head(long_tail.store, id=fewer.facts["id"]).head
-    assert again.left_out_ == fewer.facts["left_out"]
+    again = load_head(long_tail.store, id=fewer.facts["id"])
     assert again.evaluate(long_tail) == fewer.facts["metrics"]["test"]
 
 
@@ -192,7 +230,7 @@ def test_rows_of_classes_that_are_left_out_teach_nothing(long_tail: FeatureTable
 
 
 def test_a_label_that_the_head_never_saw_is_still_an_error(long_tail: FeatureTable, tmp_path: Path) -> None:
-    head = train_head(long_tail.store, min_images=3).head
+    head = train_head(long_tail.store, min_images=3)
     other = make_table(
         tmp_path / "other", np.zeros((2, 2048), np.float32), ["daisy", "cactus"], ["test", "test"]
     )

@@ -1,0 +1,173 @@
+"""Where heads live: `STORE/heads/<table>/<id>/`, and `current.json` beside them names the current one.
+
+A head appears whole or not at all: it is written under a hidden name and renamed. `list_heads` reads
+`head.json` alone; `load_head` loads the model too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import platform
+import re
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features import files
+from features.backbones import DEFAULT_BACKBONE
+from features.errors import BottleneckError
+from features.locations import heads_path, store_path
+from features.recipe import Column, FeatureRecipe, check_column
+from heads.metrics import evaluate_split
+from heads.registry import new_head
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+    from heads.base import Head
+
+#: The file beside the model that says what it is.
+FACTS_FILE = "head.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedHead:
+    """A head in the store.
+
+    Attributes:
+        directory: its folder.
+        facts: what `head.json` says.
+    """
+
+    directory: Path
+    facts: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.facts["id"]
+
+    @property
+    def column(self) -> Column:
+        """The feature column that it was trained on."""
+        (column,) = self.facts["columns"]
+        return Column(FeatureRecipe.from_dict(column["recipe"]), column["layer"])
+
+    @cached_property
+    def head(self) -> Head:
+        """The model, loaded when first asked for."""
+        head = new_head(self.facts["kind"], self.facts["parameters"])
+        head.classes_ = np.array(self.facts["labels"])
+        head.n_features_in_ = self.facts["width"]
+        head.training_ = None
+        head.load_model(self.directory / head.model_file)
+        return head
+
+    def check(self, features: FeatureTable | Column) -> str | None:
+        """Refuse features that were made another way than those this head was trained on.
+
+        Args:
+            features: a table, or one column of it.
+
+        Returns:
+            None, or a notice where they differ in precision alone.
+
+        Raises:
+            BottleneckError: where they differ in anything else, or the table has no such layer.
+        """
+        column = features if isinstance(features, Column) else features.column(self.column.layer)
+        return check_column(self.column, column, user=f"head {self.id}")
+
+    def evaluate(self, table: FeatureTable, split: str = "test") -> dict[str, Any]:
+        """Measure this head on a split; see `heads.metrics.evaluate_split`."""
+        return evaluate_split(self.head, self.facts, table, split)
+
+
+def read_facts(directory: Path) -> dict[str, Any]:
+    """The contents of a head's `head.json`."""
+    return json.loads(files.read(directory / FACTS_FILE))
+
+
+def save_head(store: Path, features: str, head: Head, facts: dict[str, Any]) -> SavedHead:
+    """Keep a trained head and make it the current one.
+
+    Args:
+        store: folder of the store.
+        features: name of the table it was trained from.
+        facts: for `head.json`; `id` and `created_at` are added.
+    """
+    folder = heads_path(store, features)
+    now = datetime.datetime.now(datetime.UTC)
+    head_id = f"{now:%Y%m%d-%H%M%S}-{head.kind}-{secrets.token_hex(2)}"
+    facts = {"id": head_id, "created_at": now.isoformat(), **facts, **_facts(head)}
+    with files.filling(folder / head_id) as directory:
+        head.save_model(directory / head.model_file)
+        files.write(directory / FACTS_FILE, _to_json(facts))
+    files.write(folder / "current.json", json.dumps({"id": head_id}) + "\n")
+    return SavedHead(folder / head_id, read_facts(folder / head_id))
+
+
+def load_head(
+    store: str | Path = "store", features: str = DEFAULT_BACKBONE, id: str | None = None
+) -> SavedHead:
+    """Find a head.
+
+    Args:
+        store: folder of the store.
+        features: name of the table it was trained from.
+        id: the head's id; by default the current one.
+
+    Raises:
+        BottleneckError: where there is no head, or none of this id.
+    """
+    folder = heads_path(store, features)
+    head_id = id or current_head(store, features)
+    if head_id is None:
+        raise BottleneckError(
+            f"there is no head for table {features!r} in {store_path(store)}: train a head first"
+        )
+    if not files.is_file(folder / head_id / FACTS_FILE):
+        known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"
+        raise BottleneckError(f"there is no head {head_id!r} in {folder}, which has: {known}")
+    return SavedHead(folder / head_id, read_facts(folder / head_id))
+
+
+def list_heads(store: str | Path = "store", features: str = DEFAULT_BACKBONE) -> list[dict[str, Any]]:
+    """The facts of a table's heads, oldest first; no model is loaded."""
+    folder = heads_path(store, features)
+    ids = [name for name in files.names(folder) if files.is_file(folder / name / FACTS_FILE)]
+    heads = [read_facts(folder / head_id) for head_id in ids]
+    return sorted(heads, key=lambda facts: (facts["created_at"], facts["id"]))
+
+
+def current_head(store: str | Path = "store", features: str = DEFAULT_BACKBONE) -> str | None:
+    """Id of a table's current head, or None where there is none yet."""
+    path = heads_path(store, features) / "current.json"
+    return json.loads(files.read(path))["id"] if files.is_file(path) else None
+
+
+def _facts(head: Head) -> dict[str, Any]:
+    """What `head.json` says of the head itself."""
+    parameters = head.get_params()
+    return {
+        "kind": head.kind,
+        "labels": head.classes_.tolist(),
+        "width": head.n_features_in_,
+        "parameters": parameters,
+        "training": head.training_.facts if head.training_ else None,
+        "seed": parameters["seed"],
+        "packages": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in head.packages},
+        },
+    }
+
+
+def _to_json(facts: dict[str, Any]) -> str:
+    """Indented, but for rows of numbers, which stay on one line each."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    return re.sub(r"\[\n[-\d.e+,\s]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text) + "\n"
