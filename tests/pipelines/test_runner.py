@@ -32,5 +32,5 @@ def test_a_flag_that_beam_does_not_know_is_refused():
 
 
 def test_an_unknown_runner_is_refused_in_a_sentence():
-    with pytest.raises(BottleneckError, match="RUNNER=NoSuchRunner"):
+    with pytest.raises(BottleneckError, match="`runner=NoSuchRunner"):
         make_pipeline("NoSuchRunner", [])
