@@ -25,9 +25,9 @@ def test_another_runner_is_found_by_name():
 def test_a_flag_that_beam_does_not_know_is_refused():
     with pytest.raises(BottleneckError, match="Beam doesn't know --no_such_flag=1"):
         make_pipeline("local", ["--no_such_flag=1"])
-    with pytest.raises(BottleneckError, match="name the runner with RUNNER="):
+    with pytest.raises(BottleneckError, match="name the runner as `runner`"):
         make_pipeline("local", ["--runner=DataflowRunner"])
-    with pytest.raises(BottleneckError, match="BEAM_ARGS"):
+    with pytest.raises(BottleneckError, match="`beam_args`"):
         make_pipeline("local", ["--direct_num_workers=many"])
 
 
