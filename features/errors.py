@@ -2,4 +2,4 @@
 
 
 class BottleneckError(Exception):
-    """A fault that the user can mend: what was found, what was expected and what to do, in one sentence."""
+    """A fault that the user can mend: what was given, what was expected and what to do, in one sentence."""

@@ -75,7 +75,7 @@ class Extractor:
         seconds: thread seconds spent by stage (`read`, `decode`, `infer`, `wait`), and since when.
 
     Raises:
-        BottleneckError: for an unknown layer, or weights that can't be had.
+        BottleneckError: for an unknown layer, or weights that can't be found or downloaded.
     """
 
     def __init__(

@@ -80,8 +80,8 @@ def available_memory(root: Path = Path("/")) -> int | None:
 def _free_memory(root: Path) -> Iterator[int]:
     meminfo = root / "proc/meminfo"
     if meminfo.exists():
-        if found := re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE):
-            yield int(found[1]) * 1024
+        if match := re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE):
+            yield int(match[1]) * 1024
     elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # macOS tells what it has, not what is free
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -47,8 +47,8 @@ def choose_precision(
         while not cosines and start < len(images):
             block = images.slice(start, stop - start).to_pylist()
             expected = aside.submit(lambda block: _features(reference.result(), block), block)
-            found = _features(extractor, block)
-            cosines = [min(map(_cosine, *rows)) for rows in zip(expected.result(), found, strict=True)]
+            features = _features(extractor, block)
+            cosines = [min(map(_cosine, *rows)) for rows in zip(expected.result(), features, strict=True)]
             start, stop = stop, 2 * stop
     if not cosines:
         return "float32", "no image could be tried in bfloat16"

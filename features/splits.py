@@ -67,13 +67,13 @@ def assign_splits(image_ids: pa.Array, given: pa.Array) -> pa.Array:
     return pa.array([assign_split(image_id, split) for image_id, split in pairs], pa.string())
 
 
-def given_splits(found: Collection[str]) -> tuple[dict[str, str | None], list[str]]:
-    """What the parts that data came in count as: from each found split to what it is given as; notices.
+def given_splits(names: Collection[str]) -> tuple[dict[str, str | None], list[str]]:
+    """What the parts that data came in count as: from each split to what it is given as; notices.
 
     A head needs all three splits. So what is missing is cut from the training part, and a validation
     part serves as the test part where there is none.
     """
-    given: dict[str, str | None] = {split: split for split in found}
+    given: dict[str, str | None] = {split: split for split in names}
     if given.keys() == {"train"}:
         return {"train": None}, []
     if given.keys() == {"train", "test"}:

@@ -38,7 +38,7 @@ def train_head(
 ) -> SavedHead:
     """Train a head, test it on the test split, and make it the table's current head.
 
-    What stands in the way of training is found before any feature is loaded. The version of the table
+    What stands in the way of training is reported before any feature is loaded. The version of the table
     that was read is kept in `head.json`: the same version and parameters (`seed` is one) give the same head.
 
     Args:

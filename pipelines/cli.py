@@ -1,4 +1,4 @@
-"""The command `bottlenecks`: its sub-commands, their flags, and how their faults are told."""
+"""The command `bottlenecks`: its sub-commands, their flags, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> int:
     """Run one sub-command; the exit code.
 
-    Faults that the user can mend are told in one sentence; `--debug` shows where they were raised.
+    Errors that the user can correct are shown as one sentence; `--debug` shows where they were raised.
     """
     arguments = _parser().parse_args(argv)
     command = f"bottlenecks {arguments.command}"
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{command}: stopped{stays}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        # The reader of our output has closed it, as `head` does: nobody would see a message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

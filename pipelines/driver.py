@@ -83,10 +83,10 @@ def _settle_all(options: ExtractOptions, run: Run, screen: Screen) -> Summary:
         listing, table = _list(run.store, options, others, say)
         started = time.monotonic()
         plan = _make_plan(listing, table, options, left_to.values())
-        if len(plan.gone) and (options.remove_gone or not table.has_rows):
+        if len(plan.missing_from_input) and (options.remove_gone or not table.has_rows):
             plan.close()
-            table = _remove_gone(plan, table, run)
-            removed += len(plan.gone) if options.remove_gone else 0
+            table = _remove_missing(plan, table, run)
+            removed += len(plan.missing_from_input) if options.remove_gone else 0
             plan = _make_plan(listing, table, options, left_to.values())
         say(_intention(listing, plan))
         left_out = listing.left_out
@@ -167,10 +167,12 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     )
 
 
-def _remove_gone(plan: Plan, table: FeatureTable, run: Run) -> FeatureTable:
+def _remove_missing(plan: Plan, table: FeatureTable, run: Run) -> FeatureTable:
     """Take the rows of images that are no longer listed out of both tables."""
-    change = Change(f"{run.run_id}/remove-gone-{table.version}", run.run_id, plan.basis, plan.gone)
-    commit(table.store, table.name, change, {"removed": len(plan.gone)})
+    change = Change(
+        f"{run.run_id}/remove-gone-{table.version}", run.run_id, plan.basis, plan.missing_from_input
+    )
+    commit(table.store, table.name, change, {"removed": len(plan.missing_from_input)})
     return feature_store.open(table.store, table.name)
 
 
@@ -188,7 +190,7 @@ def _make_plan(
 
 
 def _intention(listing: Listing, plan: Plan) -> str:
-    """What was found, and what is to be done, in a line."""
+    """What the input holds, and what is to be done, in a line."""
     labels = listing.labels()
     ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
     changed = f", {plan.replaced:,} of them changed or tried again" if plan.replaced else ""

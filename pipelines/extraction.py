@@ -69,7 +69,7 @@ class ExtractSlices(beam.PTransform):
 
 
 def slice_numbers(run: Run) -> Iterator[int]:
-    """The numbers of a plan's slices; none where the plan is gone."""
+    """The numbers of a plan's slices; none where the plan is missing."""
     yield from range(run.slices() if run.header() else 0)
 
 

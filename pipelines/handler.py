@@ -75,7 +75,7 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
         header = self._run.header()
         # No errors: an engine may hand out a slice that fails without end.
         if header is None:
-            logging.error("the plan of run %s is gone: slice %d is left undone", self._run.run_id, number)
+            logging.error("the plan of run %s is missing: slice %d is left undone", self._run.run_id, number)
             return None
         change = Change(f"{self._run.run_id}/{number}", self._run.run_id, header.basis)
         try:

@@ -60,14 +60,14 @@ _WORK = f"""
         SELECT
             CASE
                 WHEN stored.uri IS NULL THEN 'new'
-                WHEN listing.uri IS NULL THEN 'gone'
+                WHEN listing.uri IS NULL THEN 'missing from input'
                 WHEN stored.image_id IS NULL THEN
                     CASE
                         WHEN $retry_rejected OR listing.size IS DISTINCT FROM stored.size
                             OR listing.modified_at IS DISTINCT FROM stored.modified_at
                         THEN 'changed' ELSE 'same'
                     END
-                WHEN listing.size IS NULL THEN 'away'
+                WHEN listing.size IS NULL THEN 'missing file'
                 WHEN listing.size = stored.size AND listing.modified_at = stored.modified_at
                     AND hash(listing.labels) = stored.labels AND stored.split = {_SPLIT}
                 THEN 'same' ELSE 'changed'
@@ -112,10 +112,10 @@ class Plan:
         todo: how many images there are to extract.
         replaced: how many of these have rows already, of an image that has since changed.
         stored, rejected: how many listed images the tables hold, unchanged.
-        away: of the stored, those whose files are not there now: they keep their rows.
+        missing_files: of the stored, those whose files are not there now: they keep their rows.
         left: images to extract that are left to other runs.
-        gone: rows of either table, in `STORED_SCHEMA`, of images that are no longer listed.
-        gone_stored: how many of these have features.
+        missing_from_input: rows of either table, in `STORED_SCHEMA`, of images that are no longer listed.
+        stored_missing_from_input: how many of these have features.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, table: FeatureTable, listed: int) -> None:
@@ -138,16 +138,18 @@ class Plan:
         self.todo = count("new", "changed")
         self.replaced = count("changed")
         self.left = count("left")
-        self.away = count("away")
-        self.gone_stored = count("gone", features=True)
+        self.missing_files = count("missing file")
+        self.stored_missing_from_input = count("missing from input", features=True)
         rejections = sum(files.footer(path).num_rows for path in table.rejected_paths)
-        self.rejected = rejections - count("changed", "left", "gone", features=False, replacing=True)
-        gone = "SELECT COLUMNS('^(uri|replaced_.*)$') FROM work WHERE state = 'gone'"
-        self.gone = outdated(connection.sql(gone).to_arrow_table())
+        self.rejected = rejections - count(
+            "changed", "left", "missing from input", features=False, replacing=True
+        )
+        missing = "SELECT COLUMNS('^(uri|replaced_.*)$') FROM work WHERE state = 'missing from input'"
+        self.missing_from_input = outdated(connection.sql(missing).to_arrow_table())
         self.stored = listed - self.todo - self.left - self.rejected
 
     def close(self) -> None:
-        """Let go of the memory; `slices` are then no longer to be had."""
+        """Free the memory; `slices` can't be asked for any more."""
         self._connection.close()
 
     def slices(self, chunk_size: int) -> Iterator[pa.Table]:

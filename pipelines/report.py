@@ -35,8 +35,10 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     lines = [
         f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
     ]
-    if summary.away:
-        files = counted(summary.away, "stored image has no file now", "stored images have no file now")
+    if summary.missing_files:
+        files = counted(
+            summary.missing_files, "stored image has no file now", "stored images have no file now"
+        )
         lines.append(f"{files}, where the input says it is: the rows stay")
     if summary.left_out:
         lines.append(f"{counted(summary.left_out, 'more image')} left out: the name is not valid UTF-8")
@@ -46,10 +48,11 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append("run it again for those that changed while it went on")
     if summary.removed:
         lines.append(f"removed {counted(summary.removed, 'image')} no longer in the input")
-    if summary.gone:
+    if summary.missing_from_input:
+        images = counted(summary.missing_from_input, "stored image is", "stored images are")
         lines.append(
-            f"{counted(summary.gone, 'stored image is', 'stored images are')} no longer in the input, "
-            f"moved or deleted: the rows stay (ARGS=--remove-gone takes them out)"
+            f"{images} no longer in the input, moved or deleted: the rows stay "
+            f"(ARGS=--remove-gone takes them out)"
         )
     lines += _conflict_lines("labels", summary.conflicts.labels)
     lines += _conflict_lines("splits", summary.conflicts.splits)

@@ -49,6 +49,6 @@ def _unknown_flags(beam_args: list[str]) -> list[str]:
 
 
 def _all_options(options: type[PipelineOptions]) -> list[type[PipelineOptions]]:
-    below = [found for one in options.__subclasses__() for found in _all_options(one)]
+    below = [kind for child in options.__subclasses__() for kind in _all_options(child)]
     own = [options] if "_add_argparse_args" in vars(options) and options is not PipelineOptions else []
     return [*own, *below]

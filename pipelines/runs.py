@@ -1,4 +1,4 @@
-"""The runs of a store that have work: what each has planned, that it is alive, and what it has begun.
+"""The runs of a store that have work: what each has planned and started, and that it is alive.
 
     STORE/runs/<run_id>/plan.parquet   its slices, a row group each
                         alive          renewed while it is alive
@@ -192,7 +192,7 @@ class Run:
         return collections.Counter(int(name.partition(".")[0]) for name in files.names(self._attempts))
 
     def withdraw(self) -> None:
-        """Take back a plan on which no work was begun."""
+        """Take back a plan on which no work was started."""
         files.remove(self.plan_path)
 
     def remove(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run found and did, counted from committed rows by DuckDB. Imports neither Beam nor TensorFlow."""
+"""What a run saw and did, counted from committed rows by DuckDB. Imports neither Beam nor TensorFlow."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class Conflicts(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a run found and did, counted from committed rows.
+    """What a run saw and did, counted from committed rows.
 
     Attributes:
         seen: images of the input: `stored + rejected + unsettled + left`.
         stored, rejected: of these, in the feature table and in the rejected table.
         unsettled: images that are in neither, since others removed them while the run went on.
         left: images that another run is to extract.
-        away: of the stored, images whose files are not there now.
+        missing_files: of the stored, images whose files are not there now.
         left_out: images whose names are not UTF-8, which are not among those seen.
         new, new_rejected: rows that this run wrote.
         precisions: what their features were really computed in, on whatever machines.
         reasons: of the rejected images of the input, reason to count, the most frequent first.
         examples: the first rejected images of the most frequent reason: (uri, reason, detail).
-        gone: images with features that the input no longer has.
+        missing_from_input: images with features that the input no longer has.
         removed: images, stored or rejected, that this run took out of the tables for that.
         seconds: from when the images were listed to the last commit, loading the network included.
     """
@@ -59,14 +59,14 @@ class Summary(NamedTuple):
     rejected: int
     unsettled: int
     left: int
-    away: int
+    missing_files: int
     left_out: int
     new: int
     new_rejected: int
     precisions: list[str]
     reasons: dict[str, int]
     examples: list[tuple[str, str, str]]
-    gone: int
+    missing_from_input: int
     removed: int
     conflicts: Conflicts
     seconds: float
@@ -102,8 +102,8 @@ def summarize(
         rejected_now = count(f"{planned} SEMI JOIN {rejected} USING (uri)")
         new = count(f"{features} WHERE view = 0 AND run_id = ?", run.run_id)
         new_rejected = count(f"{rejected} WHERE run_id = ?", run.run_id)
-    connection.register("gone", plan.gone)
-    listed = f"FROM {rejected} ANTI JOIN gone USING (uri)"
+    connection.register("missing", plan.missing_from_input)
+    listed = f"FROM {rejected} ANTI JOIN missing USING (uri)"
     reasons = dict(
         connection.execute(
             f"SELECT reason, count(*) AS number {listed} GROUP BY reason ORDER BY number DESC, reason"
@@ -124,14 +124,14 @@ def summarize(
         rejected=plan.rejected + rejected_now,
         unsettled=plan.todo - stored_now - rejected_now,
         left=plan.left,
-        away=plan.away,
+        missing_files=plan.missing_files,
         left_out=left_out,
         new=new,
         new_rejected=new_rejected,
         precisions=_precisions_of_run(table, plan, run.run_id) if new else [],
         reasons=reasons,
         examples=examples,
-        gone=plan.gone_stored,
+        missing_from_input=plan.stored_missing_from_input,
         removed=removed,
         conflicts=Conflicts(
             [uris for uris, labels, _ in duplicates if labels],

@@ -22,9 +22,9 @@ What differs, and why:
   by Pillow, with the slow DCT: 1 level apart on average; at most 6 at quality 85, and 19 at quality 98.
 - A GIF or WebP that TensorFlow refuses for a fault in a later frame, or for its alpha, is read.
 
-Formats that TensorFlow can't decode (TIFF, HEIC, AVIF, JPEG 2000, …) go through Pillow. The format is told by
-the content, never by the file's name. What is an image and can't be read, or has samples whose range nobody
-knows (32-bit and signed integers, floats), is rejected as `unsupported`, never scaled by a guess.
+Formats that TensorFlow can't decode (TIFF, HEIC, AVIF, JPEG 2000, …) go through Pillow. The format is known
+by the content, never by the file's name. What is an image and can't be read, or has samples whose range
+nobody knows (32-bit and signed integers, floats), is rejected as `unsupported`, never scaled by a guess.
 """
 
 from features.images.decoding import DECODING, Decoded, decode, read_pixels

@@ -34,7 +34,7 @@ REMEDIES: dict[str, str] = {
 
 
 class ImageError(Exception):
-    """An image that can't be used: `reason` is a key of REASONS, `detail` says what exactly was found."""
+    """An image that can't be used: `reason` is a key of REASONS, `detail` says what exactly was seen."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)

@@ -1,4 +1,4 @@
-"""Image formats by their first bytes, so that an image that can't be read is told from what is none."""
+"""Image formats by their first bytes, so that an image that can't be read is told apart from what is none."""
 
 from __future__ import annotations
 

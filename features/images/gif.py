@@ -44,7 +44,7 @@ def open_gif(data: bytes) -> OpenedImage:
     check_held(first.width, first.height, first.width * first.height / _LZW_RATIO, first.held)
     width, height = max(frame.width for frame in frames), max(frame.height for frame in frames)
     check_size(width, height)
-    # Pillow makes a canvas as large as the header says, which nobody else believes: it is told what it needs.
+    # Pillow makes a canvas as large as the header says, which nobody else believes: it gets what is needed.
     right, bottom = first.left + first.width, first.top + first.height
     check_size(right, bottom)
     canvas_size = b"".join(min(side, 0xFFFF).to_bytes(2, "little") for side in (right, bottom))

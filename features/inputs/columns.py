@@ -55,11 +55,11 @@ class Columns(NamedTuple):
     def labels_of(self, record: Record) -> tuple[str, ...]:
         """The labels of a row, each once."""
         if self.header is None:
-            found: Iterable[str] = record.cells[1:]
+            labels: Iterable[str] = record.cells[1:]
         else:
             cells = [(self.header[number], record.cells[number]) for number in self.labels]
-            found = (label for name, cell in cells for label in _split_labels(name, cell))
-        return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
+            labels = (label for name, cell in cells for label in _split_labels(name, cell))
+        return tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
 
     def records(self, records: Records) -> Records:
         """Those below the header; in shorter ones than it, what is missing is empty."""

@@ -89,7 +89,7 @@ def _rows(
         where = f"{name}, line {record.line}"
         path = record.cells[columns.path]
         if not path:
-            raise BottleneckError(f"{where}: found no path")
+            raise BottleneckError(f"{where}: there is no path")
         split = _split_of(record, columns, where) if labelled else None
         labels = columns.labels_of(record) if labelled else ()
         uri, facts = finder.find(path, where)

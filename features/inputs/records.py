@@ -16,7 +16,7 @@ from features.inputs.listing import ColumnBuilder
 from features.text import printable
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-#: Lines that the separator is told by.
+#: Lines that tell the separator.
 _LOOKED_AT = 50
 
 

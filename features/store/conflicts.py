@@ -54,7 +54,7 @@ def settle(brought: pa.Table, outdated: pa.Table, since: pa.Table, parts: Collec
 
     For an image that others added or rejected, the later `modified_at` wins; at equal times features win over
     a rejection, and then what is there. An outdated row leaves only if it still is the one that the plan saw;
-    where it is gone and nothing else is there, others removed the image, and what is brought of it is left
+    where it is missing and nothing else is there, others removed the image, and what is brought of it is left
     out.
 
     Args:

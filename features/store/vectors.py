@@ -20,7 +20,7 @@ def list_values(column: pa.ListArray, width: int) -> np.ndarray:
     """
     offsets = column.offsets.to_numpy()
     if column.null_count or (np.diff(offsets) != width).any():
-        raise ValueError(f"expected rows of {width} features each, found others")
+        raise ValueError(f"expected rows of {width} features each, and there are others")
     return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)
 
 

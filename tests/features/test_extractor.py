@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -17,6 +19,7 @@ from features.errors import BottleneckError
 from features.extractor import InceptionV3
 from features.store.vectors import matrix
 
+ROOT = Path(__file__).parents[2]
 ENGINES = ["openvino", "tensorflow"]
 
 
@@ -145,3 +148,19 @@ def test_a_photo_lying_on_its_side_is_turned_when_asked(tmp_path: Path):
     expected = as_is.features([upright])["avg_pool"]
     np.testing.assert_allclose(turning.features([lying])["avg_pool"], expected, rtol=1e-4, atol=1e-4)
     assert relative_error(as_is.features([lying])["avg_pool"], expected) > 0.01
+
+
+def test_a_library_call_prints_nothing_and_leaves_the_process_as_it_is(paths: list[Path], tmp_path: Path):
+    InceptionV3("random", engine="openvino")  # so that its graph is in the cache
+    code = f"""
+import cv2, logging, os
+from features import Extractor
+from features.inputs import list_images
+
+before = cv2.getNumThreads(), os.fstat(2), logging.getLogger().handlers[:]
+Extractor("random", engine="openvino").features([{str(paths[0])!r}])
+list_images("digits")
+assert before == (cv2.getNumThreads(), os.fstat(2), logging.getLogger().handlers)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

@@ -122,7 +122,7 @@ def test_new_changed_mended_and_lost_images(messy: Path, tmp_path: Path):
     (messy / "rose" / "2.jpg").write_bytes(b"broken now")
     (messy / "daisy" / "bitmap.jpg").unlink()
     summary = run(messy, store, max_rejected=1.0)
-    assert (summary.new, summary.new_rejected, summary.gone) == (3, 1, 1)
+    assert (summary.new, summary.new_rejected, summary.missing_from_input) == (3, 1, 1)
     assert summary.seen == summary.stored + summary.rejected == 11
     stored = summary.table.metadata(["uri"]).column("uri").to_pylist()
     rejected = rejected_rows(summary.table).column("uri").to_pylist()
@@ -134,10 +134,10 @@ def test_moved_images_stay_until_they_are_asked_to_go(data: Path, tmp_path: Path
     run(data, tmp_path / "store")
     (data / "daisy" / "0.jpg").rename(data / "rose" / "0.jpg")
     moved = run(data, tmp_path / "store")
-    assert (moved.stored, moved.gone, moved.removed) == (3, 1, 0)
+    assert (moved.stored, moved.missing_from_input, moved.removed) == (3, 1, 0)
     assert len(moved.table.metadata()) == 4 and len(moved.conflicts.labels) == 1
     mended = run(data, tmp_path / "store", remove_gone=True)
-    assert (mended.stored, mended.gone, mended.removed, mended.new) == (3, 0, 1, 0)
+    assert (mended.stored, mended.missing_from_input, mended.removed, mended.new) == (3, 0, 1, 0)
     assert len(mended.table.metadata()) == 3 and mended.conflicts == ([], [])
     assert len(feature_store.open(tmp_path / "store", version=moved.table.version).metadata()) == 4
 
@@ -365,13 +365,13 @@ def test_files_that_are_away_keep_their_rows(data: Path, tmp_path: Path):
     first = run(listed, store)
     (data / "daisy").rename(tmp_path / "elsewhere")
     away = run(listed, store)
-    assert (away.seen, away.stored, away.rejected, away.away, away.new) == (3, 3, 0, 2, 0)
+    assert (away.seen, away.stored, away.rejected, away.missing_files, away.new) == (3, 3, 0, 2, 0)
     assert away.table.version == first.table.version
     text = summary_text(away, ExtractOptions())
     assert "2 stored images have no file now, where the input says it is: the rows stay" in text
     (tmp_path / "elsewhere").rename(data / "daisy")
     back = run(listed, store)
-    assert (back.stored, back.away, back.new) == (3, 0, 0)
+    assert (back.stored, back.missing_files, back.new) == (3, 0, 0)
 
 
 def test_a_flag_that_says_how_the_table_was_read_anyway_is_accepted(data: Path, tmp_path: Path):
@@ -415,7 +415,13 @@ def test_a_run_that_stored_nothing_binds_nobody(data: Path, tmp_path: Path):
     other = run(data, store, layers="mixed2", exif_orientation=True)
     assert other.table.layers == ("mixed2",) and other.table.source == str(data)
     assert other.table.recipe.exif_orientation
-    assert (other.seen, other.stored, other.rejected, other.gone, other.removed) == (3, 3, 0, 0, 0)
+    assert (other.seen, other.stored, other.rejected, other.missing_from_input, other.removed) == (
+        3,
+        3,
+        0,
+        0,
+        0,
+    )
     assert len(rejected_rows(other.table)) == 0, "nothing is left of the other input"
     with pytest.raises(BottleneckError, match="`layers` was mixed2 and is now mixed0"):
         run(data, store, layers="mixed0")
@@ -441,11 +447,11 @@ def test_rejected_images_that_left_the_input_are_not_stored_images_that_did(mess
     (messy / "daisy" / "text.jpg").unlink()
     (messy / "daisy" / "empty.png").unlink()
     summary = run(messy, store)
-    assert (summary.gone, summary.rejected) == (0, 3)
+    assert (summary.missing_from_input, summary.rejected) == (0, 3)
     assert "no longer in the input" not in summary_text(summary, ExtractOptions())
     (messy / "daisy" / "0.jpg").unlink()
     summary = run(messy, store)
-    assert summary.gone == 1
+    assert summary.missing_from_input == 1
     assert "1 stored image is no longer in the input" in summary_text(summary, ExtractOptions())
     assert run(messy, store, remove_gone=True).removed == 3
 

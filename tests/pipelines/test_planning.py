@@ -52,7 +52,7 @@ def todo(plan: Plan, chunk_size: int = 4096) -> list[list[str]]:
 
 def test_nothing_is_to_do_when_nothing_changed(table: FeatureTable):
     plan = plan_of([*STORED, REJECTED], table)
-    assert (plan.todo, plan.stored, plan.rejected, len(plan.gone)) == (0, 3, 1, 0)
+    assert (plan.todo, plan.stored, plan.rejected, len(plan.missing_from_input)) == (0, 3, 1, 0)
     assert todo(plan) == [] and plan.basis.version == table.version
 
 
@@ -119,13 +119,17 @@ def test_rejected_images_are_tried_again_when_changed_or_asked_for(table: Featur
 def test_images_whose_files_are_away_keep_their_rows(table: FeatureTable):
     away = [image._replace(size=None, modified_at=None) for image in STORED]
     plan = plan_of([*away, REJECTED], table)
-    assert (plan.todo, plan.away, plan.stored, plan.rejected) == (0, 3, 3, 1)
+    assert (plan.todo, plan.missing_files, plan.stored, plan.rejected) == (0, 3, 3, 1)
 
 
 def test_images_that_have_gone_are_named(table: FeatureTable):
     plan = plan_of(STORED[:1], table)
-    assert sorted(plan.gone.column("uri").to_pylist()) == [BAD.uri, STORED[1].uri, STORED[2].uri]
-    assert (plan.gone_stored, plan.stored, plan.rejected) == (2, 1, 0)
+    assert sorted(plan.missing_from_input.column("uri").to_pylist()) == [
+        BAD.uri,
+        STORED[1].uri,
+        STORED[2].uri,
+    ]
+    assert (plan.stored_missing_from_input, plan.stored, plan.rejected) == (2, 1, 0)
 
 
 def test_what_other_runs_have_planned_is_left_to_them(table: FeatureTable):

@@ -44,7 +44,13 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
         add(table, part, [bad("bad.png")], facts={"precision_used": "float32"})
         found = summarize(feature_store.open(tmp_path), plan, run, left_out=3, removed=1)
     assert (found.seen, found.stored, found.rejected, found.unsettled, found.left) == (6, 3, 2, 1, 0)
-    assert (found.new, found.new_rejected, found.gone, found.left_out, found.removed) == (2, 1, 1, 3, 1)
+    assert (found.new, found.new_rejected, found.missing_from_input, found.left_out, found.removed) == (
+        2,
+        1,
+        1,
+        3,
+        1,
+    )
     assert found.precisions == ["float32"]
     assert found.reasons == {"corrupt": 1, "empty": 1}, "what is gone from the input does not count"
     assert found.examples == [("/images/bad.png", "corrupt", "no image")]

@@ -52,16 +52,22 @@ def reference(request: pytest.FixtureRequest) -> Iterator[Reference]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_float32_features_are_those_of_keras(engine: str, reference: Reference, tmp_path: Path) -> None:
+def test_features_are_those_of_keras(engine: str, reference: Reference, tmp_path: Path) -> None:
     backbone = reference.backbone
     engine_module(engine).convert(backbone, feature_model(backbone, reference.network), tmp_path)
-    loaded = load_engine(engine, tmp_path, tuple(reference.features), "float32")
-    images = np.resize(reference.pixels, (loaded.batch_size, *reference.pixels.shape[1:]))
-    for (layer, expected), features in zip(reference.features.items(), loaded.infer(images), strict=True):
-        assert features.shape == (loaded.batch_size, backbone.layers[layer])
-        errors = np.linalg.norm(features[:8] - expected, axis=1) / np.linalg.norm(expected, axis=1)
-        assert errors.max() < 1e-4, layer
-        assert np.ptp(expected, axis=0).max() > 1e-3  # the images differ in it
+    for precision in ("float32", "bfloat16"):
+        loaded = load_engine(engine, tmp_path, tuple(reference.features), precision)
+        assert loaded.precision in ("float32", precision)
+        images = np.resize(reference.pixels, (loaded.batch_size, *reference.pixels.shape[1:]))
+        pairs = zip(reference.features.items(), loaded.infer(images), strict=True)
+        for (layer, expected), features in pairs:
+            assert features.shape == (loaded.batch_size, backbone.layers[layer])
+            rows, norms = features[:8], np.linalg.norm(expected, axis=1)
+            if loaded.precision == "float32":
+                assert (np.linalg.norm(rows - expected, axis=1) / norms).max() < 1e-4, layer
+            cosines = (rows * expected).sum(axis=1) / np.linalg.norm(rows, axis=1) / norms
+            assert cosines.min() > 0.998, layer
+            assert np.ptp(expected, axis=0).max() > 1e-3  # the images differ in it
 
 
 def test_every_layer_has_the_width_that_the_backbone_says(reference: Reference) -> None:

@@ -116,7 +116,7 @@ def test_an_image_given_twice_alike_is_taken_once(folder: Path) -> None:
             "line 1: the columns Photo, Kind are not known: paths are known",
         ),
         ("uri,labels\na.jpg,daisy,red\n", "line 2: found 3 cells, expected 2"),
-        ("a.jpg,daisy\n,rose\n", "line 2: found no path"),
+        ("a.jpg,daisy\n,rose\n", "line 2: there is no path"),
         (
             "a.jpg,daisy\ngs://bucket/b.jpg,rose\n",
             "line 2: gs://bucket/b.jpg is remote, .* not supported yet",
