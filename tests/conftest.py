@@ -13,14 +13,15 @@ from PIL import Image
 # Before anything imports TensorFlow, or looks for a cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-_keras_home = tempfile.TemporaryDirectory(prefix="keras-")
-os.environ["KERAS_HOME"] = _keras_home.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the folder of the process that started them
+    _keras_home = tempfile.TemporaryDirectory(prefix="keras-")
+    os.environ["KERAS_HOME"] = _keras_home.name
 
 
 @pytest.fixture(scope="session")
 def keras_home() -> Path:
     """Keras's cache, and this project's in it, of this session: the user's is neither read nor written."""
-    return Path(_keras_home.name)
+    return Path(os.environ["KERAS_HOME"])
 
 
 def photo(seed: int, width: int = 80, height: int = 60) -> Image.Image:

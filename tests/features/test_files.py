@@ -35,7 +35,6 @@ LOCAL_MODULES = {
     "features/inputs/paths.py": {"lexists", "listdir"},
     "features/inputs/walk.py": {"is_dir", "scandir", "realpath"},
     "features/machine.py": {"read_text", "exists", "is_file", "is_dir"},  # /proc
-    "heads/base.py": {"read_text", "write_text"},
     "pipelines/cli.py": {"open"},  # /dev/null
     "pipelines/liveness.py": {"open", "stat", "utime"},  # a lock
     "pipelines/screen.py": {"open", "mkdir"},  # a log that C++ writes to
