@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
 ##   help        this list
 ##   setup       make .venv, or bring it up to date
-##   extract     run Inception V3 over the images of DATA and store their features
+##   extract     run a network over the images of DATA and store their features
 ##   train-head  train and test a head from stored features
 ##   predict     label the images of IMAGES with the current head
 ##   info        what is in the store: tables, counts, heads and their scores
@@ -97,8 +97,9 @@ $(stamp): requirements.lock pyproject.toml setup.py
 	}; \
 	printf '%s\n' $(call quoted,$(CURDIR)) >$@
 
+# Two processes: each test of a module, or class, in one of them. More would need 3 GB each.
 test: lint
-	@$(venv)/bin/python -m pytest -q -m "not slow" $(ARGS)
+	@$(venv)/bin/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadscope $(ARGS)
 
 test-slow: setup
 	@$(venv)/bin/python -m pytest -q -m slow $(ARGS)

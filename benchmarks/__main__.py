@@ -11,14 +11,17 @@ from pathlib import Path
 from benchmarks import extraction, stored
 from benchmarks.images import find_photos
 from benchmarks.machine import describe_machine
-from benchmarks.network import BACKBONE
+from benchmarks.network import NAME
 from benchmarks.prepare import prepare
 from benchmarks.report import REPORT, Report
 from benchmarks.setting import Bench
+from features.backbones import get_backbone
 from features.backbones.weights import find_weights
 from features.errors import BottleneckError
 from pipelines.cli import add_flags
+from pipelines.options import InfoOptions
 from pipelines.screen import show_download
+from pipelines.wording import in_words_of_commands
 
 _ROUNDS, _IMAGES = 3, 700
 
@@ -29,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _run(options, options.output.expanduser().absolute())
     except BottleneckError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {in_words_of_commands(str(error), InfoOptions())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
@@ -47,7 +50,7 @@ def _run(options: argparse.Namespace, output: Path) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     for old in logs.glob("*.log"):
         old.unlink()
-    source = find_weights(options.weights, BACKBONE, show_download)
+    source = find_weights(options.weights, get_backbone(NAME), show_download)
     for notice in source.notices:
         print(notice)
     name, photos = find_photos(options.data, options.images)

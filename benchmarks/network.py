@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from features.backbones import get_backbone
-
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-BACKBONE = get_backbone("inception_v3")
 #: What this project calls the network, and its tables by default.
-NAME = BACKBONE.name
+NAME = "inception_v3"
 #: Height and width of the input, in pixels.
-SIZE = BACKBONE.input_size
+SIZE = 299
 #: The layer whose features are extracted, which also names their column in every way's files.
 LAYER = "avg_pool"
-WIDTH = BACKBONE.layers[LAYER]
+WIDTH = 2048
 
 
 def build_keras_model() -> keras.Model:

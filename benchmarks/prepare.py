@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.network import BACKBONE, NAME, SIZE, build_keras_model
+from benchmarks.network import NAME, SIZE, build_keras_model
 from benchmarks.processes import run_module
+from features.backbones import get_backbone
 from features.backbones.weights import WeightsSource
 from features.downloads import cache_dir
 from features.engines.graphs import find_graph
@@ -37,9 +38,9 @@ class Prepared(NamedTuple):
 
 def prepare(source: WeightsSource, log: Path, *, quick: bool) -> Prepared:
     """Find what the ways need in the cache, or make it now."""
-    graph = find_graph(BACKBONE, source, "openvino")
+    graph = find_graph(get_backbone(NAME), source, "openvino")
     if not quick:
-        find_graph(BACKBONE, source, "tensorflow")
+        find_graph(get_backbone(NAME), source, "tensorflow")
     keras_version = version("keras")
     folder = cache_dir() / "bottlenecks" / "bench" / f"{graph.weights_sha256[:16]}-keras-{keras_version}"
     weights_file, onnx = folder / f"{NAME}.weights.h5", folder / f"{NAME}.onnx"
@@ -57,7 +58,7 @@ def _make(weights: Path | None, files: list[Path]) -> None:
     from features.backbones.network import build_network
 
     model = build_keras_model()
-    model.set_weights(build_network(BACKBONE, weights).get_weights())
+    model.set_weights(build_network(get_backbone(NAME), weights).get_weights())
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f"half-{path.name}")

@@ -67,8 +67,8 @@ def fetch(
     except (requests.RequestException, OSError, ValueError) as error:
         raise DownloadError(
             f"could not download {url}: {_why(error, url)}; "
-            f"where that can't be mended, get the file another way and put it at {path}"
-        ) from error
+            f"if you can get the file another way, put it at {path}"
+        ) from None  # a chain of three libraries' errors
     finally:
         logger.setLevel(level)
     return path
@@ -132,7 +132,7 @@ def _why(error: Exception, url: str) -> str:
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return f"{host} does not answer"
     if "NameResolutionError" in text or "Failed to resolve" in text:
-        return f"there is no way to {host} (its name can't be resolved)"
+        return f"{host} can't be reached (its name can't be resolved)"
     if "refused" in text:
         return f"{host} refused the connection"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

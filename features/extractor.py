@@ -93,6 +93,8 @@ class Extractor:
         self.layers = self.backbone.parse_layers(layers)
         source = find_weights(weights, self.backbone, progress)
         engine = choose_engine(engine)
+        if precision not in ("float32", "bfloat16"):
+            raise BottleneckError(f"there is no precision {precision!r}: choose from float32, bfloat16")
         graph = find_graph(self.backbone, source, engine)
         self.engine = load_engine(engine, graph.path, self.layers, precision)
         self.recipe = FeatureRecipe(

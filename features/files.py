@@ -32,7 +32,12 @@ def _at(path: str | Path) -> tuple[fs.FileSystem, bytes]:
 
 def _type(path: str | Path) -> fs.FileType:
     system, name = _at(path)
-    return system.get_file_info(name).type
+    try:
+        return system.get_file_info(name).type
+    except (OSError, ValueError) as error:  # a name that no file can have
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise
+        return fs.FileType.NotFound
 
 
 def is_file(path: str | Path) -> bool:
@@ -56,9 +61,12 @@ def info(path: str | Path) -> fs.FileInfo:
 
 def names(folder: str | Path) -> list[str]:
     """What is in a folder, sorted, but hidden names (see `aside`); nothing where there is no folder."""
-    system, name = _at(folder)
-    selector = fs.FileSelector(os.fsdecode(name), allow_not_found=True)
-    return sorted(entry.base_name for entry in system.get_file_info(selector) if entry.base_name[0] != ".")
+    _, name = _at(folder)  # pyarrow lists no folder in which a name is not UTF-8
+    return (
+        sorted(entry for entry in os.listdir(os.fsdecode(name)) if entry[0] != ".")
+        if is_folder(folder)
+        else []
+    )
 
 
 def read(path: str | Path) -> bytes:

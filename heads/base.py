@@ -49,6 +49,9 @@ class Training(NamedTuple):
 class Head(ClassifierMixin, BaseEstimator, abc.ABC):
     """A classifier on the features of one layer.
 
+    One that can learn from rows that do not fit in memory has a method `fit_stream` as well, as
+    `heads.DenseHead` has it: `train_head` then streams.
+
     Attributes:
         kind, model_file: its name in the registry, and that of its file in the store.
         packages: whose versions `head.json` keeps.
@@ -129,6 +132,11 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
         # Not in one line: an unfitted head has no `classes_`.
         numbers = self.predict_proba(X).argmax(axis=1)
         return self.classes_[numbers]
+
+    @staticmethod
+    def bytes_needed(rows: int, width: int, classes: int) -> int:
+        """Memory that `fit_matrix` takes, features included, for a refusal before they are read."""
+        return 3 * rows * width * 4
 
     @abc.abstractmethod
     def check_parameters(self) -> None:

@@ -7,13 +7,14 @@ Of a stream nothing is held: a pass gives mean and variance, and each epoch is a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from features.errors import BottleneckError
+from features.store.streams import as_dataset
 from heads.base import Head, Labels, Progress, Training, deal, silent
 
 if TYPE_CHECKING:
@@ -209,13 +210,16 @@ def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
     """Rows in memory as a stream."""
 
     def stream(*, batch_size: int, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
-        import tensorflow as tf
+        epochs = iter(range(seed, 2**62))
 
-        numbers = tf.data.Dataset.range(len(X))
-        numbers = numbers.shuffle(len(X), seed) if shuffle else numbers
-        batches = numbers.batch(batch_size).map(lambda rows: (tf.gather(X, rows), tf.gather(y, rows)))
-        options = tf.data.Options()
-        options.autotune.enabled = False  # as in features.store.dataset
-        return batches.prefetch(2).with_options(options)
+        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            numbers = np.arange(len(X))
+            if shuffle:
+                numbers = np.random.default_rng(next(epochs)).permutation(len(X))
+            for start in range(0, len(X), batch_size):
+                rows = numbers[start : start + batch_size]
+                yield X[rows], y[rows]
+
+        return as_dataset(generate, X.shape[1], len(X), batch_size)
 
     return stream

@@ -6,6 +6,7 @@ of that dataclass: `train_head` and the command line take them from there.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import typing
 from collections.abc import Iterable
@@ -23,7 +24,9 @@ HEADS: dict[str, str] = {
 }
 
 #: How a type is called in a message.
-_TYPES = {int: "a whole number", float: "a number", type(None): "none"}
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+#: The values of types that have few, by how they are written.
+_WORDS: dict[Any, dict[str, Any]] = {bool: {"true": True, "false": False}, type(None): {"none": None}}
 
 
 def head_class(kind: str) -> type[Head]:
@@ -54,7 +57,13 @@ def parse_parameters(kind: str, settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         BottleneckError: for an unknown kind or parameter, or a value that is not of the parameter's type.
     """
-    texts = {name.strip(): text.strip() for name, _, text in (one.partition("=") for one in settings)}
+    texts: dict[str, str] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not (name and equals):
+            raise BottleneckError(f"{setting!r} sets no parameter: expected NAME=VALUE")
+        if texts.setdefault(name, text) != text:
+            raise BottleneckError(f"the parameter {name!r} is set twice, to {texts[name]} and to {text}")
     _check_names(kind, texts)
     return {name: _parse(kind, name, text) for name, text in texts.items()}
 
@@ -71,12 +80,18 @@ def _check_names(kind: str, names: Iterable[str]) -> None:
 def _parse(kind: str, name: str, text: str) -> Any:
     annotation = typing.get_type_hints(head_class(kind).__init__)[name]
     types = typing.get_args(annotation) or (annotation,)
-    if type(None) in types and text.lower() == "none":
-        return None
-    for convert in types:
-        try:
+    if typing.get_origin(annotation) is typing.Literal:
+        words, expected = (
+            {str(value).lower(): value for value in types},
+            f"one of {', '.join(map(str, types))}",
+        )
+    else:
+        words, expected = {}, " or ".join(_TYPES[of] for of in types)
+        for of in types:
+            words |= _WORDS.get(of, {})
+    if text.lower() in words:
+        return words[text.lower()]
+    for convert in (of for of in types if of in (int, float, str)):
+        with contextlib.suppress(ValueError):
             return convert(text)
-        except (TypeError, ValueError):
-            continue
-    expected = " or ".join(_TYPES[of] for of in types)
     raise BottleneckError(f"a {kind} head expects {expected} for {name}, not {text!r}")

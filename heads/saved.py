@@ -1,7 +1,7 @@
 """Where heads live: `STORE/heads/<table>/<id>/`, and `current.json` beside them names the current one.
 
 A head appears whole or not at all: it is written under a hidden name and renamed. `list_heads` reads
-`head.json` alone; `load_head` loads the model too.
+`head.json` alone; the model of a `SavedHead` is loaded when it is first asked for.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _facts(head: Head) -> dict[str, Any]:
         "width": head.n_features_in_,
         "parameters": parameters,
         "training": head.training_.facts if head.training_ else None,
-        "seed": parameters["seed"],
+        "seed": parameters.get("seed"),
         "packages": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in head.packages},

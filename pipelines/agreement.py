@@ -12,6 +12,7 @@ from features.splits import parse_split
 from features.store.table import FeatureTable
 from features.text import differences_text
 from pipelines.options import ExtractOptions, Options
+from pipelines.screen import show_download
 
 
 def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
@@ -34,7 +35,10 @@ def check_backbone(table: FeatureTable, options: Options) -> None:
     Raises:
         BottleneckError: where they differ.
     """
-    _refuse(table, _backbone_difference(table, options))
+    if _backbone_difference(table, options):
+        raise BottleneckError(
+            f"table {table.name!r} was made with `backbone={table.recipe.backbone}`, not {options.backbone}"
+        )
 
 
 def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
@@ -61,7 +65,7 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
     if options.classes not in (None, table.facts.classes or "top"):
         differences["classes"] = (table.facts.classes or "not given", options.classes)
     if options.weights not in ("auto", table.facts.weights) and same_backbone:
-        given = find_weights(options.weights, table.backbone)
+        given = find_weights(options.weights, table.backbone, show_download)
         sha256 = weights_sha256(table.backbone, given)
         if sha256 != table.recipe.weights_sha256:
             differences["weights"] = (

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.run(options, arguments.debug)
         return 0
     except KeyboardInterrupt:
-        stays = "; what was committed stays" if arguments.command == "extract" else ""
+        stays = "; what was committed stays, run it again to go on" if arguments.command == "extract" else ""
         print(f"{command}: stopped{stays}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:

@@ -205,7 +205,7 @@ def _run_pipeline(run: Run, table: FeatureTable, plan: Plan, options: ExtractOpt
 
     weights = table.facts.weights
     if options.weights != "auto":
-        weights = find_weights(options.weights, table.backbone).spec
+        weights = find_weights(options.weights, table.backbone, show_download).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)
     extraction = import_pipeline(settings, options.runner)
     with screen.progress(plan.todo):

@@ -17,6 +17,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.runners.runner import PipelineState
 
+from features.engines import ENGINES
 from features.errors import BottleneckError
 from features.images import DECODING
 from features.locations import features_path, rejected_path
@@ -31,7 +32,7 @@ from pipelines.runner import make_pipeline
 from pipelines.runs import Run
 
 #: Packages whose versions the table's history tells of each commit.
-_PACKAGES = ("apache-beam", "deltalake", "keras", "openvino", "pyarrow", "tensorflow")
+_PACKAGES = ("apache-beam", "deltalake", "pyarrow")
 
 
 class WrittenSlice(NamedTuple):
@@ -117,7 +118,7 @@ def run_pipeline(
     history = {
         "recipe": table.recipe.to_dict(),
         "engine": settings.engine,
-        "packages": {package: version(package) for package in _PACKAGES},
+        "packages": {package: version(package) for package in (*_PACKAGES, *ENGINES[settings.engine])},
     }
     pipeline = make_pipeline(runner, beam_args)
     _ = pipeline | "ExtractSlices" >> ExtractSlices(run, settings, history)

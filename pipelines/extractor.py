@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
-
 from features.errors import BottleneckError
 from features.extractor import Extractor
 from features.recipe import FeatureRecipe
 from features.text import differences_text
+from pipelines.process import turn_off_opencv_threads
+from pipelines.screen import show_download
 
 
 class ExtractorSettings(NamedTuple):
@@ -31,7 +31,7 @@ def make_extractor(settings: ExtractorSettings) -> Extractor:
     Raises:
         BottleneckError: where this machine's weights are not those of the recipe.
     """
-    cv2.setNumThreads(1)  # each image has a thread already
+    turn_off_opencv_threads()
     extractor = Extractor(
         settings.weights,
         backbone=settings.recipe.backbone,
@@ -39,6 +39,7 @@ def make_extractor(settings: ExtractorSettings) -> Extractor:
         precision=settings.recipe.precision,
         engine=settings.engine,
         exif_orientation=settings.recipe.exif_orientation,
+        progress=show_download,
     )
     differences = settings.recipe.differences(extractor.recipe)
     if differences:

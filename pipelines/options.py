@@ -86,7 +86,7 @@ OPTIONS = (
     ),
     _variable(
         "layers", None, (*_EXTRACT, *_TRAIN),
-        "layers to store or to train from, with commas between them; an unknown one lists them",
+        "layers to store, with commas between them (an unknown one lists them), or to train from",
         unset="avg_pool"
     ),
     _variable(
@@ -97,7 +97,7 @@ OPTIONS = (
         "precision", "auto", _EXTRACT, f"precision of a new table; {_AUTO_PRECISION}",
         choices=("auto", "float32", "bfloat16")
     ),
-    _variable("views", 0, _EXTRACT, "augmented views of each training image, besides itself", kind="count"),
+    _variable("views", 0, _EXTRACT, "augmented views of each training image; not there yet", kind="count"),
     _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),
     _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
     _variable("head_id", None, _PREDICT, "head that labels the images", unset="the current one"),
@@ -135,7 +135,7 @@ OPTIONS = (
         "where another run is at work on the table: wait until it ends, or skip what it has planned",
         choices=("wait", "skip")
     ),
-    Option("seed", 0, _TRAIN, "of everything random", kind="count"),
+    Option("seed", None, _TRAIN, "the same as --set seed=N: of everything random", kind="count", unset="0"),
     Option("min_images", 1, _TRAIN, "leave out classes with fewer training images", kind="positive"),
     Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
     Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),

@@ -27,6 +27,7 @@ from features.store.vectors import matrix
 from features.text import counted, printable
 from heads import SavedHead, load_head
 from pipelines.options import PredictOptions
+from pipelines.process import turn_off_opencv_threads
 from pipelines.screen import Screen, new_run_id, progress, show_download
 from pipelines.wording import table_name
 
@@ -107,6 +108,7 @@ def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
         stored = options.features in feature_store.table_names(options.store)
         table = feature_store.open(options.store, options.features) if stored else None
         weights = table.facts.weights if table else column.recipe.weights
+    turn_off_opencv_threads()
     return Extractor(
         weights,
         backbone=column.recipe.backbone,

@@ -9,6 +9,13 @@ import sys
 from typing import NoReturn
 
 
+def turn_off_opencv_threads() -> None:
+    """Each image has a thread already."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
 def leave(code: int) -> NoReturn:
     """End the process without taking the interpreter apart piece by piece.
 

@@ -59,20 +59,24 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     tried = summary.new + summary.new_rejected
     if tried:
         rate = tried / summary.seconds
-        lines.append(f"{tried:,} extracted by this run in {summary.seconds:.1f} s, {rate:.1f} images/s")
+        rejected = f", {summary.new_rejected:,} rejected" if summary.new_rejected else ""
+        seconds = f"{summary.seconds:.1f} s, {rate:.1f} images/s"
+        lines.append(f"{summary.new:,} extracted by this run{rejected} in {seconds}")
     else:
         lines.append("nothing new to extract")
     lines.append(f"recipe:   {_recipe_text(table.recipe)}")
     if summary.precisions not in ([], [table.recipe.precision]):
         lines.append(
-            f"          computed in {' and '.join(summary.precisions)} by this run, on a processor without "
-            f"{table.recipe.precision} arithmetic"
+            f"          computed in {' and '.join(summary.precisions)} by this run: its engine or processor "
+            f"has no {table.recipe.precision} arithmetic"
         )
     lines.append(f"features: {features_path(table.store, table.name)} (version {table.version})")
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
     if summary.stored:
-        lines.append(f"next:     {make_command('train-head', options.store, table.name)}")
+        lines.append(
+            f"next:     {make_command('train-head', options.store, table.name, table.backbone.name)}"
+        )
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
@@ -83,9 +87,10 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
     if summary.seen and not summary.stored and summary.rejected:
         problem = f"nothing is stored: {summary.rejected:,} of {counted(summary.seen, 'image')} are rejected"
     elif summary.rejected_share() > options.max_rejected:
+        stored = "; the others are stored" if summary.new else ""
         problem = (
             f"{summary.rejected_share():.0%} of the images tried were rejected, more than "
-            f"`max_rejected={options.max_rejected:g}` allows; the others are stored"
+            f"`max_rejected={options.max_rejected:g}` allows{stored}"
         )
     else:
         return None
@@ -154,7 +159,7 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         mark = " (current)" if head["id"] == current else ""
         yield f"  head      {head['id']}{mark}: {accuracy}, from version {head['table_version']}"
     if not heads:
-        yield f"  no head yet: run `{make_command('train-head', store, table.name)}`"
+        yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 
 def _count_lines(rows: pa.Table) -> Iterable[str]:

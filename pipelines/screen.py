@@ -117,11 +117,12 @@ _downloads: dict[str, tqdm] = {}
 
 def show_download(name: str, done: int, size: int | None) -> None:
     """A progress bar for a download, on a terminal; elsewhere a line at its begin."""
-    if name not in _downloads:
+    bar = _downloads.get(name)
+    if bar is None or done < bar.n:  # the one before broke off
         print(f"Downloading {name} …", file=sys.stderr)
         quiet = not sys.stderr.isatty()
-        _downloads[name] = tqdm(total=size, unit="B", unit_scale=True, disable=quiet, file=sys.stderr)
-    bar = _downloads[name]
+        bar = tqdm(total=size, unit="B", unit_scale=True, disable=quiet, file=sys.stderr)
+        _downloads[name] = bar
     bar.update(done - bar.n)
     if done == size:
         _downloads.pop(name).close()

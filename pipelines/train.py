@@ -22,12 +22,16 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     name = table_name(options)
     table = feature_store.open(options.store, name)
     check_backbone(table, options)
-    layer = table.layers[-1] if options.layers is None else table.backbone.parse_layers(options.layers)[-1]
-    hidden = [] if options.hidden is None else [f"hidden={options.hidden}"]
-    settings = [f"seed={options.seed}", *hidden, *(options.set or [])]
+    layers = table.layers if options.layers is None else table.backbone.parse_layers(options.layers)
+    for layer in layers:
+        table.column(layer)  # refuses one that the table does not have
+    flags = {name: getattr(options, name) for name in ("seed", "hidden")}
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    parameters = parse_parameters(options.head, [*given, *(options.set or [])])
     with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         untrained = [UNTRAINED] if table.facts.untrained else []
-        for line in [*untrained, f"Training a {options.head} head …"]:
+        several = [f"of the layers {', '.join(layers)} the deepest is trained from"] if layers[1:] else []
+        for line in [*untrained, *several, f"Training a {options.head} head …"]:
             screen.say(line)
 
         def report(step: int, steps: int, figures: dict[str, float]) -> None:
@@ -42,7 +46,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             layer=layer,
             min_images=options.min_images,
             progress=report,
-            **parse_parameters(options.head, settings),
+            **parameters,
         )
         seconds = time.monotonic() - started
     lines = [
@@ -51,8 +55,8 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         *saved.facts["notices"],
         f"trained in {seconds:.1f} s from {layer} of table {table.name!r}, "
         f"version {saved.facts['table_version']}",
-        f"head: {saved.directory}",
-        f"next: {make_command('predict', options.store, name, 'IMAGES=…')}",
+        f"head: {saved.directory} (now the current one)",
+        f"next: {make_command('predict', options.store, name, table.backbone.name, 'IMAGES=…')}",
         *untrained,
     ]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ _STEPS = {"extract features first": "extract", "train a head first": "train-head
 def in_words_of_commands(message: str, options: Options) -> str:
     """The message for somebody who gave these options: `` `features=NAME` `` becomes `FEATURES=NAME`."""
     for step, target in _STEPS.items():
-        command = make_command(target, options.store, table_name(options))
+        command = make_command(target, options.store, options.features, options.backbone)
         message = message.replace(step, f"run `{command}` first")
     known = {option.name: option for option in OPTIONS}
 
@@ -36,14 +36,16 @@ def in_words_of_commands(message: str, options: Options) -> str:
     return re.sub(r"`([a-z_]+)(?:=([^`]*))?`", translate, message)
 
 
-def make_command(target: str, store: str, features: str, *variables: str) -> str:
+def make_command(target: str, store: str, features: str | None, backbone: str | None, *variables: str) -> str:
     """The command line of make that goes on with the same store and table.
 
     Args:
+        features, backbone: the table and its network; None for the default.
         variables: others, as `IMAGES=…`.
     """
     given = [f"STORE={shlex.quote(str(store))}"] if str(store) != InfoOptions().store else []
-    given += [f"FEATURES={features}"] if features != DEFAULT_BACKBONE else []
+    given += [f"BACKBONE={backbone}"] if backbone not in (None, DEFAULT_BACKBONE) else []
+    given += [f"FEATURES={features}"] if features not in (None, backbone or DEFAULT_BACKBONE) else []
     return " ".join(["make", target, *variables, *given])
 
 

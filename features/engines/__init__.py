@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from features.errors import BottleneckError
+
 #: The engines, each a module `<name>_engine` here, with the packages whose versions a converted graph is of.
 ENGINES = {
     "tensorflow": ("keras", "tensorflow"),
@@ -59,6 +61,8 @@ def load_engine(name: str, folder: Path, layers: tuple[str, ...], precision: str
 
 def choose_engine(name: str) -> str:
     """The engine that `auto` means here: OpenVINO on a CPU, TensorFlow where there is a GPU."""
-    if name != "auto":
+    if name in ENGINES:
         return name
+    if name != "auto":
+        raise BottleneckError(f"there is no engine {name!r}: choose from auto, {', '.join(ENGINES)}")
     return "tensorflow" if os.path.exists("/dev/nvidia0") else "openvino"

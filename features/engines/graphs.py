@@ -90,15 +90,15 @@ def _convert(backbone: Backbone, source: WeightsSource, engine: str | None) -> s
     }
     command = [sys.executable, "-m", "features.engines.graphs", facts]
     process = subprocess.run(command, capture_output=True, env=environment, check=False)
-    answer = json.loads(process.stdout.splitlines()[-1]) if process.stdout.strip() else {}
-    if "error" in answer:
-        raise BottleneckError(answer["error"])
     if process.returncode:
         logging.getLogger(__name__).error("%s", process.stderr.decode(errors="replace"))
         raise BottleneckError(
             f"the weights {source.spec} could not be converted (exit code {process.returncode}): "
             f"the log has the messages of TensorFlow"
         )
+    answer = json.loads(process.stdout.splitlines()[-1])
+    if "error" in answer:
+        raise BottleneckError(answer["error"])
     return answer["weights_sha256"]
 
 
@@ -125,7 +125,7 @@ def _main() -> int:
     except BottleneckError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))
-    return "error" in answer
+    return 0
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def feature_schema(recipe: FeatureRecipe, layers: tuple[str, ...]) -> pa.Schema:
     """The feature table's schema; each layer's field carries the layer's fingerprint and width.
 
     Delta has no fixed-size lists, so a layer is `list<float>` and its width is checked on the way
-    in (`features.store.parts`) and out (`features.store.table`).
+    in (`features.store.parts`) and out (`features.store.streams`).
     """
     element = pa.field("element", pa.float32(), nullable=False)
     columns = [

@@ -120,8 +120,6 @@ def dataset(
     Returns:
         Dataset of X : float32 (batch, width) and y : int32 (batch,).
     """
-    import tensorflow as tf
-
     column = table.column(layer)
     index = {label: number for number, label in enumerate(labels)}
     epochs = iter(range(seed, 2**62))
@@ -138,8 +136,21 @@ def dataset(
         for X, names in batches:
             yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
 
-    signature = (tf.TensorSpec((None, column.width), tf.float32), tf.TensorSpec((None,), tf.int32))
-    rows = _count(table.row_groups(split, classes=labels))
+    return as_dataset(generate, column.width, _count(table.row_groups(split, classes=labels)), batch_size)
+
+
+def as_dataset(
+    generate: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], width: int, rows: int, batch_size: int
+) -> tf.data.Dataset:
+    """Batches that a generator gives, anew for each epoch, as a dataset of known cardinality, read ahead.
+
+    Args:
+        generate: gives X of shape (batch, width) and y of shape (batch,), integers.
+        rows: in all batches.
+    """
+    import tensorflow as tf
+
+    signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
     data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
     # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.

@@ -3,13 +3,15 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from setuptools import find_packages
 
-from benchmarks import rounds
+from benchmarks import network, rounds
 from benchmarks.ways import NAMES, OURS, WAYS
+from features.backbones import get_backbone
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,12 +39,8 @@ def test_what_the_programs_share_imports_nothing_heavy() -> None:
 
 
 def test_the_benchmark_is_not_part_of_the_distribution() -> None:
-    setup = (ROOT / "setup.py").read_text()
-    (include,) = [
-        ast.literal_eval(node.value)
-        for node in ast.walk(ast.parse(setup))
-        if isinstance(node, ast.keyword) and node.arg == "include"
-    ]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    include = settings["tool"]["setuptools"]["packages"]["find"]["include"]
     packages = find_packages(str(ROOT), include=include)
     assert "features" in packages and not [name for name in packages if name.startswith("benchmarks")]
     for room in ("features", "heads", "pipelines"):
@@ -58,3 +56,8 @@ def _imports_benchmarks(path: Path) -> bool:
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
     return any(name.partition(".")[0] == "benchmarks" for name in names)
+
+
+def test_the_network_is_as_the_project_knows_it() -> None:
+    backbone = get_backbone(network.NAME)
+    assert (backbone.input_size, backbone.layers[network.LAYER]) == (network.SIZE, network.WIDTH)

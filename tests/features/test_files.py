@@ -22,7 +22,7 @@ LOCAL_CALLS = {
     *("ParquetFile", "ParquetWriter", "TemporaryDirectory", "mkdtemp", "realpath", "chmod"),
 }
 LOCAL_MODULES = {
-    "features/files.py": {"ParquetFile", "ParquetWriter"},
+    "features/files.py": {"ParquetFile", "ParquetWriter", "listdir"},
     "features/downloads.py": {"open"},  # Keras's cache
     "features/engines/__init__.py": {"exists"},  # a device
     "features/engines/openvino_engine.py": {"read_text", "write_text", "TemporaryDirectory"},  # in its cache
@@ -68,7 +68,9 @@ def test_what_is_there(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
-    assert files.names(tmp_path) == ["a", "b", "link"]
+    (tmp_path / os.fsdecode(b"\xff")).touch()
+    assert files.names(tmp_path) == ["a", "b", "dangling", "link", "\udcff"]
+    assert not files.is_file(tmp_path / ("long" * 100)) and not files.is_folder("no\0name")
     assert files.read(tmp_path / "b").decode() == "ü"
     is_file = [files.is_file(tmp_path / name) for name in ("b", "a", "link", "dangling", "none")]
     is_folder = [files.is_folder(tmp_path / name) for name in ("b", "a", "link", "dangling", "none")]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.backbones import get_backbone
 from features.extractor import InceptionV3
 from features.machine import processor_has_bfloat16
 from features.precision import choose_precision
@@ -50,6 +51,7 @@ Features = Mapping[str, tuple[np.ndarray, ...]]
 class MadeUpExtractor:
     """Features from a table instead of a network; images that are not in it can't be read."""
 
+    backbone = get_backbone("inception_v3")
     engine = SimpleNamespace(name="openvino", precision="bfloat16")
     layers = ("mixed0", "avg_pool")
     schema = pa.schema([("reason", pa.string()), *((layer, pa.list_(pa.float32())) for layer in layers)])

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -26,11 +26,18 @@ def test_a_kind_is_a_module_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class Nearest(heads.LogisticHead):
         kind = "nearest"
         neighbours: int = 5
+        weighted: bool = True
+        metric: Literal["cosine", "euclidean"] = "cosine"
 
     monkeypatch.setattr(sys.modules[__name__], "Nearest", dataclasses.dataclass(Nearest), raising=False)
     monkeypatch.setitem(HEADS, "nearest", f"{__name__}:Nearest")
-    parameters = parse_parameters("nearest", ["neighbours=3"])
-    assert new_head("nearest", parameters).get_params() == {"C": None, "seed": 0, "neighbours": 3}
+    settings = ["neighbours=3", "weighted=false", "metric=euclidean"]
+    parameters = new_head("nearest", parse_parameters("nearest", settings)).get_params()
+    assert (parameters["neighbours"], parameters["weighted"], parameters["metric"]) == (3, False, "euclidean")
+    with pytest.raises(BottleneckError, match="expects one of cosine, euclidean for metric, not 'l2'"):
+        parse_parameters("nearest", ["metric=l2"])
+    with pytest.raises(BottleneckError, match="expects true or false for weighted, not '3'"):
+        parse_parameters("nearest", ["weighted=3"])
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:
@@ -52,13 +59,17 @@ def test_parameters_are_read_by_the_types_of_the_fields() -> None:
     assert parse_parameters("dense", ["batch_size=32"]) == {"batch_size": 32}
     assert parse_parameters("logistic", ["C=1"]) == {"C": 1.0}
     assert parse_parameters("logistic", []) == {}
+    with pytest.raises(BottleneckError, match="'hidden' is set twice, to 3 and to 4"):
+        parse_parameters("dense", ["hidden=3", "hidden=4"])
+    with pytest.raises(BottleneckError, match="'hidden' sets no parameter: expected NAME=VALUE"):
+        parse_parameters("dense", ["hidden"])
 
 
 @pytest.mark.parametrize(
     ("kind", "setting", "message"),
     [
         ("logistic", "hidden=3", "a logistic head has no parameter 'hidden': it takes C, seed"),
-        ("dense", "hidden", "a dense head expects a whole number for hidden, not ''"),
+        ("dense", "hidden", "'hidden' sets no parameter: expected NAME=VALUE"),
         ("dense", "hidden=6.5", "a dense head expects a whole number for hidden, not '6.5'"),
         (
             "dense",

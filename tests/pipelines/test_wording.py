@@ -28,9 +28,13 @@ def test_parameters_become_variables_and_flags(message: str, expected: str) -> N
 
 
 def test_a_command_names_the_store_and_the_table_unless_they_are_the_default() -> None:
-    assert make_command("info", "store", "inception_v3") == "make info"
+    assert make_command("info", "store", None, None) == "make info"
+    assert make_command("info", "store", "inception_v3", "inception_v3") == "make info"
+    assert make_command("info", "store", "resnet50", "resnet50") == "make info BACKBONE=resnet50"
+    assert make_command("info", "store", "x", "resnet50") == "make info BACKBONE=resnet50 FEATURES=x"
+    assert make_command("info", "store", "resnet50", None) == "make info FEATURES=resnet50"
     assert (
-        make_command("predict", "my store", "x", "IMAGES=…")
+        make_command("predict", "my store", "x", None, "IMAGES=…")
         == "make predict IMAGES=… STORE='my store' FEATURES=x"
     )
 

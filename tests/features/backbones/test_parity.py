@@ -44,9 +44,10 @@ def reference(request: pytest.FixtureRequest) -> Iterator[Reference]:
         include_top=False, weights=None, pooling="avg", input_shape=(size, size, 3)
     )
     pooled.set_weights(network.get_weights())
-    first = next(iter(backbone.layers))
-    maps = keras.Model(network.inputs, network.get_layer(first).output).predict(scaled, verbose=0)
-    features = {first: maps.mean(axis=(1, 2)), "avg_pool": pooled.predict(scaled, verbose=0)}
+    outputs = [network.get_layer(layer).output for layer in backbone.layers if layer != "avg_pool"]
+    maps = keras.Model(network.inputs, outputs).predict(scaled, verbose=0)
+    features = dict(zip(backbone.layers, [one.mean(axis=(1, 2)) for one in maps], strict=False))
+    features["avg_pool"] = pooled.predict(scaled, verbose=0)
     yield Reference(backbone, network, pixels, features)
     keras.utils.clear_session()
 

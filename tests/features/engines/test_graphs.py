@@ -42,6 +42,7 @@ def test_tests_never_share_a_cache_with_the_user(keras_home: Path, tmp_path: Pat
     assert cache_dir() == keras_home
     code = "import tests.conftest; from features.downloads import cache_dir; print(cache_dir())"
     environment = os.environ | {"KERAS_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("PYTEST_XDIST_WORKER", None)  # whose tests share a folder
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )

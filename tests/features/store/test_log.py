@@ -29,9 +29,11 @@ assert len(rejected_rows(table)) == 2
 """
 
 
-def readme_code() -> str:
-    """What the README tells others to read a table with."""
-    (code,) = re.findall(r"```python\n(import duckdb.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def page_code() -> str:
+    """What the page on the table tells others to read it with."""
+    (code,) = re.findall(
+        r"```python\n(import duckdb.*?)```", (ROOT / "docs/feature-table.md").read_text(), re.DOTALL
+    )
     return code + "assert len(frame) == 6\n"
 
 
@@ -50,13 +52,13 @@ def exit_codes(code: str, folder: Path, times: int) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("code", [OWN, readme_code()], ids=["own", "README"])
+@pytest.mark.parametrize("code", [OWN, page_code()], ids=["own", "page"])
 def test_a_process_that_reads_a_table_ends_well(table: FeatureTable, tmp_path: Path, code: str) -> None:
     assert exit_codes(code, tmp_path, 6) == {0}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [OWN, readme_code()], ids=["own", "README"])
+@pytest.mark.parametrize("code", [OWN, page_code()], ids=["own", "page"])
 def test_fifty_processes_that_read_a_table_end_well(table: FeatureTable, tmp_path: Path, code: str) -> None:
     assert exit_codes(code, tmp_path, 50) == {0}
 
