@@ -127,9 +127,9 @@ def load_head(
     folder = heads_path(store, features)
     head_id = id or current_head(store, features)
     if head_id is None:
-        raise BottleneckError(
-            f"there is no head for table {features!r} in {store_path(store)}: train a head first"
-        )
+        others = [name for name in files.names(folder.parent) if current_head(store, name)]
+        hint = f"it has heads for {', '.join(others)} (`features=NAME`)" if others else "train a head first"
+        raise BottleneckError(f"there is no head for table {features!r} in {store_path(store)}: {hint}")
     if not files.is_file(folder / head_id / FACTS_FILE):
         known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"
         raise BottleneckError(f"there is no head {head_id!r} in {folder}, which has: {known}")

@@ -89,7 +89,10 @@ def _list(images: str) -> Listing:
     folder = files.is_folder(path)
     if not folder and not files.is_file(path):
         raise BottleneckError(f"`images={printable(images)}`: there is no such file or folder")
-    listing = find_images(path) if folder else list_images(path, labelled=False)
+    try:
+        listing = find_images(path) if folder else list_images(path, labelled=False)
+    except BottleneckError as error:
+        raise BottleneckError(str(error).replace("`data=", "`images=")) from error
     if not len(listing.images):
         others = f", and {listing.left_out:,} whose names are not valid UTF-8" if listing.left_out else ""
         raise BottleneckError(f"`images={printable(images)}`: there are no images in this folder{others}")

@@ -171,3 +171,10 @@ def test_heads_are_found_under_a_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(Path(three_classes.store).parent))
     assert load_head(f"~/{three_classes.store.name}").id == saved.id
+
+
+def test_a_table_without_a_head_is_told_apart_from_a_store_without_one(
+    saved: SavedHead, three_classes: FeatureTable
+) -> None:
+    with pytest.raises(BottleneckError, match=r"no head for table 'mine'.*it has heads for inception_v3 \("):
+        load_head(three_classes.store, "mine")
