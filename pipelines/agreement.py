@@ -72,7 +72,12 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
                 f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
                 f"{given.name} (sha256 {sha256[:12]}…)",
             )
-    _refuse(table, differences)
+    if differences:
+        text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
+        raise BottleneckError(
+            f"table {table.name!r} was made another way: {text}. "
+            f"Name a new table with `features=NAME` to keep both"
+        )
 
 
 def _layers(table: FeatureTable, options: ExtractOptions) -> tuple[str, ...]:
@@ -83,15 +88,6 @@ def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tup
     if options.backbone in (None, table.recipe.backbone):
         return {}
     return {"backbone": (table.recipe.backbone, options.backbone)}
-
-
-def _refuse(table: FeatureTable, differences: Mapping[str, tuple[object, object]]) -> None:
-    if differences:
-        text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
-        raise BottleneckError(
-            f"table {table.name!r} was made another way: {text}. "
-            f"Name a new table with `features=NAME` to keep both"
-        )
 
 
 def _same_splits(given: Mapping[str, str], of_table: Mapping[str, str]) -> bool:

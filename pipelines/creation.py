@@ -62,9 +62,7 @@ def create_table(
 
         there = listing.images.filter(pc.is_valid(listing.images.column("size"))).column("uri")
         precision, why = choose_precision(
-            lambda: make_extractor(settings("float32")),
-            lambda: load_extractor(settings("bfloat16")),
-            there,
+            lambda: make_extractor(settings("float32")), lambda: load_extractor(settings("bfloat16")), there
         )
         say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)

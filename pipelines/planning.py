@@ -140,10 +140,8 @@ class Plan:
         self.left = count("left")
         self.missing_files = count("missing file")
         self.stored_missing_from_input = count("missing from input", features=True)
-        rejections = sum(files.footer(path).num_rows for path in table.rejected_paths)
-        self.rejected = rejections - count(
-            "changed", "left", "missing from input", features=False, replacing=True
-        )
+        rows = sum(files.footer(path).num_rows for path in table.rejected_paths)
+        self.rejected = rows - count("changed", "left", "missing from input", features=False, replacing=True)
         missing = "SELECT COLUMNS('^(uri|replaced_.*)$') FROM work WHERE state = 'missing from input'"
         self.missing_from_input = outdated(connection.sql(missing).to_arrow_table())
         self.stored = listed - self.todo - self.left - self.rejected

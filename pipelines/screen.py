@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
 from tqdm import tqdm
@@ -84,9 +83,7 @@ class Screen:
             self._terminal = sys.stderr = os.fdopen(os.dup(self._descriptor), "w", buffering=1)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(self._handler)
         sys.stderr = self._stderr
@@ -153,9 +150,7 @@ class ImageProgress(logging.Handler):
         progress.propagate = False
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         progress.removeHandler(self)
         self._bar.close()
 
