@@ -50,9 +50,8 @@ def _quotas(root: Path) -> Iterator[int]:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()
         elif (group / "cpu.cfs_quota_us").exists():
-            quota, period = (
-                (group / f"cpu.cfs_{what}_us").read_text().strip() for what in ("quota", "period")
-            )
+            files = [group / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+            quota, period = (file.read_text().strip() for file in files)
         else:
             continue
         if quota not in ("max", "-1"):

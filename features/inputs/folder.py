@@ -225,11 +225,9 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
     rows, labels = part.images
     if not trained or not len(rows) or (labels and not (len(labels) == 1 and not labels & trained)):
         return part
-    seen = (
-        f"the one folder '{printable(*labels)}', which is no class of train"
-        if labels
-        else "no folders of classes"
-    )
+    seen = "no folders of classes"
+    if labels:
+        seen = f"the one folder '{printable(*labels)}', which is no class of train"
     walk.notices.append(
         f"{printable(part.name)} holds {counted(len(rows), 'image')} and {seen}: "
         f"they are stored without a label, and can't test a head"
