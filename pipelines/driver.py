@@ -147,11 +147,9 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     for notice in listing.notices:
         say(notice)
     first = some(images.column("uri").to_pylist())
-    mend = (
-        f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
-        if files.is_file(listing.source)
-        else "their links lead nowhere"
-    )
+    mend = "their links lead nowhere"
+    if files.is_file(listing.source):
+        mend = f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
     raise BottleneckError(
         f"none of the {counted(len(images), 'image')} of `data={printable(listing.source)}` is there "
         f"({first}): {mend}; correct the paths, or bring the images there. Nothing was changed"

@@ -154,11 +154,6 @@ class ImageProgress(logging.Handler):
         progress.removeHandler(self)
         self._bar.close()
 
-    @property
-    def seconds(self) -> float:
-        """Since the display was made."""
-        return time.monotonic() - self._started
-
     def emit(self, record: logging.LogRecord) -> None:
         images, rejected = record.images, record.rejected  # type: ignore[attr-defined]
         self.done += images
@@ -169,7 +164,7 @@ class ImageProgress(logging.Handler):
                 self._bar.set_postfix(rejected=self.rejected, refresh=False)
         elif time.monotonic() - self._said > _LINE_EVERY:
             self._said = time.monotonic()
-            rate = self.done / self.seconds
+            rate = self.done / (self._said - self._started)
             left = (self._total - self.done) / rate
             print(
                 f"{self.done:,} of {self._total:,} images, {rate:.1f} images/s, {left:.0f} s left",
