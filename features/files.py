@@ -62,11 +62,8 @@ def info(path: str | Path) -> fs.FileInfo:
 def names(folder: str | Path) -> list[str]:
     """What is in a folder, sorted, but hidden names (see `aside`); nothing where there is no folder."""
     _, name = _at(folder)  # pyarrow lists no folder in which a name is not UTF-8
-    return (
-        sorted(entry for entry in os.listdir(os.fsdecode(name)) if entry[0] != ".")
-        if is_folder(folder)
-        else []
-    )
+    entries = os.listdir(os.fsdecode(name)) if is_folder(folder) else []
+    return sorted(entry for entry in entries if entry[0] != ".")
 
 
 def read(path: str | Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path, PurePath
@@ -48,26 +49,15 @@ def store_path(store: str | Path) -> Path:
     return Path(local_path(store))
 
 
-def features_path(store: str | Path, name: str) -> Path:
-    """The Delta table of a feature table."""
-    return store_path(store) / "features" / name
+def _path(folder: str, store: str | Path, *names: str) -> Path:
+    return store_path(store).joinpath(folder, *names)
 
 
-def rejected_path(store: str | Path, name: str) -> Path:
-    """The Delta table of the images rejected beside it."""
-    return store_path(store) / "rejected" / name
-
-
-def heads_path(store: str | Path, name: str) -> Path:
-    """The folder of the heads trained from it."""
-    return store_path(store) / "heads" / name
-
-
-def logs_path(store: str | Path) -> Path:
-    """The folder of the runs' log files."""
-    return store_path(store) / "logs"
-
-
-def runs_path(store: str | Path) -> Path:
-    """The folder of what runs have planned."""
-    return store_path(store) / "runs"
+#: The Delta table of a feature table, by store and name, and that of the images rejected beside it.
+features_path = functools.partial(_path, "features")
+rejected_path = functools.partial(_path, "rejected")
+#: The folder of the heads trained from a feature table, by store and name.
+heads_path = functools.partial(_path, "heads")
+#: The folder of a store's log files, and that of what its runs have planned.
+logs_path = functools.partial(_path, "logs")
+runs_path = functools.partial(_path, "runs")

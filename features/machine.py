@@ -11,6 +11,7 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 _CPUINFO = Path("/proc/cpuinfo")
 #: Files of a group's limit and use, in version 2 and 1.
@@ -49,9 +50,8 @@ def _quotas(root: Path) -> Iterator[int]:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()
         elif (group / "cpu.cfs_quota_us").exists():
-            quota, period = (
-                (group / f"cpu.cfs_{what}_us").read_text().strip() for what in ("quota", "period")
-            )
+            files = [group / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+            quota, period = (file.read_text().strip() for file in files)
         else:
             continue
         if quota not in ("max", "-1"):
@@ -98,20 +98,15 @@ def _left(group: Path, limit: str, usage: str) -> Iterator[int]:
     allowed = (group / limit).read_text().strip()
     if allowed != "max":
         # Cached files count as used, and give way to whoever needs memory.
-        cache = re.search(
-            r"^(?:total_)?inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE
-        )
+        facts = (group / "memory.stat").read_text()
+        cache = re.search(r"^(?:total_)?inactive_file (\d+)", facts, re.MULTILINE)
         yield int(allowed) - int((group / usage).read_text()) + (int(cache[1]) if cache else 0)
 
 
-def _cgroups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
+def _cgroups(controller: Literal["memory", "cpu"], root: Path) -> Iterator[Path]:
     """Folders of the groups whose limits hold for this process: its own, and those around it.
 
     The files in them are named differently in version 1 and 2: what is there tells which it is.
-
-    Args:
-        controller: `memory` or `cpu`.
-        root: where `proc` and `sys` are.
     """
     membership = root / "proc/self/cgroup"
     if not membership.exists():

@@ -19,9 +19,7 @@ _TRIED = 8
 
 
 def choose_precision(
-    load_float32: Callable[[], Extractor],
-    load_bfloat16: Callable[[], Extractor],
-    images: pa.ChunkedArray,
+    load_float32: Callable[[], Extractor], load_bfloat16: Callable[[], Extractor], images: pa.ChunkedArray
 ) -> tuple[str, str]:
     """The precision that `auto` means for a new table, and why, in a few words.
 

@@ -42,9 +42,8 @@ def _short(text: str) -> str:
 
 def differences_text(differences: Mapping[str, tuple[object, object]]) -> str:
     """What differs, from name to what it was and is: `layer was mixed3 and is now avg_pool; …`."""
-    return "; ".join(
-        f"{name} was {_shown(was)} and is now {_shown(now)}" for name, (was, now) in differences.items()
-    )
+    pairs = differences.items()
+    return "; ".join(f"{name} was {_shown(was)} and is now {_shown(now)}" for name, (was, now) in pairs)
 
 
 def _shown(value: object) -> str:

@@ -5,10 +5,11 @@ TensorFlow, Keras and scikit-learn are imported by the work that needs them, not
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from heads.metrics import evaluate, format_metrics
-from heads.registry import HEADS, head_class, parse_parameters
+from heads.registry import HEADS, parse_parameters
 from heads.saved import SavedHead, current_head, list_heads, load_head
 from heads.training import train_head
 
@@ -34,11 +35,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The class of a kind of head, or what they share, imported when it is first asked for."""
-    for kind, place in HEADS.items():
-        if place.endswith(f":{name}"):
-            return head_class(kind)
-    if name == "Head":
-        from heads.base import Head
-
-        return Head
+    for place in ("heads.base:Head", *HEADS.values()):
+        module, kind = place.split(":")
+        if name == kind:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

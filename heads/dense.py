@@ -138,11 +138,9 @@ class DenseHead(Head):
     def _callbacks(self, progress: Progress, *, stop_early: bool) -> list[keras.callbacks.Callback]:
         from keras.callbacks import EarlyStopping, LambdaCallback
 
-        def report(epoch: int, logs: dict[str, float]) -> None:
-            progress(epoch + 1, self.epochs, dict(logs))
-
+        report = LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, self.epochs, dict(logs)))
         stop = EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
-        return [LambdaCallback(on_epoch_end=report), *([stop] if stop_early else [])]
+        return [report, *([stop] if stop_early else [])]
 
     def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
         """The model, and the same layers in the form that they are trained in."""

@@ -26,11 +26,7 @@ class FoldedDense(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        dropout: keras.layers.Dropout,
-        dense: keras.layers.Dense,
+        self, mean: np.ndarray, variance: np.ndarray, dropout: keras.layers.Dropout, dense: keras.layers.Dense
     ) -> None:
         super().__init__()
         self._mean = mean[None]

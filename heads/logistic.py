@@ -140,8 +140,6 @@ def _logistic_regression(**parameters: Any) -> LogisticRegression:
 
 def _scale_in_place(X: np.ndarray, train: int) -> StandardScaler:
     """Bring all rows to the scale of the first `train` ones, without another matrix, and return how."""
-    from sklearn.preprocessing import StandardScaler
-
     scaler = StandardScaler()
     for start in range(0, train, 1024):
         scaler.partial_fit(X[start : min(start + 1024, train)])

@@ -81,10 +81,8 @@ def _parse(kind: str, name: str, text: str) -> Any:
     annotation = typing.get_type_hints(head_class(kind).__init__)[name]
     types = typing.get_args(annotation) or (annotation,)
     if typing.get_origin(annotation) is typing.Literal:
-        words, expected = (
-            {str(value).lower(): value for value in types},
-            f"one of {', '.join(map(str, types))}",
-        )
+        words = {str(value).lower(): value for value in types}
+        expected = f"one of {', '.join(map(str, types))}"
     else:
         words, expected = {}, " or ".join(_TYPES[of] for of in types)
         for of in types:

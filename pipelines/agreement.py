@@ -54,8 +54,10 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
     same_backbone = not differences
     if source != table.source:
         differences["data"] = (table.source, source)
-    if same_backbone and not set(_layers(table, options)) <= set(table.layers):
-        differences["layers"] = (",".join(table.layers), options.layers)
+    if same_backbone and options.layers is not None:
+        wanted = table.backbone.parse_layers(options.layers)
+        if not set(wanted) <= set(table.layers):
+            differences["layers"] = (",".join(table.layers), options.layers)
     if options.precision not in ("auto", table.recipe.precision):
         differences["precision"] = (table.recipe.precision, options.precision)
     if options.exif_orientation not in (None, table.recipe.exif_orientation):
@@ -72,26 +74,18 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
                 f"{table.recipe.weights} (sha256 {table.recipe.weights_sha256[:12]}…)",
                 f"{given.name} (sha256 {sha256[:12]}…)",
             )
-    _refuse(table, differences)
-
-
-def _layers(table: FeatureTable, options: ExtractOptions) -> tuple[str, ...]:
-    return table.layers if options.layers is None else table.backbone.parse_layers(options.layers)
-
-
-def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tuple[object, object]]:
-    if options.backbone in (None, table.recipe.backbone):
-        return {}
-    return {"backbone": (table.recipe.backbone, options.backbone)}
-
-
-def _refuse(table: FeatureTable, differences: Mapping[str, tuple[object, object]]) -> None:
     if differences:
         text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
         raise BottleneckError(
             f"table {table.name!r} was made another way: {text}. "
             f"Name a new table with `features=NAME` to keep both"
         )
+
+
+def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tuple[object, object]]:
+    if options.backbone in (None, table.recipe.backbone):
+        return {}
+    return {"backbone": (table.recipe.backbone, options.backbone)}
 
 
 def _same_splits(given: Mapping[str, str], of_table: Mapping[str, str]) -> bool:

@@ -12,14 +12,7 @@ from typing import Any, NoReturn
 
 from features.errors import BottleneckError
 from features.text import printable
-from pipelines.options import (
-    ExtractOptions,
-    InfoOptions,
-    Options,
-    PredictOptions,
-    TrainOptions,
-    options_of,
-)
+from pipelines.options import ExtractOptions, InfoOptions, Options, PredictOptions, TrainOptions, options_of
 from pipelines.process import leave
 from pipelines.wording import in_words_of_commands
 
@@ -85,13 +78,11 @@ def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
     for option in options_of(command):
         choices = [name for choice in option.choices for name in _choices(choice)]
         default = f" (default: {option.default_text})" if option.default_text else ""
-        arguments = {**KINDS[option.kind], **({"choices": choices} if choices else {})}
+        more = {**KINDS[option.kind], **({"choices": choices} if choices else {})}
         if not choices and option.kind not in _SWITCHES:
-            arguments["metavar"] = option.variable
+            more["metavar"] = option.variable
         text = f"{option.help}{default}".replace("%", "%%")
-        parser.add_argument(
-            option.flag, default=option.default, required=option.needed, help=text, **arguments
-        )
+        parser.add_argument(option.flag, default=option.default, required=option.needed, help=text, **more)
 
 
 def _choices(choice: str) -> list[str]:
@@ -133,10 +124,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     options = arguments.kind(**{name: getattr(arguments, name) for name in vars(arguments.kind())})
     for option in options_of(options.command):
         if option.default != "" and getattr(options, option.name) == "":
-            default = (
-                f", or leave it out for the default, {option.default_text}" if option.default_text else ""
-            )
-            raise BottleneckError(f"`{option.name}` is empty: give it a value{default}")
+            hint = f", or leave it out for the default, {option.default_text}" if option.default_text else ""
+            raise BottleneckError(f"`{option.name}` is empty: give it a value{hint}")
     return options
 
 
@@ -144,10 +133,8 @@ def _sentence(error: Exception, arguments: argparse.Namespace) -> str:
     """What went wrong, in the command line's words."""
     text = printable(error)
     if isinstance(error, BottleneckError):
-        names = ("store", "features", "backbone")
-        return in_words_of_commands(
-            text, arguments.kind(**{name: getattr(arguments, name) for name in names})
-        )
+        given = {name: getattr(arguments, name) for name in ("store", "features", "backbone")}
+        return in_words_of_commands(text, arguments.kind(**given))
     unexpected = "" if isinstance(error, OSError) else f"unexpected {type(error).__name__}: "
     return f"{unexpected}{text} (--debug shows where)"
 

@@ -56,15 +56,11 @@ def create_table(
         from features.precision import choose_precision
         from pipelines.extractor import ExtractorSettings, load_extractor, make_extractor
 
-        def settings(tried: str) -> ExtractorSettings:
-            tried_recipe = dataclasses.replace(recipe, precision=tried)
-            return ExtractorSettings(source.spec, layers, engine, tried_recipe)
-
+        float32 = ExtractorSettings(source.spec, layers, engine, recipe)
+        bfloat16 = float32._replace(recipe=dataclasses.replace(recipe, precision="bfloat16"))
         there = listing.images.filter(pc.is_valid(listing.images.column("size"))).column("uri")
         precision, why = choose_precision(
-            lambda: make_extractor(settings("float32")),
-            lambda: load_extractor(settings("bfloat16")),
-            there,
+            lambda: make_extractor(float32), lambda: load_extractor(bfloat16), there
         )
         say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)

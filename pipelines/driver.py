@@ -58,16 +58,11 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
     run_id = new_run_id()
     options = options.replace(features=table_name(options), splits=parse_splits(options.splits))
     with Screen.of_run(options, run_id, debug=debug) as screen:
-        return _extract(options, screen, run_id)
-
-
-def _extract(options: ExtractOptions, screen: Screen, run_id: str) -> Summary:
-    store = store_path(options.store)
-    _check_runner(options)
-    remove_old_runs(store)
-    run, local = Run(store, run_id), options.runner == LOCAL_RUNNER
-    with run.kept_alive(options.features, local=local):
-        return _settle_all(options, run, screen)
+        _check_runner(options)
+        run = Run(store_path(options.store), run_id)
+        remove_old_runs(run.store)
+        with run.kept_alive(options.features, local=options.runner == LOCAL_RUNNER):
+            return _settle_all(options, run, screen)
 
 
 def _settle_all(options: ExtractOptions, run: Run, screen: Screen) -> Summary:
@@ -119,11 +114,7 @@ def _check_runner(options: ExtractOptions) -> None:
 def _list(
     store: Path, options: ExtractOptions, others: Sequence[Run], say: Callable[[str], None]
 ) -> tuple[Listing, FeatureTable]:
-    """The input, and the table that is to hold it, made where there is none.
-
-    Args:
-        others: runs that are at work on the table.
-    """
+    """The input, and the table that is to hold it, made where there is none; `others` are at work on that."""
     name = options.features
     table = feature_store.open(store, name) if name in feature_store.table_names(store) else None
     options = with_reading_of(table, options)
@@ -156,11 +147,9 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     for notice in listing.notices:
         say(notice)
     first = some(images.column("uri").to_pylist())
-    mend = (
-        f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
-        if files.is_file(listing.source)
-        else "their links lead nowhere"
-    )
+    mend = "their links lead nowhere"
+    if files.is_file(listing.source):
+        mend = f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
     raise BottleneckError(
         f"none of the {counted(len(images), 'image')} of `data={printable(listing.source)}` is there "
         f"({first}): {mend}; correct the paths, or bring the images there. Nothing was changed"
@@ -169,9 +158,8 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
 
 def _remove_missing(plan: Plan, table: FeatureTable, run: Run) -> FeatureTable:
     """Take the rows of images that are no longer listed out of both tables."""
-    change = Change(
-        f"{run.run_id}/remove-gone-{table.version}", run.run_id, plan.basis, plan.missing_from_input
-    )
+    change_id = f"{run.run_id}/remove-gone-{table.version}"
+    change = Change(change_id, run.run_id, plan.basis, plan.missing_from_input)
     commit(table.store, table.name, change, {"removed": len(plan.missing_from_input)})
     return feature_store.open(table.store, table.name)
 

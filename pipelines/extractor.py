@@ -26,13 +26,9 @@ _loaded: dict[ExtractorSettings, Extractor] = {}
 
 
 def make_extractor(settings: ExtractorSettings) -> Extractor:
-    """An extractor of its own.
-
-    Raises:
-        BottleneckError: where this machine's weights are not those of the recipe.
-    """
+    """An extractor of its own, with this machine's weights, whatever the recipe says of them."""
     turn_off_opencv_threads()
-    extractor = Extractor(
+    return Extractor(
         settings.weights,
         backbone=settings.recipe.backbone,
         layers=settings.layers,
@@ -41,17 +37,20 @@ def make_extractor(settings: ExtractorSettings) -> Extractor:
         exif_orientation=settings.recipe.exif_orientation,
         progress=show_download,
     )
-    differences = settings.recipe.differences(extractor.recipe)
-    if differences:
-        raise BottleneckError(
-            f"this worker's backbone is not the one of the table: {differences_text(differences)}"
-        )
-    return extractor
 
 
 def load_extractor(settings: ExtractorSettings) -> Extractor:
-    """The process's one extractor. See `make_extractor`."""
+    """The process's one extractor.
+
+    Raises:
+        BottleneckError: where this machine's weights are not those of the recipe.
+    """
     if settings not in _loaded:
         _loaded.clear()
-        _loaded[settings] = make_extractor(settings)
+        extractor = make_extractor(settings)
+        if differences := settings.recipe.differences(extractor.recipe):
+            raise BottleneckError(
+                f"this worker's backbone is not the one of the table: {differences_text(differences)}"
+            )
+        _loaded[settings] = extractor
     return _loaded[settings]

@@ -89,12 +89,10 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
         planned = self._run.slice(number)
         ended = self._run.attempts()[number] + (pc.max(planned.column("attempts")).as_py() or 0)
         mark = self._run.begin(number)
-        extracted = pa.Table.from_batches(
-            self._batches(planned, model, isolated=ended >= MOST_ATTEMPTS), model.schema
-        )
-        rows = pa.table(
-            [*planned.columns, *extracted.columns], names=[*planned.column_names, *extracted.column_names]
-        )
+        batches = self._batches(planned, model, isolated=ended >= MOST_ATTEMPTS)
+        extracted = pa.Table.from_batches(batches, model.schema)
+        names = [*planned.column_names, *extracted.column_names]
+        rows = pa.table([*planned.columns, *extracted.columns], names=names)
         change = change._replace(outdated=outdated(planned))
         return ExtractedSlice(
             self._run, number, header.table, table.facts, change, rows, model.engine.precision, mark

@@ -22,11 +22,7 @@ DEAD_AFTER = 120.0
 
 
 class AliveMark:
-    """The mark of one run.
-
-    Args:
-        path: of the file.
-    """
+    """The mark of one run: the file at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = Path(local_path(path))

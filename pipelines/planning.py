@@ -86,6 +86,19 @@ _WORK = f"""
     ) WHERE state <> 'same'
 """
 
+#: Images to extract, those of them with rows already, those left to others, and those without a file now;
+#: rows of features that are missing from the input; and rejections of images that are not as they were.
+_COUNTS = """
+    SELECT
+        count(*) FILTER (WHERE state IN ('new', 'changed')),
+        count(*) FILTER (WHERE state = 'changed'),
+        count(*) FILTER (WHERE state = 'left'),
+        count(*) FILTER (WHERE state = 'missing file'),
+        count(*) FILTER (WHERE state = 'missing from input' AND replaced_image_id IS NOT NULL),
+        count(*) FILTER (WHERE replaced_image_id IS NULL AND replaced_part IS NOT NULL)
+    FROM work
+"""
+
 #: The images to extract. Those that replace rows of one part of features (`whole`) stay together; those that
 #: processes have ended on come last, with the others of their part.
 _TODO = f"""
@@ -123,27 +136,9 @@ class Plan:
         self._row_bytes = 4 * sum(feature_widths(table.facts.schema).values())
         self.basis = Basis.of(table)
         self.listed = listed
-        counts = connection.sql(
-            "SELECT state, replaced_image_id IS NOT NULL AS features, replaced_part IS NOT NULL, count(*) "
-            "FROM work GROUP BY ALL"
-        ).fetchall()
-
-        def count(*states: str, features: bool | None = None, replacing: bool | None = None) -> int:
-            return sum(
-                number
-                for state, of_features, is_replacing, number in counts
-                if state in states and features in (None, of_features) and replacing in (None, is_replacing)
-            )
-
-        self.todo = count("new", "changed")
-        self.replaced = count("changed")
-        self.left = count("left")
-        self.missing_files = count("missing file")
-        self.stored_missing_from_input = count("missing from input", features=True)
-        rejections = sum(files.footer(path).num_rows for path in table.rejected_paths)
-        self.rejected = rejections - count(
-            "changed", "left", "missing from input", features=False, replacing=True
-        )
+        counts: tuple[int, ...] = connection.sql(_COUNTS).fetchall()[0]
+        self.todo, self.replaced, self.left, self.missing_files, self.stored_missing_from_input = counts[:5]
+        self.rejected = sum(files.footer(path).num_rows for path in table.rejected_paths) - counts[5]
         missing = "SELECT COLUMNS('^(uri|replaced_.*)$') FROM work WHERE state = 'missing from input'"
         self.missing_from_input = outdated(connection.sql(missing).to_arrow_table())
         self.stored = listed - self.todo - self.left - self.rejected

@@ -26,9 +26,9 @@ from features.recipe import Column
 from features.store.vectors import matrix
 from features.text import counted, printable
 from heads import SavedHead, load_head
+from pipelines.extractor import ExtractorSettings, make_extractor
 from pipelines.options import PredictOptions
-from pipelines.process import turn_off_opencv_threads
-from pipelines.screen import Screen, new_run_id, progress, show_download
+from pipelines.screen import Screen, new_run_id, progress
 from pipelines.wording import table_name
 
 #: Images whose features are in memory together.
@@ -111,16 +111,7 @@ def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
         stored = options.features in feature_store.table_names(options.store)
         table = feature_store.open(options.store, options.features) if stored else None
         weights = table.facts.weights if table else column.recipe.weights
-    turn_off_opencv_threads()
-    return Extractor(
-        weights,
-        backbone=column.recipe.backbone,
-        layers=column.layer,
-        precision=column.recipe.precision,
-        engine=options.engine,
-        exif_orientation=column.recipe.exif_orientation,
-        progress=show_download,
-    )
+    return make_extractor(ExtractorSettings(weights, (column.layer,), options.engine, column.recipe))
 
 
 def _blocks(uris: pa.ChunkedArray, extractor: Extractor) -> Iterator[pa.Table]:

@@ -35,10 +35,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     lines = [
         f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
     ]
-    if summary.missing_files:
-        files = counted(
-            summary.missing_files, "stored image has no file now", "stored images have no file now"
-        )
+    if missing := summary.missing_files:
+        files = counted(missing, "stored image has no file now", "stored images have no file now")
         lines.append(f"{files}, where the input says it is: the rows stay")
     if summary.left_out:
         lines.append(f"{counted(summary.left_out, 'more image')} left out: the name is not valid UTF-8")
@@ -74,9 +72,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
     if summary.stored:
-        lines.append(
-            f"next:     {make_command('train-head', options.store, table.name, table.backbone.name)}"
-        )
+        command = make_command("train-head", options.store, table.name, table.backbone.name)
+        lines.append(f"next:     {command}")
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)

@@ -241,10 +241,8 @@ def remove_old_runs(store: Path) -> None:
     """Remove the folders of runs that are dead and older than `KEPT_FOR`."""
     for run in _all_runs(store):
         with contextlib.suppress(OSError):
-            if (
-                time.time() - files.info(run.plan_path.parent).mtime_ns / 1e9 > KEPT_FOR
-                and not run.is_alive()
-            ):
+            changed_at = files.info(run.plan_path.parent).mtime_ns / 1e9
+            if time.time() - changed_at > KEPT_FOR and not run.is_alive():
                 run.remove()
 
 

@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
 from tqdm import tqdm
@@ -84,9 +83,7 @@ class Screen:
             self._terminal = sys.stderr = os.fdopen(os.dup(self._descriptor), "w", buffering=1)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(self._handler)
         sys.stderr = self._stderr
@@ -153,16 +150,9 @@ class ImageProgress(logging.Handler):
         progress.propagate = False
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         progress.removeHandler(self)
         self._bar.close()
-
-    @property
-    def seconds(self) -> float:
-        """Since the display was made."""
-        return time.monotonic() - self._started
 
     def emit(self, record: logging.LogRecord) -> None:
         images, rejected = record.images, record.rejected  # type: ignore[attr-defined]
@@ -174,7 +164,7 @@ class ImageProgress(logging.Handler):
                 self._bar.set_postfix(rejected=self.rejected, refresh=False)
         elif time.monotonic() - self._said > _LINE_EVERY:
             self._said = time.monotonic()
-            rate = self.done / self.seconds
+            rate = self.done / (self._said - self._started)
             left = (self._total - self.done) / rate
             print(
                 f"{self.done:,} of {self._total:,} images, {rate:.1f} images/s, {left:.0f} s left",

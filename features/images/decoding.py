@@ -76,7 +76,9 @@ def _decoded(data: bytes, exif_orientation: bool) -> Iterator[Decoded]:
         opened = _open(data)
     with DECODING_BUDGET.reserved(opened.memory + len(data)):
         with _as_image_errors():
-            pixels = _load(opened, data, exif_orientation)
+            pixels = opened.load()
+            if exif_orientation and opened.format != "heif":
+                pixels = np.ascontiguousarray(turned(pixels, orientation_in(data)))
         yield Decoded(pixels, opened.format)
 
 
@@ -99,10 +101,3 @@ def _open(data: bytes) -> OpenedImage:
             return open_image(data)
     family = family_of(data)
     return open_heif(data) if family is not None and family.pillow == "HEIF" else open_other(data)
-
-
-def _load(opened: OpenedImage, data: bytes, exif_orientation: bool) -> np.ndarray:
-    pixels = opened.load()
-    if exif_orientation and opened.format != "heif":
-        pixels = np.ascontiguousarray(turned(pixels, orientation_in(data)))
-    return pixels

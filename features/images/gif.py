@@ -79,7 +79,8 @@ def _frames(data: bytes) -> Iterator[_Frame]:
     while position < len(data):
         block, position = data[position], position + 1
         if block == 0x2C and position + 9 <= len(data):
-            left, top, width, height = (_number(data, position + offset) for offset in (0, 2, 4, 6))
+            places = range(position, position + 8, 2)
+            left, top, width, height = (int.from_bytes(data[at : at + 2], "little") for at in places)
             start = position + 10 + _color_table(data, position + 8)
             position = _after_blocks(data, start)
             if position > len(data):  # giflib does not count a frame that is cut off
@@ -102,7 +103,3 @@ def _after_blocks(data: bytes, position: int) -> int:
     while position < len(data) and data[position]:
         position += 1 + data[position]
     return position + 1
-
-
-def _number(data: bytes, position: int) -> int:
-    return int.from_bytes(data[position : position + 2], "little")

@@ -118,7 +118,7 @@ def _load_odd(data: bytes, colors: str, complaint: str) -> np.ndarray:
     try:
         return simplejpeg.decode_jpeg(_without_stray_bytes(data), colors, fastdct=True, strict=False)
     except (ValueError, KeyError):
-        # Chroma sampled in a way that TurboJPEG has no name for: see `features.images`.
+        # Chroma sampled in a way that TurboJPEG has no name for: see docs/inputs.md.
         return pillows
 
 

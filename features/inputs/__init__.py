@@ -14,8 +14,7 @@ from features.errors import BottleneckError
 from features.inputs.builtin import AUTO, DIGITS, FLOWERS
 from features.inputs.csv_file import LIST
 from features.inputs.folder import CLASSES, FOLDER, IMAGE
-from features.inputs.forms import Request
-from features.inputs.listing import LISTING_SCHEMA, Listing
+from features.inputs.listing import LISTING_SCHEMA, Listing, Request
 from features.inputs.walk import is_text
 from features.text import printable, some
 

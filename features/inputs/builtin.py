@@ -10,8 +10,7 @@ from features import files
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
-from features.inputs.forms import Form, Request
-from features.inputs.listing import Listing
+from features.inputs.listing import Form, Listing, Request
 
 #: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
 FLOWERS_URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
@@ -31,17 +30,10 @@ _FLOWERS_PLACES = (
 )
 
 
-def list_auto(
-    progress: DownloadProgress | None = None, flowers: Callable[..., Listing] | None = None
-) -> Listing:
-    """The flowers, or the digits with a notice where the flowers can't be downloaded.
-
-    Args:
-        progress: see `features.downloads.fetch`.
-        flowers: for tests: what lists the flowers.
-    """
+def list_auto(progress: DownloadProgress | None = None) -> Listing:
+    """The flowers (see `list_flowers`), or the digits with a notice where these can't be downloaded."""
     try:
-        return (flowers or list_flowers)(progress)
+        return list_flowers(progress)
     except DownloadError as error:
         listing = list_digits()
         notice = (

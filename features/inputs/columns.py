@@ -14,17 +14,7 @@ from features.text import printable, some
 
 #: Names of columns, each list in the order of preference where several are there.
 PATHS = (
-    *(
-        "uri",
-        "filepath",
-        "file_path",
-        "path",
-        "image_path",
-        "img_path",
-        "filename",
-        "file_name",
-        "file",
-    ),
+    *("uri", "filepath", "file_path", "path", "image_path", "img_path", "filename", "file_name", "file"),
     *("image_file", "image_name", "image", "img", "image_id", "id", "url"),
 )
 LABELS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "dx", "tags")
@@ -146,9 +136,7 @@ def _one_of(known: Sequence[str], names: list[str], cells: Sequence[str], where:
 def _label_columns(names: list[str]) -> tuple[int, ...]:
     """All columns of the first of the labels' names that is there; `label_1`, `label_2` are of one name."""
     for known in LABELS:
-        numbers = tuple(
-            number for number, name in enumerate(names) if name == known or _numbered(name) == known
-        )
+        numbers = tuple(place for place, name in enumerate(names) if known in (name, _numbered(name)))
         if numbers:
             return numbers
     return ()
@@ -157,11 +145,8 @@ def _label_columns(names: list[str]) -> tuple[int, ...]:
 def _refuse_unknown_header(records: Records, where: str) -> None:
     """A first line that names no image, before lines that do, is a header of which nothing is known."""
     first, others = records.first, records.after_first()
-    if (
-        not is_image_name(first.cells[0])
-        and len(others)
-        and all(is_image_name(one.cells[0]) for one in others)
-    ):
+    unlike = len(others) and not is_image_name(first.cells[0])
+    if unlike and all(is_image_name(other.cells[0]) for other in others):
         raise BottleneckError(
             f"{where}: the columns {some(first.cells, shown=8)} are not known: {known_names()}; rename them"
         )
@@ -212,9 +197,8 @@ def _check_cells(records: Records, columns: Columns, path: str) -> None:
             )
         if record.line == record.last_line:
             continue
-        if any(
-            "\n" in cell or "\r" in cell for place, cell in enumerate(cells) if not header or place in used
-        ):
+        taken = (cell for place, cell in enumerate(cells) if not header or place in used)
+        if any("\n" in cell or "\r" in cell for cell in taken):
             raise BottleneckError(
                 f"{name}, line {record.line}: a quote is opened that is closed on line {record.last_line} "
                 f"only: close it, or remove it"

@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from features import files
 from features.errors import BottleneckError
 from features.inputs.columns import Columns, find_columns, known_names
-from features.inputs.forms import Form
-from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Listing
+from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Form, Listing
 from features.inputs.paths import PathFinder
 from features.inputs.records import Record, Records, read_lines, read_records
 from features.inputs.walk import is_image_name
@@ -108,11 +107,7 @@ def _split_of(record: Record, columns: Columns, where: str) -> str | None:
 
 
 def _each_once(rows: pa.Table, name: str) -> pa.Table:
-    """The first row of each image.
-
-    Raises:
-        BottleneckError: where another one says something else of it.
-    """
+    """The first row of each image; refuses another one that says something else of it."""
     numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
     groups = numbered.group_by("uri", use_threads=False).aggregate([("row", "min"), ("row", "count")])
     if len(groups) == len(rows):
@@ -134,10 +129,9 @@ def _with_splits(rows: pa.Table) -> tuple[pa.Table, list[str]]:
     """The images with what their splits count as, and notices."""
     column = rows.column("split")
     splits = set(column.unique().drop_null().to_pylist())
-    if not column.null_count or ("train" in splits and len(splits) > 1):
-        given, notices = given_splits(splits)
-    else:  # the images without a split make up what is missing
-        return rows, []
+    if column.null_count and not ("train" in splits and len(splits) > 1):
+        return rows, []  # the images without a split make up what is missing
+    given, notices = given_splits(splits)
     names = pa.array(given, pa.string())
     counted_as = pa.array(given.values(), pa.string()).take(pc.index_in(column, names).combine_chunks())
     return to_schema(rows, _ROWS_SCHEMA, split=counted_as), notices
@@ -146,9 +140,8 @@ def _with_splits(rows: pa.Table) -> tuple[pa.Table, list[str]]:
 def _understood(path: str, separator: str, columns: Columns, finder: PathFinder, rows: pa.Table) -> str:
     """What was made of the file, in a line."""
     parts = [counted(len(rows), "image"), *([f"separated by {separator}"] if separator else [])]
-    parts += columns.described(
-        finder.changes, alone="without a header" if separator else "a path on each line"
-    )
+    alone = "without a header" if separator else "a path on each line"
+    parts += columns.described(finder.changes, alone=alone)
     unlabelled = pc.sum(pc.equal(pc.list_value_length(rows.column("labels")), 0)).as_py()
     if 0 < unlabelled < len(rows):
         parts.append(f"{unlabelled:,} without a label")

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 
 from features import files
 from features.errors import BottleneckError
-from features.inputs.forms import Form
-from features.inputs.listing import LISTING_SCHEMA, Listing, file_facts
+from features.inputs.listing import LISTING_SCHEMA, Form, Listing, file_facts
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
 from features.locations import local_path
 from features.schemas import to_schema
@@ -65,9 +64,8 @@ def list_folder(
     walk = Walk()
     parts = _named_splits(folder, splits, walk) if splits else _split_folders(folder, classes, walk)
     if parts:
-        images = _of_splits(
-            [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in parts], walk
-        )
+        held = [_Part(name, split, _labelled(path, classes, walk)) for name, split, path in parts]
+        images = _of_splits(held, walk)
     else:
         images = _labelled(folder, classes, walk)
     if not len(images.rows):
@@ -216,10 +214,9 @@ def _of_splits(parts: list[_Part], walk: Walk) -> _Labelled:
     labelled = {part.split for part in parts if part.images.labels or not trained}
     given, notices = given_splits(labelled)
     walk.notices += notices
-    tables = []
-    for part in parts:
-        split = given.get(part.split, part.split)
-        tables.append(to_schema(part.images.rows, LISTING_SCHEMA, split=split))
+    tables = [
+        to_schema(part.images.rows, LISTING_SCHEMA, split=given.get(part.split, part.split)) for part in parts
+    ]
     return _Labelled(pa.concat_tables(tables), set().union(*(part.images.labels for part in parts)))
 
 
@@ -228,11 +225,9 @@ def _without_false_class(part: _Part, trained: set[str], walk: Walk) -> _Part:
     rows, labels = part.images
     if not trained or not len(rows) or (labels and not (len(labels) == 1 and not labels & trained)):
         return part
-    seen = (
-        f"the one folder '{printable(*labels)}', which is no class of train"
-        if labels
-        else "no folders of classes"
-    )
+    seen = "no folders of classes"
+    if labels:
+        seen = f"the one folder '{printable(*labels)}', which is no class of train"
     walk.notices.append(
         f"{printable(part.name)} holds {counted(len(rows), 'image')} and {seen}: "
         f"they are stored without a label, and can't test a head"

@@ -1,13 +1,16 @@
-"""What the input holds, as Arrow columns: a million images are columns, not a million objects."""
+"""What an input holds, as Arrow columns: a million images are columns, not objects. And what forms it has."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from features.downloads import DownloadProgress
 
 #: One row an image.
 #:
@@ -53,6 +56,31 @@ class Listing(NamedTuple):
         return sorted(pc.list_flatten(self.images.column("labels")).unique().to_pylist())
 
 
+class Request(NamedTuple):
+    """How an input is to be listed: see `features.inputs.list_images`."""
+
+    splits: Mapping[str, str] = {}
+    classes: str | None = None
+    labelled: bool = True
+    progress: DownloadProgress | None = None
+
+
+class Form(NamedTuple):
+    """A form of input.
+
+    Attributes:
+        description: of it, for the message that lists them all.
+        accepts: whether a path, or the name of a data set, is of this form.
+        list: gives the listing of one.
+        has_folders: whether `splits` and `classes` say how it is read.
+    """
+
+    description: str
+    accepts: Callable[[str], bool]
+    list: Callable[[str, Request], Listing]
+    has_folders: bool = False
+
+
 class FileFacts(NamedTuple):
     """Bytes, and microseconds since the epoch (UTC) of the last change; None where unknown."""
 
@@ -70,11 +98,7 @@ def file_facts(path: str) -> FileFacts:
 
 
 class ColumnBuilder:
-    """Columns from rows that come one by one; few of them are Python objects at a time.
-
-    Args:
-        schema: of the columns; a row has a value for each.
-    """
+    """Columns from rows of their values, which come one by one; few of them are Python objects at a time."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
@@ -97,10 +121,8 @@ class ColumnBuilder:
 
     def _flush(self) -> None:
         if self._rows:
-            columns = zip(*self._rows, strict=True)
-            arrays = [
-                pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)
-            ]
+            columns = zip(zip(*self._rows, strict=True), self._schema, strict=True)
+            arrays = [pa.array(values, field.type) for values, field in columns]
             self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
             self._done += len(self._rows)
             self._rows = []

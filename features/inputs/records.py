@@ -28,9 +28,7 @@ class Record(NamedTuple):
     cells: tuple[str, ...]
 
 
-_SCHEMA = pa.schema(
-    [("line", pa.int64()), ("last_line", pa.int64()), ("cells", pa.list_(pa.string()))],
-)
+_SCHEMA = pa.schema([("line", pa.int64()), ("last_line", pa.int64()), ("cells", pa.list_(pa.string()))])
 
 
 class Records:
@@ -90,9 +88,8 @@ def read_records(path: str) -> tuple[Records, str]:
     """
     text = read_text(path)
     separator = _separator(text)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
-    )
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     rows = ColumnBuilder(_SCHEMA)
     first: Record | None = None
     line = 1

@@ -46,9 +46,8 @@ def open(
     """
     store = store_path(store)
     path = features_path(store, features)
-    if features not in table_names(store):
-        others = table_names(store)
-        hint = f"it has {', '.join(others)} (`features=NAME`)" if others else "extract features first"
+    if features not in (names := table_names(store)):
+        hint = f"it has {', '.join(names)} (`features=NAME`)" if names else "extract features first"
         raise BottleneckError(f"there are no features named {features!r} in {store}: {hint}")
     newest = open_delta(path)
     if version is None or version == newest.version():

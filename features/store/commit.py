@@ -303,13 +303,11 @@ class _Writer:
         return {"run_id": self._change.run_id, "change": self._change.id}
 
 
-def _properties(
-    table: FeatureTable, facts: Mapping[str, Any], *transactions: Transaction
-) -> CommitProperties:
+def _properties(table: FeatureTable, facts: Mapping[str, Any], *others: Transaction) -> CommitProperties:
     """Those of a commit that moves `table` on from the version that it is."""
     return CommitProperties(
         custom_metadata=dict(facts),
-        app_transactions=[*transactions, Transaction(TABLE_APPLICATION, table.version + 1)],
+        app_transactions=[*others, Transaction(TABLE_APPLICATION, table.version + 1)],
         max_commit_retries=0,  # it would go on upon another version than the one looked at
     )
 

@@ -37,6 +37,5 @@ def read_part(path: str | Path, schema: pa.Schema) -> pa.Table:
 def read_parts(paths: Sequence[str | Path], schema: pa.Schema) -> pa.Table:
     """The rows of Parquet files in the order of the files, as `read_part`."""
     with ThreadPoolExecutor(_READERS) as pool:
-        return pa.concat_tables(
-            [schema.empty_table(), *pool.map(lambda path: read_part(path, schema), paths)]
-        )
+        parts = pool.map(lambda path: read_part(path, schema), paths)
+        return pa.concat_tables([schema.empty_table(), *parts])

@@ -20,13 +20,9 @@ def to_features(rows: pa.Table, facts: TableFacts, run_id: str, now: datetime.da
         now: when they were extracted.
     """
     # Unknown when it was listed, readable since: the next plan finds it changed, and settles it.
-    facts_of_file = {
-        name: pc.fill_null(rows.column(name).cast(pa.int64()), 0) for name in ("size", "modified_at")
-    }
+    of_file = {name: pc.fill_null(rows.column(name).cast(pa.int64()), 0) for name in ("size", "modified_at")}
     splits = assign_splits(rows.column("image_id"), rows.column("split"))
-    return to_schema(
-        rows, facts.schema, **facts_of_file, split=splits, view=0, extracted_at=now, run_id=run_id
-    )
+    return to_schema(rows, facts.schema, **of_file, split=splits, view=0, extracted_at=now, run_id=run_id)
 
 
 def to_rejections(rows: pa.Table, run_id: str, now: datetime.datetime) -> pa.Table:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from features.store.table import FeatureTable
 
+#: Features and what is known of their rows: X of shape (n, width), and y or labels of shape (n,).
+Batch = tuple[np.ndarray, np.ndarray]
+
 _Item = TypeVar("_Item")
 _Read = TypeVar("_Read")
 
@@ -69,7 +72,7 @@ def find_row_groups(
     return groups
 
 
-def read_matrix(groups: list[RowGroup], column: str, width: int) -> tuple[np.ndarray, np.ndarray]:
+def read_matrix(groups: list[RowGroup], column: str, width: int) -> Batch:
     """The rows of all groups, in their order: X of shape (n, width), and labels of shape (n,)."""
     X = np.empty((_count(groups), width), np.float32)
     with ThreadPoolExecutor(_READERS) as readers:
@@ -78,7 +81,7 @@ def read_matrix(groups: list[RowGroup], column: str, width: int) -> tuple[np.nda
 
 def read_batches(
     groups: list[RowGroup], column: str, width: int, batch_size: int, *, shuffle: bool, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[Batch]:
     """The same, a batch after the other; `shuffle` mixes the rows of eight groups from all over the table."""
     random = np.random.default_rng(seed)
     groups = list(groups)
@@ -88,7 +91,7 @@ def read_batches(
     pools = [groups[start : start + together] for start in range(0, len(groups), together)]
     with ThreadPoolExecutor(_READERS) as readers:
 
-        def read(pool: list[RowGroup]) -> tuple[np.ndarray, np.ndarray]:
+        def read(pool: list[RowGroup]) -> Batch:
             rows = _count(pool)
             # From Arrow, which hands out again what batches that are done with have left; what the system
             # gives is cleared first.
@@ -124,7 +127,7 @@ def dataset(
     index = {label: number for number, label in enumerate(labels)}
     epochs = iter(range(seed, 2**62))
 
-    def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def generate() -> Iterator[Batch]:
         batches = table.batches(
             split,
             layer=column.layer,
@@ -140,7 +143,7 @@ def dataset(
 
 
 def as_dataset(
-    generate: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], width: int, rows: int, batch_size: int
+    generate: Callable[[], Iterator[Batch]], width: int, rows: int, batch_size: int
 ) -> tf.data.Dataset:
     """Batches that a generator gives, anew for each epoch, as a dataset of known cardinality, read ahead.
 
@@ -213,11 +216,9 @@ def _read_groups(
     return labels
 
 
-def _rebatch(
-    pools: Iterable[tuple[np.ndarray, np.ndarray]], batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _rebatch(pools: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
     """The same rows in batches of one size, the last excepted; views, where they lie within one pool."""
-    left: list[tuple[np.ndarray, np.ndarray]] = []
+    left: list[Batch] = []
     for X, labels in pools:
         first = min(-sum(len(rows) for rows, _ in left) % batch_size, len(X))
         # Never a slice of nothing: it would keep its whole pool in memory.
@@ -235,7 +236,7 @@ def _rebatch(
         yield _joined(left)
 
 
-def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(pieces: list[Batch]) -> Batch:
     rows, labels = zip(*pieces, strict=True)
     return np.concatenate(rows), np.concatenate(labels)
 

@@ -19,7 +19,7 @@ from features import files
 from features.backbones import Backbone, get_backbone
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
-from features.recipe import Column, FeatureRecipe
+from features.recipe import Column
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import IMAGE_COLUMNS, TableFacts
@@ -40,6 +40,8 @@ class FeatureTable:
         name: name of the table.
         version: the Delta version that is read; the same version always gives the same rows.
         facts: what the table was created with: source, weights, layers, recipe.
+        source, layers, recipe: as `facts` has them.
+        folder, rejected_folder: where the files of the features, and those of the rejections, are.
     """
 
     def __init__(self, store: Path, name: str, delta: DeltaTable) -> None:
@@ -49,32 +51,12 @@ class FeatureTable:
         self.version = delta.version()
         self._row_groups: dict[tuple[str | None, bool, frozenset[str] | None], list[RowGroup]] = {}
         self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return self.facts.layers
-
-    @property
-    def recipe(self) -> FeatureRecipe:
-        return self.facts.recipe
+        self.source, self.layers, self.recipe = self.facts.source, self.facts.layers, self.facts.recipe
+        self.folder, self.rejected_folder = features_path(store, name), rejected_path(store, name)
 
     @property
     def backbone(self) -> Backbone:
         return get_backbone(self.recipe.backbone)
-
-    @property
-    def source(self) -> str:
-        return self.facts.source
-
-    @property
-    def folder(self) -> Path:
-        """Where the files of the features are."""
-        return features_path(self.store, self.name)
-
-    @property
-    def rejected_folder(self) -> Path:
-        """Where the files of the rejections are."""
-        return rejected_path(self.store, self.name)
 
     @property
     def rejected_version(self) -> int:

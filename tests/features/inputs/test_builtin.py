@@ -145,13 +145,17 @@ def test_an_archive_that_leads_out_of_its_folder_is_not_unpacked(datasets: Path)
     assert [path.name for path in datasets.iterdir()] == ["flower_photos.tgz_archive"]
 
 
-def test_auto_takes_the_flowers(datasets: Path, archive: bytes) -> None:
+def test_auto_takes_the_flowers(datasets: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     put_archive(datasets, archive)
-    assert list_auto(flowers=flowers(archive)).source == "flowers"
+    monkeypatch.setattr("features.inputs.builtin.list_flowers", flowers(archive))
+    assert list_auto().source == "flowers"
 
 
-def test_auto_takes_the_digits_where_the_flowers_can_not_be_had(datasets: Path, archive: bytes) -> None:
-    listing = list_auto(flowers=flowers(archive))
+def test_auto_takes_the_digits_where_the_flowers_can_not_be_had(
+    datasets: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.inputs.builtin.list_flowers", flowers(archive))
+    listing = list_auto()
     assert listing.source == "digits"
     assert len(listing.images) == 1797
     assert "digits are taken instead" in listing.notices[0] and "refused the connection" in listing.notices[0]
