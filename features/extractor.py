@@ -27,11 +27,11 @@ from features.backbones.weights import find_weights
 from features.downloads import DownloadProgress
 from features.engines import choose_engine, load_engine
 from features.engines.graphs import find_graph
-from features.errors import BottleneckError
+from features.errors import BottleneckError, check_known
 from features.images import ImageError
 from features.images.preparation import Image, IsolatedPreparation, Prepared, prepare
 from features.machine import usable_cores
-from features.recipe import FeatureRecipe
+from features.recipe import PRECISIONS, FeatureRecipe
 from features.store.vectors import list_array, matrix
 
 _Prepare = Callable[[Image, np.ndarray, bool], Prepared]
@@ -93,8 +93,7 @@ class Extractor:
         self.layers = self.backbone.parse_layers(layers)
         source = find_weights(weights, self.backbone, progress)
         engine = choose_engine(engine)
-        if precision not in ("float32", "bfloat16"):
-            raise BottleneckError(f"there is no precision {precision!r}: choose from float32, bfloat16")
+        check_known("precision", precision, PRECISIONS)
         graph = find_graph(self.backbone, source, engine)
         self.engine = load_engine(engine, graph.path, self.layers, precision)
         self.recipe = FeatureRecipe(

@@ -16,6 +16,9 @@ from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.errors import BottleneckError
 from features.text import differences_text
 
+#: What the arithmetic of features may be of.
+PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureRecipe:

@@ -208,16 +208,12 @@ def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
     """Rows in memory as a stream."""
 
     def stream(*, batch_size: int, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
-        epochs = iter(range(seed, 2**62))
-
-        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            numbers = np.arange(len(X))
-            if shuffle:
-                numbers = np.random.default_rng(next(epochs)).permutation(len(X))
+        def epoch(seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            numbers = np.random.default_rng(seed).permutation(len(X)) if shuffle else np.arange(len(X))
             for start in range(0, len(X), batch_size):
                 rows = numbers[start : start + batch_size]
                 yield X[rows], y[rows]
 
-        return as_dataset(generate, X.shape[1], len(X), batch_size)
+        return as_dataset(epoch, X.shape[1], len(X), batch_size, seed)
 
     return stream

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from features.errors import BottleneckError
+from features.errors import BottleneckError, check_known
 
 if TYPE_CHECKING:
     from heads.base import Head
@@ -35,8 +35,7 @@ def head_class(kind: str) -> type[Head]:
     Raises:
         BottleneckError: for an unknown kind; the message lists the known ones.
     """
-    if kind not in HEADS:
-        raise BottleneckError(f"there is no head of kind {kind!r}: choose from {', '.join(HEADS)}")
+    check_known("head of kind", kind, HEADS)
     module, name = HEADS[kind].split(":")
     return getattr(importlib.import_module(module), name)
 

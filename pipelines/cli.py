@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.metadata
+import importlib
 import os
 import shlex
 import sys
@@ -57,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a network once over images, keep its bottleneck features, train heads from them.",
         allow_abbrev=False,
     )
-    version = f"%(prog)s {importlib.metadata.version('bottleneck-features')}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and end")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for kind, about, run in (
         (ExtractOptions, "extract the features of new and changed images", _extract),
@@ -71,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
         command.set_defaults(run=run, kind=kind)
     return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"bottlenecks {version('bottleneck-features')}\n")
 
 
 def add_flags(parser: argparse.ArgumentParser, command: str) -> None:

@@ -95,7 +95,7 @@ OPTIONS = (
     ),
     _variable(
         "precision", "auto", _EXTRACT, f"precision of a new table; {_AUTO_PRECISION}",
-        choices=("auto", "float32", "bfloat16")
+        choices=("auto", "features.recipe:PRECISIONS")
     ),
     _variable("views", 0, _EXTRACT, "augmented views of each training image; not there yet", kind="count"),
     _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),

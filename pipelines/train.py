@@ -23,8 +23,9 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     table = feature_store.open(options.store, name)
     check_backbone(table, options)
     layers = table.layers if options.layers is None else table.backbone.parse_layers(options.layers)
-    for layer in layers:
-        table.column(layer)  # refuses one that the table does not have
+    for named in layers:
+        table.column(named)  # refuses one that the table does not have
+    layer = layers[-1]
     flags = {name: getattr(options, name) for name in ("seed", "hidden")}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
     parameters = parse_parameters(options.head, [*given, *(options.set or [])])

@@ -10,7 +10,7 @@ import functools
 import importlib
 
 from features.backbones.base import Backbone
-from features.errors import BottleneckError
+from features.errors import check_known
 
 #: Names of the backbones: each is a module of this package.
 BACKBONES = (
@@ -32,6 +32,5 @@ def get_backbone(name: str) -> Backbone:
     Raises:
         BottleneckError: for a name that is not in `BACKBONES`.
     """
-    if name not in BACKBONES:
-        raise BottleneckError(f"there is no backbone {name!r}: choose from {', '.join(BACKBONES)}")
+    check_known("backbone", name, BACKBONES)
     return importlib.import_module(f"features.backbones.{name}").BACKBONE

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import BottleneckError
+
+if TYPE_CHECKING:
+    import keras
 
 #: The deepest layer of each backbone: its last feature map, pooled as Keras's `pooling="avg"` does it.
 AVG_POOL = "avg_pool"
@@ -47,6 +50,20 @@ class Backbone:
     def weights_file(self) -> str:
         """Name of the published file, which Keras's cache has too."""
         return self.weights_url.rpartition("/")[2]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (self.input_size, self.input_size, 3)
+
+    def build(self, **options: Any) -> keras.Model:
+        """The network as `keras.applications` builds it, with arbitrary weights.
+
+        Args:
+            **options: of the function in `keras.applications`.
+        """
+        import keras
+
+        return getattr(keras.applications, self.keras_name)(weights=None, **options)
 
     def keras_layer(self, layer: str) -> str:
         """Keras's name of the layer that a feature column is pooled from."""

@@ -34,11 +34,7 @@ def build_network(backbone: Backbone, weights: Path | None) -> keras.Model:
     Raises:
         BottleneckError: for a file that does not hold this backbone.
     """
-    import keras
-
-    size = backbone.input_size
-    build = getattr(keras.applications, backbone.keras_name)
-    network = build(include_top=False, weights=None, input_shape=(size, size, 3))
+    network = backbone.build(include_top=False, input_shape=backbone.input_shape)
     shapes = [tuple(array.shape) for array in network.weights]
     if weights is None:
         arrays = list(_random_arrays([variable.path for variable in network.weights], shapes))
@@ -56,8 +52,7 @@ def feature_model(backbone: Backbone, network: keras.Model) -> keras.Model:
     """
     import keras
 
-    size = backbone.input_size
-    pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
+    pixels = keras.Input(backbone.input_shape, name="pixels", dtype="float32")
     pooled = [
         keras.layers.GlobalAveragePooling2D(name=f"{layer}_features")(
             network.get_layer(backbone.keras_layer(layer)).output

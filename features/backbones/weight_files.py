@@ -50,8 +50,7 @@ def _read_saved_model(backbone: Backbone, path: Path) -> list[keras.Model]:
 
 
 def _read_weights(backbone: Backbone, path: Path) -> list[keras.Model]:
-    size = backbone.input_size
-    return [_load_whole(backbone, path, include_top=False, input_shape=(size, size, 3))]
+    return [_load_whole(backbone, path, include_top=False, input_shape=backbone.input_shape)]
 
 
 def _read_weights_with_top(backbone: Backbone, path: Path) -> list[keras.Model]:
@@ -73,9 +72,7 @@ def _read_weights_with_top(backbone: Backbone, path: Path) -> list[keras.Model]:
 
 def _load_whole(backbone: Backbone, path: Path, **options: Any) -> keras.Model:
     """Load weights and make sure that every array came from the file: Keras skips those that are missing."""
-    import keras
-
-    model = getattr(keras.applications, backbone.keras_name)(weights=None, **options)
+    model = backbone.build(**options)
     model.set_weights([np.full(array.shape, np.nan, np.float32) for array in model.weights])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a warning for each part that is looked for under a second name

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from features.errors import BottleneckError
+from features.errors import check_known
 
 #: The engines, each a module `<name>_engine` here, with the packages whose versions a converted graph is of.
 ENGINES = {
@@ -61,8 +61,7 @@ def load_engine(name: str, folder: Path, layers: tuple[str, ...], precision: str
 
 def choose_engine(name: str) -> str:
     """The engine that `auto` means here: OpenVINO on a CPU, TensorFlow where there is a GPU."""
-    if name in ENGINES:
-        return name
+    check_known("engine", name, ["auto", *ENGINES])
     if name != "auto":
-        raise BottleneckError(f"there is no engine {name!r}: choose from auto, {', '.join(ENGINES)}")
+        return name
     return "tensorflow" if os.path.exists("/dev/nvidia0") else "openvino"

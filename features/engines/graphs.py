@@ -117,7 +117,7 @@ def _convert_here(backbone: Backbone, source: WeightsSource, engine: str | None)
     return sha256
 
 
-def _main() -> int:
+def _main() -> None:
     backbone, name, spec, path, engine = json.loads(sys.argv[1])
     source = WeightsSource(name, spec, Path(path) if path else None)
     try:
@@ -125,8 +125,7 @@ def _main() -> int:
     except BottleneckError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()

@@ -125,36 +125,39 @@ def dataset(
     """
     column = table.column(layer)
     index = {label: number for number, label in enumerate(labels)}
-    epochs = iter(range(seed, 2**62))
 
-    def generate() -> Iterator[Batch]:
+    def epoch(seed: int) -> Iterator[Batch]:
         batches = table.batches(
             split,
             layer=column.layer,
             classes=labels,
             batch_size=batch_size,
             shuffle=shuffle,
-            seed=next(epochs),
+            seed=seed,
         )
         for X, names in batches:
             yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
 
-    return as_dataset(generate, column.width, _count(table.row_groups(split, classes=labels)), batch_size)
+    rows = _count(table.row_groups(split, classes=labels))
+    return as_dataset(epoch, column.width, rows, batch_size, seed)
 
 
 def as_dataset(
-    generate: Callable[[], Iterator[Batch]], width: int, rows: int, batch_size: int
+    epoch: Callable[[int], Iterator[Batch]], width: int, rows: int, batch_size: int, seed: int
 ) -> tf.data.Dataset:
     """Batches that a generator gives, anew for each epoch, as a dataset of known cardinality, read ahead.
 
     Args:
-        generate: gives X of shape (batch, width) and y of shape (batch,), integers.
+        epoch: called with a seed of its own for each epoch; gives X of shape (batch, width) and y of shape
+            (batch,), integers.
         rows: in all batches.
+        seed: of the first epoch.
     """
     import tensorflow as tf
 
+    seeds = iter(range(seed, 2**62))
     signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
-    data = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    data = tf.data.Dataset.from_generator(lambda: epoch(next(seeds)), output_signature=signature).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
     # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
     options = tf.data.Options()
