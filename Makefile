@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel test-mutants bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -21,6 +21,7 @@ MAKEFLAGS += --no-print-directory
 ##   test-pythons the same tests on each Python from 3.11 to 3.13 that is found, each in a .venv-3.1x of its own
 ##   test-older  the tests of tables and images with pandas 2 and OpenCV 4, in .venv-older
 ##   test-wheel  build the wheel and the sdist, install each into an empty environment, and run it
+##   test-mutants put small faults into the modules changed since BASE, a revision, and say which ones the tests notice
 ##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
 ##   lint        check style and types
@@ -169,6 +170,9 @@ test-wheel: setup
 	done; \
 	rm -rf build
 
+test-mutants: setup
+	@$(venv)/bin/python tests/mutants.py $(if $(BASE),--base $(call quoted,$(BASE))) $(ARGS)
+
 # The packages of the ways that only `bench` measures are installed when first needed.
 $(venv)/set-up-bench: requirements-bench.lock $(stamp)
 	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
@@ -206,5 +210,5 @@ lock:
 	    && { grep -vxFf requirements.lock "$$tools/bench" >requirements-bench.lock; }
 
 clean:
-	@rm -rf $(venv) .venv-3.1[123] .venv-older build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) .venv-3.1[123] .venv-older .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@find features heads pipelines benchmarks tests -name __pycache__ -exec rm -rf {} +

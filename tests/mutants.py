@@ -1,0 +1,266 @@
+"""Puts small faults into the modules, one at a time, and says which of them the tests notice.
+
+The faults (mutants) are mutmut's: an argument left out or None, a number one higher, a comparison turned
+round, and so on. A module's tests are those in the file of the same place under tests/, and those that `ALSO`
+adds: a module whose faults only the tests of others would notice has no tests.
+
+    python tests/mutants.py --base main           the modules that changed since a revision
+    python tests/mutants.py --all                 every module: an hour or more; may be stopped, and goes on
+    python tests/mutants.py features/splits.py    these
+
+Of each module a seeded sample is tried. What was noticed stays noticed until the module changes; what was not
+is tried again when its tests have changed. Results, and what the unnoticed faults are, lie in .mutants/MODULE/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mutmut.configuration import reset_config
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.stats import status_by_exit_code
+from mutmut.utils.format_utils import get_mutant_name
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / ".mutants"
+ROOMS = ("features", "heads", "pipelines")
+
+# Tests of a module besides those in the file of its own name.
+ALSO: dict[str, tuple[str, ...]] = {
+    "features/backbones/weight_files.py": ("tests/features/backbones/test_weights.py",),
+    "features/engines/openvino_engine.py": ("tests/features/backbones/test_parity.py",),
+    "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
+}
+
+# Imported before workers are forked. None of these starts a thread until it is used.
+PRELOADED = (
+    "apache_beam",
+    "cv2",
+    "deltalake",
+    "duckdb",
+    "keras",
+    "openvino",
+    "sklearn.linear_model",
+    "tensorflow",
+)
+
+# What the copy's conftest.py has besides. The code without a fault fills a cache of converted graphs, of
+# which each fault has links of its own: none finds what another left. And the quickest tests come first.
+CONFTEST = """
+import json, os, shutil, tempfile
+from pathlib import Path
+{imports}
+
+def pytest_sessionstart():
+    home = Path("{cache}")
+    home.mkdir(parents=True, exist_ok=True)
+    if os.environ["MUTANT_UNDER_TEST"] not in ("", "stats", "list_all_tests"):
+        own = tempfile.mkdtemp(dir="..", prefix="keras-")
+        home = shutil.copytree(home, Path(own).resolve(), copy_function=os.link, dirs_exist_ok=True)
+    os.environ["KERAS_HOME"] = str(home)
+
+def pytest_collection_modifyitems(items):
+    if os.path.exists("mutmut-stats.json"):
+        with open("mutmut-stats.json") as stats:
+            durations = json.load(stats)["duration_by_test"]
+        items.sort(key=lambda item: durations.get(item.nodeid, 0))
+"""
+
+UNNOTICED = ("survived", "no tests")
+
+# A worker that takes this many times as long as the tests without a fault, and some seconds, hangs.
+PATIENCE, SECONDS = 6.0, 5.0
+
+
+@dataclasses.dataclass
+class Result:
+    """What became of the mutants of one module.
+
+    Attributes:
+        source: hash of the module.
+        tests: hash of its tests.
+        outcomes: of each mutant that was tried, in mutmut's words: "killed", "survived", "timeout", ...
+        diffs: what the mutants that went unnoticed change.
+    """
+
+    source: str
+    tests: str = ""
+    outcomes: dict[str, str] = dataclasses.field(default_factory=dict)
+    diffs: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def tests_of(module: str) -> list[str]:
+    """The test files of a module, relative to the root."""
+    own = f"tests/{Path(module).with_name('test_' + Path(module).name)}"
+    if Path(module).name == "__init__.py":
+        own = f"tests/{Path(module).parent}/test_init.py"
+    return [test for test in (own, *ALSO.get(module, ())) if (ROOT / test).exists()]
+
+
+def modules_changed_since(base: str) -> list[str]:
+    """The modules that differ from a revision, or whose tests do."""
+    changed = set(git("diff", "--name-only", base)) | set(git("ls-files", "--others", "--exclude-standard"))
+    return [module for module in all_modules() if not changed.isdisjoint([module, *tests_of(module)])]
+
+
+def all_modules() -> list[str]:
+    return [module for room in ROOMS for module in git("ls-files", f"{room}/**.py", f"{room}/*.py")]
+
+
+def git(*arguments: str) -> list[str]:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def digest(paths: Sequence[str]) -> str:
+    return hashlib.sha256(b"\0".join((ROOT / path).read_bytes() for path in paths)).hexdigest()
+
+
+def folder_of(module: str) -> Path:
+    return RESULTS / module.removesuffix(".py").replace("/", ".")
+
+
+def earlier_result(module: str) -> Result | None:
+    """What an earlier run found of the module as it is now."""
+    path = folder_of(module) / "result.json"
+    if not path.exists():
+        return None
+    result = Result(**json.loads(path.read_text()))
+    return result if result.source == digest([module]) else None
+
+
+def try_module(module: str, sample: int, processes: int) -> Result:
+    """Try the mutants of one module that no earlier run has an answer for, and keep what came of them."""
+    tests = tests_of(module)
+    result = earlier_result(module) or Result(digest([module]))
+    with tree(module, tests):
+        names = sampled(module, sample)
+        if result.tests != digest(tests):
+            for name in result.diffs:
+                del result.outcomes[name]
+            result = Result(result.source, digest(tests), result.outcomes)
+        to_try = [name for name in names if name not in result.outcomes]
+        if to_try and tests:
+            result.outcomes |= run_mutmut(module, to_try, processes)
+            for name in to_try:
+                if result.outcomes[name] in UNNOTICED:
+                    result.diffs[name] = get_diff_for_mutant(name, path=Path(module))
+        else:
+            result.outcomes |= dict.fromkeys(to_try, "no tests")
+            result.diffs |= dict.fromkeys(to_try, "")
+    folder = folder_of(module)
+    (folder / "result.json").write_text(json.dumps(dataclasses.asdict(result), indent=1))
+    diffs = [f"# {name}: {result.outcomes[name]}\n{diff}\n" for name, diff in result.diffs.items()]
+    (folder / "unnoticed.diff").write_text("\n".join(diffs))
+    return result
+
+
+@contextlib.contextmanager
+def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
+    """A copy of the tree of the module's own, for mutmut to work in, as the current folder."""
+    folder = folder_of(module) / "tree"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in git("ls-files", "--cached", "--others", "--exclude-standard"):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    lists = {
+        "source_paths": ROOMS,
+        "only_mutate": [module],
+        "also_copy": [path.name for path in folder.iterdir() if path.name not in ROOMS],
+        "pytest_add_cli_args_test_selection": tests,
+        "pytest_add_cli_args": ["-m", "not slow", "-p", "no:cacheprovider"],
+    }
+    # No process that has read a table or run a network can be forked: workers come from one that has not.
+    single = {"process_isolation": "forkserver", "timeout_multiplier": PATIENCE, "timeout_constant": SECONDS}
+    config = [f"{key} =" + "".join(f"\n    {value}" for value in values) for key, values in lists.items()]
+    config += [f"{key} = {value}" for key, value in single.items()]
+    with open(folder / "tests/conftest.py", "a") as conftest:
+        conftest.write(CONFTEST.format(imports=f"import {', '.join(PRELOADED)}", cache=cache()))
+    (folder / "mutants").mkdir()  # before Python looks for modules in it
+    (folder / "setup.cfg").write_text("\n".join(["[mutmut]", *config, ""]))
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        shutil.rmtree(folder)
+
+
+def cache() -> Path:
+    """The folder of graphs that this version of the code converts."""
+    code = [path for path in all_modules() if path.startswith(("features/backbones", "features/engines"))]
+    return RESULTS / f"keras-{digest(code)[:16]}"
+
+
+def sampled(module: str, sample: int) -> list[str]:
+    """Names of mutants of the module: the same ones at each call, while the module is the same."""
+    reset_config()
+    mutated = mutate_file_contents(module, Path(module).read_text())
+    names = [get_mutant_name(Path(module), name) for name in mutated.mutant_names]
+    return sorted(random.Random(module).sample(names, min(sample, len(names))))
+
+
+def run_mutmut(module: str, names: Sequence[str], processes: int) -> dict[str, str]:
+    """What became of each mutant. Ends the program where the tests fail without one."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
+    # What a test starts as a process of its own finds the mutants too.
+    environment = os.environ | {"PYTHONPATH": str(Path("mutants").resolve())}
+    log = folder_of(module) / "log"
+    with open(log, "w") as file:
+        process = subprocess.run(command, check=False, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    if process.returncode:
+        if "could not find any test case" in log.read_text():
+            return dict.fromkeys(names, "no tests")
+        sys.exit(f"{module}: mutmut ended with exit code {process.returncode}; see {log.relative_to(ROOT)}")
+    codes = json.loads(Path(f"mutants/{module}.meta").read_text())["exit_code_by_key"]
+    return {name: status_by_exit_code[codes[name]] for name in names}
+
+
+def row(module: str, result: Result) -> str:
+    tried, noticed = len(result.outcomes), len(result.outcomes) - len(result.diffs)
+    crashed = sum(outcome in ("timeout", "segfault") for outcome in result.outcomes.values())
+    return f"| {module} | {tried} | {noticed} | {crashed or ''} | {noticed / tried:.0%} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("modules", nargs="*", help="paths of modules, such as features/splits.py")
+    parser.add_argument(
+        "--base", default="HEAD", help="revision: the modules changed since (default: %(default)s)"
+    )
+    parser.add_argument("--all", action="store_true", help="every module")
+    parser.add_argument(
+        "--sample", type=int, default=100, help="mutants of a module at most (default: %(default)s)"
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: %(default)s")
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    options = parser.parse_args(arguments)
+    modules = all_modules() if options.all else options.modules or modules_changed_since(options.base)
+    print(
+        "| module | tried | noticed | hung or crashed | share |",
+        "|---|--:|--:|--:|--:|",
+        sep="\n",
+        flush=True,
+    )
+    for module in modules:
+        if options.fresh:
+            shutil.rmtree(folder_of(module), ignore_errors=True)
+        result = try_module(module, options.sample, options.processes)
+        if result.outcomes:
+            print(row(module, result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
