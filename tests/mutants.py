@@ -9,7 +9,7 @@ adds: a module whose faults only the tests of others would notice has no tests.
     python tests/mutants.py features/splits.py    these
 
 Of each module a seeded sample is tried. What was noticed stays noticed until the module changes; what was not
-is tried again when its tests have changed. Results, and what the unnoticed faults are, lie in .mutants/MODULE/.
+is tried again when its tests have changed. Results, and the faults that went unnoticed: .mutants/MODULE/.
 """
 
 from __future__ import annotations
