@@ -67,7 +67,7 @@ def pytest_sessionstart():
     home = Path("{cache}")
     home.mkdir(parents=True, exist_ok=True)
     mutant = os.environ["MUTANT_UNDER_TEST"]
-    if mutant == "stats":  # this process knows it; those that tests start could not look for mutmut's settings
+    if mutant == "stats":  # known to this process; those that tests start lack mutmut's settings
         del os.environ["MUTANT_UNDER_TEST"]
     if mutant not in ("", "stats", "list_all_tests"):
         own = tempfile.mkdtemp(dir="..", prefix="keras-")
