@@ -24,6 +24,15 @@ def keras_home() -> Path:
     return Path(os.environ["KERAS_HOME"])
 
 
+@pytest.fixture(scope="session")
+def tiny(keras_home: Path) -> str:
+    """The name of a backbone for tests where the network does not matter: see `tests.tiny`."""
+    from tests.tiny import BACKBONE, register
+
+    register()
+    return BACKBONE.name
+
+
 def photo(seed: int, width: int = 80, height: int = 60) -> Image.Image:
     """A smooth random picture, as different from another seed's as two photos are."""
     random = np.random.default_rng(seed)
