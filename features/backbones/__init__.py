@@ -13,7 +13,7 @@ from features.backbones.base import Backbone
 from features.errors import check_known
 
 #: Names of the backbones: each is a module of this package.
-BACKBONES = (
+BACKBONES: tuple[str, ...] = (
     "inception_v3",
     "resnet50",
     "resnet50_v2",
