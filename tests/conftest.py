@@ -6,9 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+# The same examples in each run; on a loaded machine one may take long.
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("tests")
 
 # Before anything imports TensorFlow, or looks for a cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
