@@ -66,7 +66,10 @@ from pathlib import Path
 def pytest_sessionstart():
     home = Path("{cache}")
     home.mkdir(parents=True, exist_ok=True)
-    if os.environ["MUTANT_UNDER_TEST"] not in ("", "stats", "list_all_tests"):
+    mutant = os.environ["MUTANT_UNDER_TEST"]
+    if mutant == "stats":  # known to this process; those that tests start lack mutmut's settings
+        del os.environ["MUTANT_UNDER_TEST"]
+    if mutant not in ("", "stats", "list_all_tests"):
         own = tempfile.mkdtemp(dir="..", prefix="keras-")
         home = shutil.copytree(home, Path(own).resolve(), copy_function=os.link, dirs_exist_ok=True)
     os.environ["KERAS_HOME"] = str(home)
@@ -185,6 +188,7 @@ def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
     }
     # No process that has read a table or run a network can be forked: workers come from one that has not.
     single = {"process_isolation": "forkserver", "timeout_multiplier": PATIENCE, "timeout_constant": SECONDS}
+    single["debug"] = "true"  # else mutmut keeps the messages of tests that fail without a fault to itself
     config = [f"{key} =" + "".join(f"\n    {value}" for value in values) for key, values in lists.items()]
     config += [f"{key} = {value}" for key, value in single.items()]
     with open(folder / "tests/conftest.py", "a") as conftest:
