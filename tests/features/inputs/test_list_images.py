@@ -10,6 +10,7 @@ import pytest
 
 from features.errors import BottleneckError
 from features.inputs import list_images
+from features.inputs.listing import LISTING_SCHEMA, Listing
 from tests.features.inputs.refs import refs
 
 
@@ -32,11 +33,16 @@ def test_a_single_image(photos: Path) -> None:
     assert (ref.uri, ref.labels, ref.split, ref.size) == (str(path), (), None, path.stat().st_size)
 
 
-def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list_images("digits").source == "digits"
+def test_the_name_of_a_data_set_is_preferred_to_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = Listing("digits", LISTING_SCHEMA.empty_table(), 0, [])
+    monkeypatch.setattr("features.inputs.builtin.list_digits", lambda: digits)
     (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "a.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    assert "say ./digits" in list_images("digits").notices[0]
+    assert list_images("digits").source == "digits"
+    assert list_images("./digits").source == str(tmp_path / "digits")
 
 
 def test_relative_paths_and_home(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
