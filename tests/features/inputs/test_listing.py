@@ -65,7 +65,7 @@ def test_rows_become_columns_whatever_number_is_kept_at_a_time(
     assert [len(batch) for batch in table.to_batches()] == [3] * (rows // 3) + [rows % 3] * (rows % 3 > 0)
 
 
-@pytest.mark.parametrize("rows", [[("a",)], [("a", []), ("b",)]])
+@pytest.mark.parametrize("rows", [[("a",)], [("a", []), ("b", [], 1)]])
 def test_rows_that_do_not_fit_the_columns_are_refused(rows: list[tuple]) -> None:
     builder = ColumnBuilder(SCHEMA)
     for row in rows:
