@@ -217,7 +217,7 @@ def test_names_of_data_sets(tmp_path: Path, digits: Listing, monkeypatch: pytest
     for name, form in forms.items():
         assert (form.description, form.has_folders) == (name, False)
         assert [form.accepts(data) for data in forms] == [data == name for data in forms]
-    monkeypatch.setattr("features.inputs.builtin.list_digits", lambda: digits._replace(notices=[]))
+    monkeypatch.setattr("features.inputs.builtin.list_digits", lambda: digits)
     monkeypatch.chdir(tmp_path)
     assert DIGITS.list("digits", Request()) == digits
     (tmp_path / "digits").mkdir()

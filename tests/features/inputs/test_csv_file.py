@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -32,12 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def listed(
-    folder: Path, text: str | bytes, name: str = "images.csv", *, labelled: bool = True
+    folder: Path, text: str | bytes, name: str = "images.csv", **options: Any
 ) -> tuple[list[Ref], list[str]]:
     """The images of a list, and the notices."""
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    listing = list_csv(str(path), labelled=labelled)
+    listing = list_csv(str(path), **options)
     assert (listing.source, listing.ignored, listing.left_out) == (str(path), 0, 0)
     return refs(listing), listing.notices
 
