@@ -116,8 +116,11 @@ def test_missing_splits_are_cut(tmp_path: Path, names: tuple[str, ...], given: d
 
 
 def test_train_may_be_a_class(tmp_path: Path) -> None:
-    make(tmp_path, "train/a.jpg", "bus/a.jpg", "car/a.jpg")
-    assert told(list_folder(str(tmp_path)), tmp_path)["train/a.jpg"] == (("train",), None)
+    make(tmp_path, "train/a.jpg", "train/red/b.jpg", "bus/a.jpg", "car/a.jpg")
+    train = {
+        path: read for path, read in told(list_folder(str(tmp_path)), tmp_path).items() if "train" in path
+    }
+    assert train == {"train/a.jpg": (("train",), None), "train/red/b.jpg": (("train",), None)}
 
 
 def test_classes_beside_the_splits_are_refused(tmp_path: Path) -> None:
@@ -394,6 +397,21 @@ def test_control_characters_in_names_are_escaped_where_they_are_said(tmp_path: P
     listing = list_folder(str(tmp_path))
     assert refs(listing)[0].labels == ("da\x1b[31misy",)
     assert listing.notices == [rf"no images in emp\nty (in {tmp_path})"]
+
+
+def test_one_name_below_several_folders_is_enough_to_be_unclear(tmp_path: Path) -> None:
+    make(tmp_path, "holdout/cat/1.jpg", "holdout/dog/1.jpg", "train/cat/1.jpg")
+    assert refusal(tmp_path) == (
+        "F has folders of folders, and the same names ('cat') in several of them ('holdout', 'train'): say "
+        "which are the classes, with `classes=top` (holdout, train) or `classes=deepest` (cat, dog), "
+        "or which are the splits, with `splits=holdout=test,train=train`"
+    )
+
+
+def test_a_split_without_images_is_not_told_of(tmp_path: Path) -> None:
+    make(tmp_path, "train/rose/a.jpg", "train/daisy/a.jpg", "test/notes.txt")
+    assert notices(tmp_path) == []
+    assert {ref.split for ref in refs(list_folder(str(tmp_path)))} == {None}
 
 
 def test_the_advice_for_many_folders_names_two(tmp_path: Path) -> None:
