@@ -124,6 +124,7 @@ def test_flowers_are_unpacked_from_the_archive_once(datasets: Path, archive: byt
     ]
     assert [ref.labels for ref in refs(listing)] == [("daisy",), ("daisy",), ("roses",), ("roses",)]
     assert listing.ignored == 1
+    assert {path.name for path in (datasets / "flower_photos").iterdir()} == {"LICENSE.txt", "daisy", "roses"}
     path.unlink()
     assert flowers(archive)() == listing
     assert [path.name for path in datasets.iterdir()] == ["flower_photos"]
