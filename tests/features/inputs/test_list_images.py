@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from features.downloads import DownloadProgress
 from features.errors import BottleneckError
 from features.inputs import list_images
 from features.inputs.listing import LISTING_SCHEMA, Listing
@@ -43,6 +44,17 @@ def test_the_name_of_a_data_set_is_preferred_to_a_folder(
     monkeypatch.chdir(tmp_path)
     assert list_images("digits").source == "digits"
     assert list_images("./digits").source == str(tmp_path / "digits")
+
+
+def test_progress_of_a_download_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def list_flowers(progress: DownloadProgress) -> Listing:
+        progress("flowers.tgz", 1, 2)
+        return Listing("flowers", LISTING_SCHEMA.empty_table(), 0, [])
+
+    calls: list[tuple[str, int, int | None]] = []
+    monkeypatch.setattr("features.inputs.builtin.list_flowers", list_flowers)
+    list_images("flowers", progress=lambda *call: calls.append(call))
+    assert calls == [("flowers.tgz", 1, 2)]
 
 
 def test_relative_paths_and_home(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
