@@ -131,7 +131,7 @@ def _why(error: Exception, url: str) -> str:
         return f"{host} answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return f"{host} does not answer"
-    if "NameResolutionError" in text or "Failed to resolve" in text:
+    if "NameResolutionError" in text:
         return f"{host} can't be reached (its name can't be resolved)"
     if "refused" in text:
         return f"{host} refused the connection"

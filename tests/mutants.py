@@ -42,6 +42,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "features/backbones/weight_files.py": ("tests/features/backbones/test_weights.py",),
     "features/engines/openvino_engine.py": ("tests/features/backbones/test_parity.py",),
     "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
+    "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
 }
 
 # Imported before workers are forked, where the tests use them. None starts a thread until it is used.

@@ -10,7 +10,7 @@ from features import files
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
-from features.inputs.listing import Form, Listing, Request
+from features.inputs.listing import Form, Listing
 
 #: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
 FLOWERS_URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
@@ -128,19 +128,16 @@ def _make(place: Path, images: int, fill: Callable[[Path], None]) -> Listing:
     return listing
 
 
-def _form(name: str, list_it: Callable[[Request], Listing]) -> Form:
-    """The form of a data set that goes by a name."""
-
-    def list_named(data: str, request: Request) -> Listing:
-        listing = list_it(request)
-        if files.is_folder(data):
-            notice = f"{data!r} is the built-in data set: for the folder of that name, say ./{data}"
-            listing.notices.append(notice)
+def _named(name: str, listing: Listing) -> Listing:
+    """With a notice where a folder is called like the data set."""
+    if not files.is_folder(name):
         return listing
+    notice = f"{name!r} is the built-in data set: for the folder of that name, say ./{name}"
+    return listing._replace(notices=[*listing.notices, notice])
 
-    return Form(name, lambda data: data == name, list_named)
 
-
-AUTO = _form("auto", lambda request: list_auto(request.progress))
-DIGITS = _form("digits", lambda _: list_digits())
-FLOWERS = _form("flowers", lambda request: list_flowers(request.progress))
+AUTO = Form("auto", "auto".__eq__, lambda name, request: _named(name, list_auto(request.progress)))
+DIGITS = Form("digits", "digits".__eq__, lambda name, _: _named(name, list_digits()))
+FLOWERS = Form(
+    "flowers", "flowers".__eq__, lambda name, request: _named(name, list_flowers(request.progress))
+)

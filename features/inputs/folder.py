@@ -112,7 +112,7 @@ def _listing(folder: str, images: pa.Table, walk: Walk) -> Listing:
             f"left out {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8 ({names}): "
             f"rename them"
         )
-    return Listing(folder, images, walk.ignored, walk.notices, len(walk.left_out))
+    return Listing(folder, images.sort_by("uri"), walk.ignored, walk.notices, len(walk.left_out))
 
 
 def _all_labelled(rows: pa.Table) -> bool:
@@ -135,10 +135,7 @@ def _named_splits(folder: str, splits: Mapping[str, str], walk: Walk) -> list[tu
     others = [name for name in folders if name not in splits]
     if others:
         walk.notices.append(f"left out {some(others)}, which `splits` does not name")
-    return sorted(
-        ((name, split, _inner(folders[name], split, walk)) for name, split in splits.items()),
-        key=lambda part: part[2],
-    )
+    return [(name, split, _inner(folders[name], split, walk)) for name, split in splits.items()]
 
 
 def _split_folders(folder: str, classes: str | None, walk: Walk) -> list[tuple[str, str, str]]:

@@ -118,7 +118,7 @@ def read_lines(path: str) -> Records:
 
 def _separator(text: str) -> str:
     """The separator that the first lines have in common: a comma, unless another fits better."""
-    lines = [line for line in itertools.islice(io.StringIO(text), _LOOKED_AT) if line.strip()]
+    lines = [line for line in itertools.islice(io.StringIO(text, newline=None), _LOOKED_AT) if line.strip()]
     cells = {separator: [_cells(line, separator) for line in lines] for separator in _SEPARATORS}
     there = [separator for separator in _SEPARATORS if lines and cells[separator][0] > 1]
     alike = [separator for separator in there if len(set(cells[separator])) == 1]

@@ -49,7 +49,7 @@ class WalkedImages:
     """The images below a folder.
 
     Attributes:
-        files: columns `uri`, `size`, `modified_at` and `folder`, in the order of the uris.
+        files: columns `uri`, `size`, `modified_at` and `folder`.
         folders: the folders that images lie in, each by the names that lead to it from the one that the walk
             began in; a file's `folder` is a number in this list.
     """
@@ -91,7 +91,7 @@ class Walk:
         self.notices: list[str] = []
 
     def entries(self, folder: str) -> list[os.DirEntry[str]]:
-        """What is in a folder, without hidden files and leftovers, in the order of the paths below it."""
+        """What is in a folder, without hidden files and leftovers, by name."""
         try:
             with os.scandir(folder) as scanned:
                 entries = [entry for entry in scanned if not _is_passed_over(entry.name)]
@@ -99,7 +99,7 @@ class Walk:
             raise BottleneckError(
                 f"the folder {printable(folder)} can't be read: {error.strerror}"
             ) from error
-        return sorted(entries, key=_path_order)
+        return sorted(entries, key=lambda entry: entry.name)
 
     def images(self, folder: str) -> WalkedImages:
         """The images anywhere below a folder."""
@@ -139,10 +139,6 @@ class Walk:
                     number = len(folders)
                     folders.append(names)
                 builder.add(entry.path, *file_facts(entry.path), number)
-
-
-def _path_order(entry: os.DirEntry[str]) -> str:
-    return f"{entry.name}{os.sep}" if is_folder(entry) else entry.name
 
 
 def _is_passed_over(name: str) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from features.downloads import DownloadProgress
 from features.errors import BottleneckError
 from features.inputs import list_images
+from features.inputs.listing import LISTING_SCHEMA, Listing
 from tests.features.inputs.refs import refs
 
 
@@ -32,11 +34,27 @@ def test_a_single_image(photos: Path) -> None:
     assert (ref.uri, ref.labels, ref.split, ref.size) == (str(path), (), None, path.stat().st_size)
 
 
-def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list_images("digits").source == "digits"
+def test_the_name_of_a_data_set_is_preferred_to_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = Listing("digits", LISTING_SCHEMA.empty_table(), 0, [])
+    monkeypatch.setattr("features.inputs.builtin.list_digits", lambda: digits)
     (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "a.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    assert "say ./digits" in list_images("digits").notices[0]
+    assert list_images("digits").source == "digits"
+    assert list_images("./digits").source == str(tmp_path / "digits")
+
+
+def test_progress_of_a_download_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def list_flowers(progress: DownloadProgress) -> Listing:
+        progress("flowers.tgz", 1, 2)
+        return Listing("flowers", LISTING_SCHEMA.empty_table(), 0, [])
+
+    calls: list[tuple[str, int, int | None]] = []
+    monkeypatch.setattr("features.inputs.builtin.list_flowers", list_flowers)
+    list_images("flowers", progress=lambda *call: calls.append(call))
+    assert calls == [("flowers.tgz", 1, 2)]
 
 
 def test_relative_paths_and_home(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,41 +96,69 @@ def test_labels_that_differ_only_in_case_or_unicode_form_are_said(tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("options", [{"splits": {"a": "train"}}, {"classes": "deepest"}])
+FORMS = (
+    "a folder (with a sub-folder per class, or train/ val/ test/ with these within), a CSV file (uri,label "
+    "or with a header), a text file with a path on each line, an image file, flowers, digits or auto"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({"splits": {"a": "train"}}, "`splits`"),
+        ({"classes": "deepest"}, "`classes`"),
+        ({"splits": {"a": "train"}, "classes": "top"}, "`splits` and `classes`"),
+    ],
+)
 def test_how_folders_are_read_can_not_be_said_of_other_inputs(
-    tmp_path: Path, options: dict[str, Any]
+    tmp_path: Path, options: dict[str, Any], given: str
 ) -> None:
-    (tmp_path / "list.csv").write_text("a.jpg,rose\n")
-    for data in (str(tmp_path / "list.csv"), "digits"):
-        with pytest.raises(BottleneckError, match=f"`{next(iter(options))}` can only be given for a folder"):
+    (tmp_path / "list\n.csv").write_text("a.jpg,rose\n")
+    for data, name in ((f"{tmp_path}/list\n.csv", rf"{tmp_path}/list\n.csv"), ("digits", "digits")):
+        with pytest.raises(BottleneckError) as caught:
             list_images(data, **options)
+        assert str(caught.value) == f"{given} can only be given for a folder, which {name} is not"
+
+
+def test_what_is_asked_for_reaches_the_form(tmp_path: Path) -> None:
+    for name in ("a/cat/1.jpg", "a/dog/2.jpg", "b/cat/3.jpg", "b/dog/4.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(str(tmp_path), classes="deepest").labels() == ["cat", "dog"]
+    split = list_images(str(tmp_path), splits={"a": "train"})
+    assert {(ref.labels, ref.split) for ref in refs(split)} == {(("cat",), None), (("dog",), None)}
+    (tmp_path / "list.csv").write_text("uri,breed\na.jpg,rose\n")
+    assert list_images(str(tmp_path / "list.csv"), labelled=False).labels() == []
+    with pytest.raises(BottleneckError, match="no column is known for the labels"):
+        list_images(str(tmp_path / "list.csv"))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="the file system takes UTF-8 names only")
 def test_a_path_that_is_not_utf8_is_refused_in_printable_words(tmp_path: Path) -> None:
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     os.mkdir(folder)
-    with pytest.raises(BottleneckError, match=r"/\\xff is not valid UTF-8: rename it"):
+    with pytest.raises(BottleneckError) as caught:
         list_images(folder)
+    assert str(caught.value) == rf"the path {tmp_path}/\xff is not valid UTF-8: rename it"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (
-            "no/such/folder",
-            "`data=no/such/folder` does not exist: expected a folder .* CSV .* flowers, digits or auto",
+        ("no/such/folder", f"`data=no/such/folder` does not exist: expected {FORMS}"),
+        ("", f"`data` is empty: expected {FORMS}"),
+        ("no\x1b[31m", rf"`data=no\x1b[31m` does not exist: expected {FORMS}"),
+        (__file__, f"`data={__file__}` is a file of another kind: expected {FORMS}"),
+        *(
+            (url, f"{url} is remote, which is not supported yet: give a local path, or copy it here first")
+            for url in ("gs://bucket/photos", "s3://bucket/photos.csv")
         ),
-        ("", "`data` is empty: expected a folder"),
-        (r"no\x1b[31m", r"`data=no\\x1b\[31m` does not exist"),
-        (__file__, "file of another kind: expected a folder"),
-        ("gs://bucket/photos", "remote, which is not supported yet"),
-        ("s3://bucket/photos", "remote, which is not supported yet"),
     ],
 )
 def test_other_names_are_refused_with_what_is_expected(data: str, message: str) -> None:
-    with pytest.raises(BottleneckError, match=message):
+    with pytest.raises(BottleneckError) as caught:
         list_images(data)
+    assert str(caught.value) == message
 
 
 def test_listing_imports_nothing_heavy(photos: Path) -> None:
