@@ -136,8 +136,18 @@ def _named(name: str, listing: Listing) -> Listing:
     return listing._replace(notices=[*listing.notices, notice])
 
 
-AUTO = Form("auto", "auto".__eq__, lambda name, request: _named(name, list_auto(request.progress)))
-DIGITS = Form("digits", "digits".__eq__, lambda name, _: _named(name, list_digits()))
+AUTO = Form(
+    "auto",
+    lambda data: data == "auto",
+    lambda name, request: _named(name, list_auto(request.progress)),
+)
+DIGITS = Form(
+    "digits",
+    lambda data: data == "digits",
+    lambda name, _: _named(name, list_digits()),
+)
 FLOWERS = Form(
-    "flowers", "flowers".__eq__, lambda name, request: _named(name, list_flowers(request.progress))
+    "flowers",
+    lambda data: data == "flowers",
+    lambda name, request: _named(name, list_flowers(request.progress)),
 )
