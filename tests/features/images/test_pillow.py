@@ -59,9 +59,11 @@ def gray(levels: np.ndarray) -> np.ndarray:
     return np.repeat(levels.reshape(9, 14, 1).astype(np.uint8), 3, axis=2)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_of_16_bits_the_high_byte_is_kept(order: str) -> None:
-    np.testing.assert_array_equal(decode(tiff(VALUES, 16, order=order)).pixels, gray(VALUES >> 8))
+def test_of_16_bits_the_high_byte_is_kept() -> None:
+    files = [tiff(VALUES, 16, order=order) for order in "<>"]
+    files += [saved(VALUES, format) for format in ("PNG", "TIFF", "PPM")]
+    for data in files:
+        np.testing.assert_array_equal(decode(data).pixels, gray(VALUES >> 8))
 
 
 def test_of_12_bits_the_high_byte_is_kept() -> None:
