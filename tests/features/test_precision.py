@@ -98,9 +98,9 @@ def test_the_layer_of_the_image_that_strays_most_decides(
     ("exact", "near", "expected"), [(0.0, 0.0, "bfloat16"), (0.0, 1.0, "float32"), (1.0, 0.0, "float32")]
 )
 def test_features_that_are_all_zero_are_near_to_zeros_only(exact: float, near: float, expected: str) -> None:
-    extractors = [MadeUpExtractor({"a.jpg": at_cosine(1, length)}) for length in (exact, near)]
+    reference, tried = (MadeUpExtractor({"a.jpg": at_cosine(1, length)}) for length in (exact, near))
     message = f"cosine with float32 at least {expected == 'bfloat16':.4f} on the first 1 images"
-    assert choose(*extractors, ["a.jpg"]) == (expected, message)
+    assert choose(reference, tried, ["a.jpg"]) == (expected, message)
 
 
 @made_up
@@ -135,6 +135,6 @@ def test_where_no_image_gives_features_float32_is_taken(images: list[str]) -> No
 def test_the_network_is_near_enough_where_the_processor_has_bfloat16(photos: Path) -> None:
     load = functools.partial(InceptionV3, "random", layers="mixed3,avg_pool", engine="openvino")
     images = pa.chunked_array([[str(path) for path in sorted(photos.rglob("*.jpg"))]], pa.string())
-    loads = (functools.partial(load, precision=name) for name in ("float32", "bfloat16"))
-    chosen, why = choose_precision(*loads, images)
+    float32, bfloat16 = (functools.partial(load, precision=name) for name in ("float32", "bfloat16"))
+    chosen, why = choose_precision(float32, bfloat16, images)
     assert chosen == ("bfloat16" if processor_has_bfloat16() else "float32"), why

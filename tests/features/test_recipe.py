@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from features.recipe import Column, FeatureRecipe, check_column
 RECIPE = FeatureRecipe(weights="imagenet", weights_sha256="a" * 64)
 
 #: Values of each fact, few enough that two recipes often share them.
-FACTS = {
+FACTS: dict[str, tuple[Any, ...]] = {
     "weights": ("imagenet", "random"),
     "weights_sha256": ("a" * 64, "b" * 64),
     "precision": ("float32", "bfloat16"),
@@ -29,7 +30,7 @@ recipes = st.builds(FeatureRecipe, **{name: st.sampled_from(values) for name, va
 steady = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 
-def column(layer: str = "avg_pool", **facts: object) -> Column:
+def column(layer: str = "avg_pool", **facts: Any) -> Column:
     return Column(dataclasses.replace(RECIPE, **facts), layer)
 
 

@@ -6,6 +6,7 @@ import io
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -76,3 +77,8 @@ def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:
     elsewhere = bytearray(frame(1, 64, 48))
     elsewhere[5:9] = struct.pack("<HH", 60_000, 60_000)
     assert reason(gif(frame(0, 64, 48), bytes(elsewhere))) == "too_large"
+
+
+def test_a_large_picture_of_one_color_is_believed() -> None:
+    plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_array_equal(decode(saved(plain, "GIF")).pixels, plain)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from features.images import decode
+from features.images.orientation import orientation_of
 from tests.features.pictures import pixels_of, saved
 
 
@@ -26,6 +27,19 @@ def test_exif_orientation(format: str, orientation: int) -> None:
     turned = decode(data, exif_orientation=True).pixels
     np.testing.assert_array_equal(turned, np.asarray(ImageOps.exif_transpose(image)))
     assert turned.flags.c_contiguous
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65_535])
+def test_an_orientation_that_there_is_not_is_upright(orientation: int) -> None:
+    pixels = pixels_of(20, 30)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for format in ("PNG", "TIFF"):
+        data = saved(pixels, format, exif=exif)
+        np.testing.assert_array_equal(decode(data, exif_orientation=True).pixels, pixels)
+    image = Image.new("RGB", (3, 2))
+    image.getexif()[0x0112] = str(orientation)
+    assert orientation_of(image) == 1
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

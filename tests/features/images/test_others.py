@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 
 import numpy as np
@@ -75,3 +76,47 @@ def test_drawings_films_and_measurements_are_no_photos(data: bytes, format: str)
 )
 def test_the_memory_that_decoding_takes(format: str, bytes_a_pixel: int) -> None:
     assert open_other(saved(pixels_of(40, 30), format)).memory == bytes_a_pixel * 40 * 30
+
+
+def claiming(data: bytes, position: int, layout: str, *values: int) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into(layout, changed, position, *values)
+    return bytes(changed)
+
+
+def test_claims_of_every_format_are_refused_without_taking_memory_for_them() -> None:
+    pixels = pixels_of(48, 64)
+    bmp, tga, ppm = (saved(pixels, format) for format in ("BMP", "TGA", "PPM"))
+    tiff = io.BytesIO()
+    Image.fromarray(pixels).save(tiff, "TIFF", tiffinfo={270: "x"})
+    tags = tiff.getvalue().index(struct.pack("<HHI", 256, 4, 1))
+    large = claiming(tiff.getvalue(), tags + 8, "<I", 12_000)
+    large = claiming(large, tags + 12 + 8, "<I", 12_000)
+    webp = saved(pixels, "WEBP", lossless=True)
+    header = webp.index(b"VP8L") + 9
+    jp2 = saved(pixels, "JPEG2000", no_jp2=True)
+    size = jp2.index(b"\xff\x51") + 6
+    claims = [
+        claiming(bmp, 18, "<ii", 12_000, 12_000),
+        claiming(tga, 12, "<HH", 12_000, 12_000),
+        ppm.replace(b"64 48", b"12000 12000"),
+        large,
+        claiming(webp, header, "<I", 9_999 | 9_999 << 14),
+        claiming(jp2, size, ">IIIIII", 12_000, 12_000, 0, 0, 12_000, 12_000),
+    ]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert [reason(data) for data in claims] == ["truncated"] * 4 + ["too_large"] * 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("format", "compression"),
+    [("TIFF", name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits")]
+    + [("TGA", "tga_rle"), ("PCX", None), ("WEBP", None), ("JPEG2000", None), ("BMP", None), ("AVIF", None)],
+)
+def test_a_large_picture_of_one_color_is_believed(format: str, compression: str | None) -> None:
+    plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
+    data = saved(plain, format, compression=compression, lossless=True)
+    decoded = decode(data).pixels
+    assert decoded.shape == plain.shape
+    assert np.abs(decoded.astype(int) - plain).max() <= (8 if format == "AVIF" else 0)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from features.images import decode
-from tests.features.pictures import SIZES, assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, saved
 
 
 def png(
@@ -63,21 +65,25 @@ def animated(mode: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize(
-    ("color", "channels", "depth"),
-    [(0, 1, 1), (0, 1, 2), (0, 1, 4), (0, 1, 8), (0, 1, 16), (2, 3, 8), (2, 3, 16), (4, 2, 8), (4, 2, 16)]
-    + [(6, 4, 8), (6, 4, 16)],
-)
-def test_png(color: int, channels: int, depth: int, interlaced: bool) -> None:
-    for height, width in SIZES:
-        values = np.random.default_rng(depth).integers(0, 2**depth, (height, width, channels))
-        assert_same_as_tensorflow(png(values, depth, color, interlaced=interlaced), "png")
-    gamma = (b"gAMA", struct.pack(">I", 100_000))
-    assert_same_as_tensorflow(png(values, depth, color, gamma), "png")
-    if color in (0, 2):
-        transparent = (b"tRNS", struct.pack(f">{channels}H", *values[0, 0]))
-        assert_same_as_tensorflow(png(values, depth, color, transparent), "png")
+#: Color type, channels and depth of each kind without a palette.
+KINDS = [
+    *((0, 1, depth) for depth in (1, 2, 4, 8, 16)),
+    *((color, channels, depth) for color, channels in ((2, 3), (4, 2), (6, 4)) for depth in (8, 16)),
+]
+sides = st.integers(1, 40)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from(KINDS), sides, sides, st.booleans(), st.booleans(), st.booleans())
+def test_png(
+    kind: tuple[int, int, int], height: int, width: int, interlaced: bool, gamma: bool, transparent: bool
+) -> None:
+    color, channels, depth = kind
+    values = np.random.default_rng(depth).integers(0, 2**depth, (height, width, channels))
+    chunks = [(b"gAMA", struct.pack(">I", 100_000))] if gamma else []
+    if transparent and color in (0, 2):
+        chunks.append((b"tRNS", struct.pack(f">{channels}H", *values[0, 0])))
+    assert_same_as_tensorflow(png(values, depth, color, *chunks, interlaced=interlaced), "png")
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -160,3 +166,8 @@ def test_a_side_that_libpng_does_not_read_is_unsupported() -> None:
     data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
     assert reference(data) is None
     assert reason(data) == "unsupported"
+
+
+def test_a_large_picture_of_one_color_is_believed() -> None:
+    plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_array_equal(decode(saved(plain, "PNG")).pixels, plain)
