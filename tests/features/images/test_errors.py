@@ -12,7 +12,6 @@ def test_each_reason_has_a_meaning_and_a_remedy() -> None:
 
 def test_an_error_survives_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(ImageError("empty", "0 bytes")))
-    assert (type(error), error.reason, error.detail, str(error)) == (
-        *(ImageError, "empty", "0 bytes"),
-        "empty: 0 bytes",
-    )
+    assert isinstance(error, ImageError)
+    assert (error.args, error.reason, error.detail) == (("empty", "0 bytes"), "empty", "0 bytes")
+    assert str(error) == "empty: 0 bytes"

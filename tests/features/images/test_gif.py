@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from features.images import decode
-from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from features.images.gif import open_gif
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, refusal, saved
 
 
 def test_gif() -> None:
@@ -67,7 +68,12 @@ def test_the_header_may_give_a_smaller_or_a_larger_canvas() -> None:
 def test_a_frame_that_is_cut_off_is_refused() -> None:
     for data in (gif(frame(0, 64, 48, cut=400))[:-1], gif(frame(0, 64, 48))[:100], gif(), b"GIF89a"):
         assert reference(data) is None
-        assert reason(data) == "truncated"
+        assert refusal(data) == "truncated: the GIF ends before its first frame"
+
+
+def test_the_memory_that_decoding_takes() -> None:
+    data = gif(frame(0, 20, 30, 5, 3), frame(1, 10, 40))
+    assert open_gif(data).memory == 3 * 20 * 40 + 8 * (5 + 20) * (3 + 30)
 
 
 def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from features.images import decode
-from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from features.images.png import open_png
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, refusal, saved
 
 
 def png(
@@ -104,12 +105,29 @@ def test_alpha_is_dropped_not_blended() -> None:
 
 def test_damaged_png_is_refused() -> None:
     data = saved(pixels_of(64, 48), "PNG")
-    for cut in [8, 20, 30, 100, len(data) // 2, len(data) - 12, len(data) - 1]:
-        assert reason(data[:cut]) == "truncated", cut
-    for position in [30, len(data) // 2, len(data) - 14]:
+    for cut in [8, 20, 32]:
+        assert refusal(data[:cut]) == "truncated: the image ends within its header", cut
+    for cut in [33, 100, len(data) // 2, len(data) - 12, len(data) - 1]:
+        assert refusal(data[:cut]) == "truncated: the PNG ends before its last chunk", cut
+    for position, name in [
+        (30, b"IHDR"),
+        (len(data) // 2, b"IDAT"),
+        (len(data) - 14, b"IDAT"),
+        (-1, b"IEND"),
+    ]:
         damaged = bytearray(data)
         damaged[position] ^= 255
-        assert reason(bytes(damaged)) == "corrupt", position
+        assert refusal(bytes(damaged)) == f"corrupt: damaged PNG data: a wrong checksum of {name!r}"
+
+
+def test_what_follows_the_last_chunk_is_no_part_of_the_image() -> None:
+    data = saved(pixels_of(20, 30), "PNG")
+    assert_same_as_tensorflow(data + b"anything", "png")
+    assert_same_as_tensorflow(data + bytes(20), "png")
+
+
+def test_the_memory_that_decoding_takes() -> None:
+    assert open_png(saved(pixels_of(20, 30), "PNG")).memory == 6 * 20 * 30
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "L"])
@@ -156,16 +174,24 @@ def test_chunks_that_do_not_matter_may_be_damaged_and_others_may_not() -> None:
     for name in (b"ABCD", b"a\xffcd", b"\0\x01TE"):
         data = of_chunks(chunks[0], (name, b"abc"), *chunks[1:])
         assert reference(data) is None
-        assert reason(data) == "corrupt", name
+        assert refusal(data) == f"corrupt: damaged PNG data: a chunk named {name!r}"
     assert_same_as_tensorflow(of_chunks(chunks[0], (b"abCd", b"abc"), *chunks[1:]), "png")
-    assert reason(of_chunks(*chunks[1:], chunks[0])) in ("corrupt", "too_large")
+    late = of_chunks((b"tEXt", struct.pack(">II", 30, 20)), *chunks)
+    assert refusal(late) == "corrupt: the PNG does not begin with its header"
+    longer = of_chunks((b"IHDR", chunks[0][1] + b"\0"), *chunks[1:])
+    assert refusal(longer) == "corrupt: the PNG does not begin with its header"
 
 
 def test_a_side_that_libpng_does_not_read_is_unsupported() -> None:
-    header = (b"IHDR", struct.pack(">IIBBBBB", 1_000_001, 1, 1, 0, 0, 0, 0))
-    data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
-    assert reference(data) is None
-    assert reason(data) == "unsupported"
+    for side in (1_000_000, 1_000_001):
+        header = (b"IHDR", struct.pack(">IIBBBBB", side, 1, 1, 0, 0, 0, 0))
+        data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
+        if side == 1_000_000:
+            assert decode(data).pixels.shape == (1, side, 3)
+        else:
+            assert refusal(data) == (
+                "unsupported: a PNG of 1,000,001 × 1 pixels: libpng reads 1,000,000 a side"
+            )
 
 
 def test_a_large_picture_of_one_color_is_believed() -> None:
