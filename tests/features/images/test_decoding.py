@@ -22,6 +22,7 @@ from features.images import DECODING, ImageError, decode, decoding, read_pixels,
 from features.images.memory import MemoryBudget
 from features.images.opened import OpenedImage
 from features.images.preparation import prepare
+from tests.features.images.test_heif import heic
 from tests.features.pictures import pixels_of, reason, saved
 
 #: Small files, 20 × 12 pixels, and what they must become for ever: the first digits of the image's id, and of
@@ -110,6 +111,23 @@ def test_pixels_are_read_into_their_place_and_the_size_is_told() -> None:
     resize(pixels_of(40, 30), expected)
     assert read_pixels(saved(pixels_of(40, 30), "PNG"), out) == (30, 40, "png")
     np.testing.assert_array_equal(out, expected)
+
+
+def test_photos_are_turned_where_that_is_asked_for_and_heic_as_it_says_itself() -> None:
+    pixels, exif = pixels_of(40, 60), Image.Exif()
+    exif[0x0112] = 6
+    turned = np.rot90(pixels, -1)
+    out = np.empty((8, 8, 3), np.float32)
+    for data, format, expected in (
+        (saved(pixels, "PNG", exif=exif), "png", turned),
+        (heic(pixels), "heif", pixels),
+    ):
+        assert read_pixels(data, out) == (60, 40, format)
+        np.testing.assert_array_equal(decode(data).pixels, pixels)
+        asked = decode(data, exif_orientation=True).pixels
+        np.testing.assert_array_equal(asked, expected)
+        assert asked.flags.c_contiguous
+        assert read_pixels(data, out, exif_orientation=True)[:2] == expected.shape[1::-1]
 
 
 def opener(monkeypatch: pytest.MonkeyPatch, open_image: Callable[[bytes], OpenedImage]) -> None:
