@@ -40,10 +40,8 @@ def read_image(uri: str) -> bytes:
         ImageError: missing, not_a_file, unreadable, empty or too_large.
     """
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for someone to write to it.
-        descriptor = os.open(uri, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
+        with open(uri, "rb", buffering=0, opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("not_a_file", "not a regular file")
             if status.st_size > MAX_BYTES:
@@ -58,3 +56,8 @@ def read_image(uri: str) -> bytes:
     if not data:
         raise ImageError("empty", "0 bytes")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a named pipe without waiting for someone to write to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

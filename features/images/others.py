@@ -12,7 +12,7 @@ from features.images.orientation import orientation_of, turned
 from features.images.pillow import load_rgb, open_with_pillow
 
 #: What Pillow would hand to another program (Ghostscript) to be run, and what is no picture.
-_NO_PHOTOS = {"EPS", "WMF", "EMF", "GRIB", "BUFR", "HDF5", "MPEG"}
+_NO_PHOTOS = {"EPS", "WMF", "GRIB", "BUFR", "HDF5", "MPEG"}
 
 #: Bytes of pixels that a byte of data can stand for at most, by Pillow's name of the decoder. What is not
 #: here has no bound that is known.

@@ -8,12 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.images import ImageError
-from features.images.preparation import IsolatedPreparation, prepare
 from features.store.commit import rejected_rows
 from pipelines.runs import dead_runs
 from tests.conftest import photo
@@ -73,23 +70,3 @@ def test_an_image_that_ends_the_process_twice_is_rejected(
     assert (rejected["uri"], rejected["reason"]) == (str(data / "rose" / "5.png"), "crashed")
     assert "SIGABRT" in rejected["detail"]
     assert dead_runs(table) == [], "what the runs that ended had planned is done"
-
-
-def test_images_beside_one_that_ends_the_process_are_prepared_as_ever(
-    tmp_path: Path, data: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-):
-    for name in ("PYTHONPATH",):
-        monkeypatch.setenv(name, environment[name])
-    paths = sorted((data / "rose").iterdir())
-    expected, out = np.zeros((299, 299, 3), np.float32), np.zeros((299, 299, 3), np.float32)
-    with IsolatedPreparation() as isolated:
-        for path in paths:
-            if path.name == "5.png":
-                with pytest.raises(ImageError, match="crashed: .*ended by SIGABRT, twice"):
-                    isolated(path, out)
-                continue
-            facts = prepare(path, expected)
-            assert isolated(path, out)[:4] == facts[:4]
-            np.testing.assert_array_equal(out, expected)
-        with pytest.raises(ImageError, match="not_an_image"):
-            isolated(b"no image at all, but text", out)

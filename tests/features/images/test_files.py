@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from features.images import MAX_BYTES, ImageError, image_bytes, read_image
-from features.images.files import LARGE_FILE
+from features.images import MAX_BYTES, ImageError, files, image_bytes, read_image
 
 
 def test_read_image(tmp_path: Path) -> None:
@@ -16,22 +15,26 @@ def test_read_image(tmp_path: Path) -> None:
     assert read_image(str(tmp_path / "good.jpg")) == b"content"
 
 
-def test_large_files_are_in_memory_one_at_a_time(tmp_path: Path) -> None:
+def test_large_files_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.LARGE_FILE == 2**26
+    monkeypatch.setattr(files, "LARGE_FILE", 7)
+    small = tmp_path / "small.jpg"
+    small.write_bytes(b"content")
     for number in range(4):
-        with open(tmp_path / f"{number}.tif", "wb") as file:
-            file.truncate(LARGE_FILE + 1)
-    (tmp_path / "small.jpg").write_bytes(b"content")
+        (tmp_path / f"{number}.tif").write_bytes(b"contents")
     lock, held, most = threading.Lock(), 0, 0
+    all_there = threading.Barrier(4)
 
     def hold(number: int) -> None:
         nonlocal held, most
+        all_there.wait(30)
         with image_bytes(str(tmp_path / f"{number}.tif")) as data:
             with lock:
                 held += 1
                 most = max(most, held)
-            assert len(data) == LARGE_FILE + 1
-            with image_bytes(str(tmp_path / "small.jpg")) as small:
-                assert small == b"content", "a small file does not wait"
+            assert data == b"contents"
+            with image_bytes(str(small)) as content:
+                assert content == b"content", "a small file does not wait"
             with lock:
                 held -= 1
 
@@ -42,7 +45,9 @@ def test_large_files_are_in_memory_one_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_files_that_can_not_be_read(tmp_path: Path) -> None:
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A folder of what is no file with content, and of a file that is too large."""
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -50,19 +55,37 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with open(tmp_path / "huge.jpg", "wb") as file:
         file.truncate(MAX_BYTES + 1)
-    expected = {
-        **{
-            "folder.jpg": "not_a_file",
-            "pipe.jpg": "not_a_file",
-            "empty.jpg": "empty",
-            "huge.jpg": "too_large",
-        },
-        **{"none.jpg": "missing", "dangling.jpg": "missing", "empty.jpg/x.jpg": "missing"},
-        **{"loop.jpg": "unreadable", "nul\0.jpg": "unreadable"},
-    }
-    found = {}
-    for name in expected:
-        with pytest.raises(ImageError) as caught:
-            read_image(f"{tmp_path}/{name}")
-        found[name] = caught.value.reason
-    assert found == expected
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder.jpg", "not_a_file: a folder"),
+        ("pipe.jpg", "not_a_file: not a regular file"),
+        ("empty.jpg", "empty: 0 bytes"),
+        ("huge.jpg", "too_large: 1,073,741,825 bytes; the limit is 1,073,741,824"),
+        ("none.jpg", "missing: No such file or directory"),
+        ("dangling.jpg", "missing: No such file or directory"),
+        ("empty.jpg/x.jpg", "missing: Not a directory"),
+        ("loop.jpg", "unreadable: Too many levels of symbolic links"),
+        ("nul\0.jpg", "unreadable: embedded null byte"),
+    ],
+)
+def test_what_can_not_be_read_says_why_and_is_not_left_open(name: str, message: str, odd: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for read in (read_image, lambda uri: image_bytes(uri).__enter__()):
+        with pytest.raises(ImageError) as error:
+            read(f"{odd}/{name}")
+        assert str(error.value) == message
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.tif"
+    path.write_bytes(b"content")
+    monkeypatch.setattr(files, "MAX_BYTES", 7)
+    assert read_image(str(path)) == b"content"
+    monkeypatch.setattr(files, "MAX_BYTES", 6)
+    with pytest.raises(ImageError, match="^too_large: 7 bytes; the limit is 6$"):
+        read_image(str(path))

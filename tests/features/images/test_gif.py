@@ -6,11 +6,13 @@ import io
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from features.images import decode
-from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from features.images.gif import open_gif
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, refusal, saved
 
 
 def test_gif() -> None:
@@ -66,7 +68,12 @@ def test_the_header_may_give_a_smaller_or_a_larger_canvas() -> None:
 def test_a_frame_that_is_cut_off_is_refused() -> None:
     for data in (gif(frame(0, 64, 48, cut=400))[:-1], gif(frame(0, 64, 48))[:100], gif(), b"GIF89a"):
         assert reference(data) is None
-        assert reason(data) == "truncated"
+        assert refusal(data) == "truncated: the GIF ends before its first frame"
+
+
+def test_the_memory_that_decoding_takes() -> None:
+    data = gif(frame(0, 20, 30, 5, 3), frame(1, 10, 40))
+    assert open_gif(data).memory == 3 * 20 * 40 + 8 * (5 + 20) * (3 + 30)
 
 
 def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:
@@ -76,3 +83,8 @@ def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:
     elsewhere = bytearray(frame(1, 64, 48))
     elsewhere[5:9] = struct.pack("<HH", 60_000, 60_000)
     assert reason(gif(frame(0, 64, 48), bytes(elsewhere))) == "too_large"
+
+
+def test_a_large_picture_of_one_color_is_believed() -> None:
+    plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_array_equal(decode(saved(plain, "GIF")).pixels, plain)

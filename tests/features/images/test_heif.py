@@ -9,8 +9,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from features.images import ImageError, decode
-from tests.features.pictures import pixels_of, reason
+from features.images import ImageError, decode, limits
+from features.images.heif import open_heif
+from tests.features.pictures import pixels_of, reason, refusal
 
 PIXELS = pixels_of(40, 60)
 
@@ -27,8 +28,7 @@ DATA = heic()
 
 
 def test_heic_is_read_and_its_name_does_not_matter() -> None:
-    assert b"ftyp" in heic()[:12]
-    decoded = decode(heic())
+    decoded = decode(DATA)
     assert decoded.format == "heif"
     np.testing.assert_array_equal(decoded.pixels, PIXELS)
 
@@ -39,6 +39,17 @@ def test_heic_is_upright_whether_exif_orientation_is_asked_for_or_not() -> None:
     data = heic(exif=exif.tobytes())
     upright = decode(data).pixels
     np.testing.assert_array_equal(decode(data, exif_orientation=True).pixels, upright)
+
+
+def test_the_memory_that_decoding_takes() -> None:
+    assert open_heif(DATA).memory == 18 * 40 * 60
+
+
+def test_a_heic_that_claims_more_than_can_be_believed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MODEST_MEMORY", 18 * 40 * 60 - 1)
+    assert decode(DATA).format == "heif", "it has bytes enough"
+    monkeypatch.setattr(limits, "_PIXELS_A_BYTE", 0)
+    assert refusal(DATA) == (f"too_large: 60 × 40 pixels from {len(DATA):,} bytes: more than can be believed")
 
 
 def test_damaged_heic_is_refused() -> None:

@@ -9,7 +9,16 @@ import pytest
 import simplejpeg
 
 from features.images import ImageError, decode
-from tests.features.pictures import SIZES, assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from features.images.jpeg import open_jpeg
+from tests.features.pictures import (
+    SIZES,
+    assert_same_as_tensorflow,
+    pixels_of,
+    reason,
+    reference,
+    refusal,
+    saved,
+)
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])
@@ -126,7 +135,28 @@ def test_jpeg_of_12_bits_is_unsupported() -> None:
     data = bytearray(saved(pixels_of(64, 48), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
     assert reference(bytes(data)) is None
-    assert reason(bytes(data)) == "unsupported"
+    assert refusal(bytes(data)) == "unsupported: a JPEG of 12 bits a sample, not 8"
+
+
+def test_a_jpeg_that_does_not_give_its_size_is_refused() -> None:
+    data = saved(pixels_of(64, 48), "JPEG")
+    frame = data.index(b"\xff\xc0")
+    without = data[:frame] + data[frame + 19 :]
+    assert refusal(without) == "corrupt: the JPEG's data begin before its size was given"
+    for cut in (3, frame, frame + 18):
+        assert refusal(data[:cut]) == "truncated: the image ends within its header", cut
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "bytes_a_pixel"),
+    [
+        *((3, {}, 10), (1, {}, 10), (4, {}, 10)),
+        *((3, {"progressive": True}, 16), (1, {"progressive": True}, 12), (4, {"progressive": True}, 18)),
+    ],
+)
+def test_the_memory_that_decoding_takes(channels: int, options: dict[str, Any], bytes_a_pixel: int) -> None:
+    data = saved(pixels_of(20, 30, channels), "JPEG", "CMYK" if channels == 4 else None, **options)
+    assert open_jpeg(data).memory == bytes_a_pixel * 20 * 30
 
 
 @pytest.mark.parametrize("progressive", [False, True])

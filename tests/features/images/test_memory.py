@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,6 +27,29 @@ def test_threads_together_never_hold_more_than_the_limit() -> None:
         list(pool.map(take, [10, 60, 35, 5, 90, 50] * 200))
     assert held == 0
     assert most <= 100
+
+
+def test_what_fits_goes_beside() -> None:
+    budget = MemoryBudget(100)
+    with budget.reserved(60):
+        assert budget._fits(40)
+        assert not budget._fits(41)
+    assert budget._fits(1000)
+
+
+def test_little_that_would_fit_does_not_overtake_much_that_waits() -> None:
+    budget, order = MemoryBudget(100), []
+
+    def take(amount: int) -> None:
+        with budget.reserved(amount):
+            order.append(amount)
+
+    with ThreadPoolExecutor(2) as pool, budget.reserved(60):
+        for asking, amount in enumerate((100, 10), 1):
+            pool.submit(take, amount)
+            while len(budget._queue) < asking and not order:
+                time.sleep(0.001)
+    assert order == [100, 10]
 
 
 def test_more_than_the_limit_is_given_to_one_alone() -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from features.images import ImageError, decode
+from features.images.pillow import readers_errors
 from tests.features.pictures import pixels_of, saved
 
 
@@ -59,9 +60,11 @@ def gray(levels: np.ndarray) -> np.ndarray:
     return np.repeat(levels.reshape(9, 14, 1).astype(np.uint8), 3, axis=2)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_of_16_bits_the_high_byte_is_kept(order: str) -> None:
-    np.testing.assert_array_equal(decode(tiff(VALUES, 16, order=order)).pixels, gray(VALUES >> 8))
+def test_of_16_bits_the_high_byte_is_kept() -> None:
+    files = [tiff(VALUES, 16, order=order) for order in "<>"]
+    files += [saved(VALUES, format) for format in ("PNG", "TIFF", "PPM")]
+    for data in files:
+        np.testing.assert_array_equal(decode(data).pixels, gray(VALUES >> 8))
 
 
 def test_of_12_bits_the_high_byte_is_kept() -> None:
@@ -123,3 +126,26 @@ def test_a_large_image_in_bands_has_the_pixels_of_one_piece(
     expected = np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
     monkeypatch.setattr("features.images.pillow._BAND_PIXELS", 1000)
     np.testing.assert_array_equal(decode(file.getvalue()).pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (MemoryError("none left"), MemoryError, "none left"),
+        (ImageError("empty", "0 bytes"), ImageError, "empty: 0 bytes"),
+        (Image.DecompressionBombError("too many"), ImageError, "too_large: too many"),
+        (NotImplementedError("later"), ImageError, "unsupported: later"),
+        (OSError("Unsupported  BMP\nkind (9)"), ImageError, "unsupported: Unsupported BMP kind (9)"),
+        (OSError("cannot find loader"), ImageError, "unsupported: cannot find loader"),
+        (ValueError("conversion from I;16 to RGB"), ImageError, "unsupported: conversion from I;16 to RGB"),
+        (OSError("image file is truncated"), ImageError, "truncated: image file is truncated"),
+        (EOFError("Unexpected end of image"), ImageError, "truncated: Unexpected end of image"),
+        (ValueError("not enough data"), ImageError, "truncated: not enough data"),
+        (SyntaxError("broken PNG file"), ImageError, "corrupt: broken PNG file"),
+        (struct.error(), ImageError, "corrupt: error"),
+    ],
+)  # fmt: skip
+def test_what_an_error_of_a_reader_means(error: Exception, raised: type[Exception], message: str) -> None:
+    with pytest.raises(raised) as caught, readers_errors():
+        raise error
+    assert str(caught.value) == message

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from features.images import decode
-from tests.features.pictures import SIZES, assert_same_as_tensorflow, pixels_of, reason, reference, saved
+from features.images.png import open_png
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, reference, refusal, saved
 
 
 def png(
@@ -63,21 +66,25 @@ def animated(mode: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize(
-    ("color", "channels", "depth"),
-    [(0, 1, 1), (0, 1, 2), (0, 1, 4), (0, 1, 8), (0, 1, 16), (2, 3, 8), (2, 3, 16), (4, 2, 8), (4, 2, 16)]
-    + [(6, 4, 8), (6, 4, 16)],
-)
-def test_png(color: int, channels: int, depth: int, interlaced: bool) -> None:
-    for height, width in SIZES:
-        values = np.random.default_rng(depth).integers(0, 2**depth, (height, width, channels))
-        assert_same_as_tensorflow(png(values, depth, color, interlaced=interlaced), "png")
-    gamma = (b"gAMA", struct.pack(">I", 100_000))
-    assert_same_as_tensorflow(png(values, depth, color, gamma), "png")
-    if color in (0, 2):
-        transparent = (b"tRNS", struct.pack(f">{channels}H", *values[0, 0]))
-        assert_same_as_tensorflow(png(values, depth, color, transparent), "png")
+#: Color type, channels and depth of each kind without a palette.
+KINDS = [
+    *((0, 1, depth) for depth in (1, 2, 4, 8, 16)),
+    *((color, channels, depth) for color, channels in ((2, 3), (4, 2), (6, 4)) for depth in (8, 16)),
+]
+sides = st.integers(1, 40)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from(KINDS), sides, sides, st.booleans(), st.booleans(), st.booleans())
+def test_png(
+    kind: tuple[int, int, int], height: int, width: int, interlaced: bool, gamma: bool, transparent: bool
+) -> None:
+    color, channels, depth = kind
+    values = np.random.default_rng(depth).integers(0, 2**depth, (height, width, channels))
+    chunks = [(b"gAMA", struct.pack(">I", 100_000))] if gamma else []
+    if transparent and color in (0, 2):
+        chunks.append((b"tRNS", struct.pack(f">{channels}H", *values[0, 0])))
+    assert_same_as_tensorflow(png(values, depth, color, *chunks, interlaced=interlaced), "png")
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -98,12 +105,29 @@ def test_alpha_is_dropped_not_blended() -> None:
 
 def test_damaged_png_is_refused() -> None:
     data = saved(pixels_of(64, 48), "PNG")
-    for cut in [8, 20, 30, 100, len(data) // 2, len(data) - 12, len(data) - 1]:
-        assert reason(data[:cut]) == "truncated", cut
-    for position in [30, len(data) // 2, len(data) - 14]:
+    for cut in [8, 20, 32]:
+        assert refusal(data[:cut]) == "truncated: the image ends within its header", cut
+    for cut in [33, 100, len(data) // 2, len(data) - 12, len(data) - 1]:
+        assert refusal(data[:cut]) == "truncated: the PNG ends before its last chunk", cut
+    for position, name in [
+        (30, b"IHDR"),
+        (len(data) // 2, b"IDAT"),
+        (len(data) - 14, b"IDAT"),
+        (-1, b"IEND"),
+    ]:
         damaged = bytearray(data)
         damaged[position] ^= 255
-        assert reason(bytes(damaged)) == "corrupt", position
+        assert refusal(bytes(damaged)) == f"corrupt: damaged PNG data: a wrong checksum of {name!r}"
+
+
+def test_what_follows_the_last_chunk_is_no_part_of_the_image() -> None:
+    data = saved(pixels_of(20, 30), "PNG")
+    assert_same_as_tensorflow(data + b"anything", "png")
+    assert_same_as_tensorflow(data + bytes(20), "png")
+
+
+def test_the_memory_that_decoding_takes() -> None:
+    assert open_png(saved(pixels_of(20, 30), "PNG")).memory == 6 * 20 * 30
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "L"])
@@ -150,13 +174,26 @@ def test_chunks_that_do_not_matter_may_be_damaged_and_others_may_not() -> None:
     for name in (b"ABCD", b"a\xffcd", b"\0\x01TE"):
         data = of_chunks(chunks[0], (name, b"abc"), *chunks[1:])
         assert reference(data) is None
-        assert reason(data) == "corrupt", name
+        assert refusal(data) == f"corrupt: damaged PNG data: a chunk named {name!r}"
     assert_same_as_tensorflow(of_chunks(chunks[0], (b"abCd", b"abc"), *chunks[1:]), "png")
-    assert reason(of_chunks(*chunks[1:], chunks[0])) in ("corrupt", "too_large")
+    late = of_chunks((b"tEXt", struct.pack(">II", 30, 20)), *chunks)
+    assert refusal(late) == "corrupt: the PNG does not begin with its header"
+    longer = of_chunks((b"IHDR", chunks[0][1] + b"\0"), *chunks[1:])
+    assert refusal(longer) == "corrupt: the PNG does not begin with its header"
 
 
 def test_a_side_that_libpng_does_not_read_is_unsupported() -> None:
-    header = (b"IHDR", struct.pack(">IIBBBBB", 1_000_001, 1, 1, 0, 0, 0, 0))
-    data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
-    assert reference(data) is None
-    assert reason(data) == "unsupported"
+    for side in (1_000_000, 1_000_001):
+        header = (b"IHDR", struct.pack(">IIBBBBB", side, 1, 1, 0, 0, 0, 0))
+        data = of_chunks(header, (b"IDAT", zlib.compress(bytes(125_002))), (b"IEND", b""))
+        if side == 1_000_000:
+            assert decode(data).pixels.shape == (1, side, 3)
+        else:
+            assert refusal(data) == (
+                "unsupported: a PNG of 1,000,001 × 1 pixels: libpng reads 1,000,000 a side"
+            )
+
+
+def test_a_large_picture_of_one_color_is_believed() -> None:
+    plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_array_equal(decode(saved(plain, "PNG")).pixels, plain)
