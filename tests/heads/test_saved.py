@@ -16,7 +16,7 @@ import pytest
 from features.errors import BottleneckError
 from features.recipe import Column
 from features.store.table import FeatureTable
-from heads import DenseHead, LogisticHead, SavedHead, current_head, list_heads, load_head
+from heads import DenseHead, LogisticHead, SavedHead, current_head, evaluate, list_heads, load_head
 from heads.saved import read_facts, save_head
 from tests.heads.conftest import LAYERS, RECIPE, AnyHead, narrow_table
 
@@ -62,9 +62,7 @@ def test_head_json(saved: SavedHead, trained: LogisticHead) -> None:
     facts = json.loads((saved.directory / "head.json").read_text())
     assert saved.facts == read_facts(saved.directory) == facts
     created_at = datetime.datetime.fromisoformat(facts["created_at"])
-    assert (
-        datetime.timedelta() <= datetime.datetime.now(datetime.UTC) - created_at < datetime.timedelta(hours=1)
-    )
+    assert created_at.tzinfo == datetime.UTC
     assert re.fullmatch(rf"{created_at:%Y%m%d-%H%M%S}-logistic-[0-9a-f]{{4}}", facts["id"])
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "skops")}
     assert facts == {
@@ -168,9 +166,8 @@ def test_a_table_without_a_head_is_told_apart_from_a_store_without_one(
     (store / "heads" / "without").mkdir()
     with pytest.raises(BottleneckError) as caught:
         load_head(store, "mine")
-    assert str(caught.value) == (
-        f"there is no head for table 'mine' in {store}: it has heads for inception_v3, other (`features=NAME`)"
-    )
+    hint = "it has heads for inception_v3, other (`features=NAME`)"
+    assert str(caught.value) == f"there is no head for table 'mine' in {store}: {hint}"
 
 
 def test_an_unknown_id_is_answered_with_the_known_ones(
@@ -272,8 +269,9 @@ def test_evaluation_is_of_the_layer_of_the_head_and_of_the_split_that_is_named(
     saved: SavedHead, store: Path, two_layers: FeatureTable
 ) -> None:
     """A head that was loaded is measured against the majority of its own training."""
-    head = load_head(store)
-    of_test, of_validation = head.evaluate(two_layers), head.evaluate(two_layers, "validation")
-    assert (of_test["count"], of_validation["count"]) == (4, 2)
-    assert (of_test["accuracy"], of_test["majority_class"]) == (1, "rose")
-    assert of_test["per_class"].keys() == {"müsli", "rose"}
+    probabilities, head = saved.head.predict_proba(X), load_head(store)
+    true = np.arange(6) % 2
+    of_test = evaluate(true[:4], probabilities[:4], ["müsli", "rose"], majority_class="rose")
+    of_validation = evaluate(true[4:], probabilities[4:], ["müsli", "rose"], majority_class="rose")
+    assert head.evaluate(two_layers) == of_test
+    assert head.evaluate(two_layers, "validation") == of_validation
