@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.datasets import load_digits
 
 from features import store as feature_store
 from features.recipe import FeatureRecipe
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import DenseHead, LogisticHead, SavedHead, train_head
+from heads import DenseHead, LogisticHead
 from tests.tables import add, make_rows
 
 #: Makes a table of few rows around class centers; the arguments are labels and splits.
@@ -35,26 +34,27 @@ def narrow_table(
     features: Mapping[str, np.ndarray],
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
+    views: Sequence[int] | None = None,
 ) -> FeatureTable:
-    """A table of some of `LAYERS`: X of shape (n, width) for each; splits are by hash where not given."""
+    """A table of some of `LAYERS`: X of shape (n, width) for each.
+
+    Args:
+        splits: of each image; by hash where not given.
+        views: of each image; all are the image itself where not given.
+    """
     first, *others = features
     facts = TableFacts(source="digits", weights="random", layers=(first,), recipe=RECIPE)
     rows = make_rows(facts, features[first], labels, splits)
     facts = TableFacts(source="digits", weights="random", layers=tuple(features), recipe=RECIPE)
     columns = [
-        pa.array(list(np.float32(features[layer])), facts.schema.field(layer).type) for layer in others
+        pa.array(list(features[layer].astype(np.float32)), facts.schema.field(layer).type) for layer in others
     ]
+    if views:
+        rows = rows.set_column(rows.schema.names.index("view"), "view", pa.array(views, pa.int32()))
     rows = pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=facts.schema)
     table = feature_store.create(store, "inception_v3", facts)
-    add(table, write_part(table.folder, [rows], facts.schema) if len(rows) else None)
+    add(table, write_part(table.folder, [rows], facts.schema) if len(rows) else None, run_id="run-1")
     return feature_store.open(store)
-
-
-def fit(head: AnyHead, table: FeatureTable) -> AnyHead:
-    """`head`, fitted on the train and validation splits of `table`."""
-    X, y = table.matrix("train", labelled=True)
-    X_validation, y_validation = table.matrix("validation", labelled=True)
-    return head.fit(X, y.astype(str), (X_validation, y_validation.astype(str)) if len(X_validation) else None)
 
 
 def facts(head: DenseHead | LogisticHead) -> dict[str, Any]:
@@ -63,23 +63,13 @@ def facts(head: DenseHead | LogisticHead) -> dict[str, Any]:
     return head.training_.facts
 
 
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
-    """500 handwritten digits: the deeper layer has all 64 pixels, the other one the upper 48."""
-    pixels, labels = load_digits(return_X_y=True)
-    pixels, labels = pixels[:500], [str(label) for label in labels[:500]]
-    features = {LAYERS[0]: pixels[:, :48], LAYERS[1]: pixels}
-    return narrow_table(tmp_path_factory.mktemp("digits"), features, labels)
-
-
-@pytest.fixture(scope="session")
-def logistic(digits: FeatureTable) -> SavedHead:
-    return train_head(digits.store)
-
-
-@pytest.fixture(scope="session")
-def dense(digits: FeatureTable) -> SavedHead:
-    return train_head(digits.store, kind="dense", learning_rate=0.01)
+def approximate(value: Any, rel: float = 1e-5, abs: float = 1e-7) -> Any:
+    """What is equal to facts whose broken numbers are near enough."""
+    if isinstance(value, dict):
+        return {name: approximate(inner, rel, abs) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [approximate(inner, rel, abs) for inner in value]
+    return pytest.approx(value, rel=rel, abs=abs) if isinstance(value, float) else value
 
 
 @pytest.fixture

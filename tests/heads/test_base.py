@@ -142,7 +142,12 @@ def test_each_row_has_its_own_answer_however_many_there_are(
 def test_few_rows_at_once_are_predicted(monkeypatch: pytest.MonkeyPatch, fitted: NearestHead) -> None:
     """So that what it takes beside the features does not grow with the rows."""
     seen: list[int] = []
-    monkeypatch.setattr(fitted, "_probabilities", lambda X: seen.append(len(X)) or np.ones((len(X), 3)))
+
+    def probabilities(X: np.ndarray) -> np.ndarray:
+        seen.append(len(X))
+        return np.ones((len(X), 3))
+
+    monkeypatch.setattr(fitted, "_probabilities", probabilities)
     fitted.predict_proba(np.zeros((9000, 20), np.float32))
     assert seen == [4096, 4096, 808]
 

@@ -31,7 +31,8 @@ class Recorded:
     """Rows in memory as a stream that remembers how it was asked for."""
 
     def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
-        self.stream, self.asked = _stream_of(X, y), []
+        self.stream = _stream_of(X, y)
+        self.asked: list[dict[str, Any]] = []
 
     def __call__(self, **options: Any) -> Any:
         self.asked.append(options)

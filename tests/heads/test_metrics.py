@@ -14,20 +14,9 @@ from hypothesis import strategies as st
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
 from heads.metrics import class_numbers, evaluate, evaluate_split, format_metrics, log_loss
-from tests.heads.conftest import LAYERS, narrow_table
+from tests.heads.conftest import LAYERS, approximate, narrow_table
 
 CLASSES = ["daisy", "rose", "tulip", "violet"]
-
-
-def approximate(value: Any) -> Any:
-    """What is equal to metrics whose numbers differ in rounding alone."""
-    if isinstance(value, dict):
-        return {name: approximate(inner) for name, inner in value.items()}
-    return [approximate(inner) for inner in value] if isinstance(value, list) else approx(value)
-
-
-def approx(value: Any) -> Any:
-    return pytest.approx(value, rel=1e-5, abs=1e-7) if isinstance(value, float) else value
 
 
 @st.composite
@@ -188,7 +177,7 @@ def test_classes_that_training_left_out_are_counted_and_not_measured(tmp_path: P
     labels = ["rose", "lotus", "poppy", "daisy", "lotus"]
     table = table_of(tmp_path, labels, ["test"] * 4 + ["validation"], [1, 0, 0, 1, 0])
     expected = evaluate(np.array([1, 0]), np.eye(3)[[1, 1]], CLASSES[:3], majority_class="tulip")
-    left_out = {"lotus": {}, "poppy": {}}
+    left_out: dict[str, dict[str, int]] = {"lotus": {}, "poppy": {}}
     assert measured(table, "test", left_out=left_out) == expected | {"left_out": 2}
     assert measured(
         table_of(tmp_path / "other", ["rose", "daisy"], ["test"] * 2, [1, 1]), "test", left_out=left_out

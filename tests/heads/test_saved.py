@@ -213,6 +213,9 @@ def test_heads_are_found_under_a_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(store.parent))
     assert load_head("~/store").id == saved.id
+    monkeypatch.chdir(store.parent)
+    assert load_head().id == current_head() == saved.id, "by default the store is `store`"
+    assert list_heads() == [saved.facts]
 
 
 @pytest.fixture
