@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from features.errors import BottleneckError
 from heads import DenseHead
-from heads.base import deal
+from heads.base import Training, deal
 from heads.dense import Stream, _batch_size, _stream_of, moments
 from tests.heads.conftest import facts
 
@@ -102,7 +102,9 @@ def test_the_optimizer() -> None:
     assert config["jit_compile"] is False
 
 
-def test_a_stream_is_read_in_another_order_at_each_epoch(noisy: Rows) -> None:
+def test_a_stream_is_read_in_another_order_at_each_epoch(
+    noisy: Rows, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     train, validation = Recorded(*noisy), Recorded(*noisy)
     steps: list[tuple[int, int, dict[str, float]]] = []
     head = DenseHead(epochs=2, seed=3).fit_stream(
@@ -128,6 +130,11 @@ def test_a_stream_is_read_in_another_order_at_each_epoch(noisy: Rows) -> None:
     }
     assert head.training_ is not None and head.training_[1:] == (["train"], ["validation"], None)
     assert (head.classes_.tolist(), head.n_features_in_) == (["a", "b"], 8)
+    scale = head.model_.layers[0]
+    np.testing.assert_allclose(np.ravel(scale.mean), noisy[0].mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(np.ravel(scale.variance), noisy[0].var(axis=0), rtol=1e-5)
+    assert capfd.readouterr().out == "", "Keras stays silent"
+    assert [str(warning.message) for warning in recwarn if "keras" in warning.filename] == []
 
 
 def test_a_batch_is_a_hundredth_of_the_rows_within_bounds() -> None:
@@ -170,31 +177,44 @@ def test_the_seed_decides(noisy: Rows) -> None:
     assert np.abs(first - other).max() > 1e-6
 
 
-def test_a_tenth_of_each_class_is_cut_off_for_validation(
-    noisy: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    X, y = noisy
-    y = np.append(y[:-1], 2)  # of which there is but one: it stays in train
-    parts: list[Any] = []
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray | None]:
+    """The features of train and validation that `fit_stream` gets, which does nothing with them."""
+    parts: list[np.ndarray | None] = []
 
-    def fit_stream(head: DenseHead, train: Stream, validation: Stream, *rest: Any) -> None:
-        parts.extend(
-            np.concatenate([batch for batch, _ in stream(batch_size=7).as_numpy_iterator()])
-            for stream in (train, validation)
-        )
-        head.training_ = None
+    def fit_stream(head: DenseHead, train: Stream, validation: Stream | None, *rest: Any) -> None:
+        for stream in (train, validation):
+            batches = stream(batch_size=7).as_numpy_iterator() if stream else []
+            parts.append(np.concatenate([X for X, _ in batches]) if stream else None)
+        head.training_ = Training({"epochs": 3}, ["train"], ["validation"] if validation else [])
 
     monkeypatch.setattr(DenseHead, "fit_stream", fit_stream)
-    DenseHead(seed=2).fit(X, y)
+    return parts
+
+
+def test_a_tenth_of_each_class_is_cut_off_for_validation(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    y = np.append(y[:-1], 2)  # of which there is but one: it stays in train
+    head = DenseHead(seed=2).fit(X, y)
     held_out = (deal(y, 10, seed=2) == 0) & (y < 2)
     assert held_out.sum() == 4
-    np.testing.assert_array_equal(parts[0], X[~held_out])
-    np.testing.assert_array_equal(parts[1], X[held_out])
+    np.testing.assert_array_equal(streamed[0], X[~held_out])
+    np.testing.assert_array_equal(streamed[1], X[held_out])
+    assert head.training_ == Training({"epochs": 3, "chosen_by": "a part of train"}, ["train"], ["train"])
 
 
-def test_of_classes_of_one_row_nothing_is_cut_off() -> None:
-    head = DenseHead(epochs=1).fit(np.eye(3), ["a", "b", "c"])
-    assert head.training_ is not None and head.training_[1:] == (["train"], [], None)
+def test_of_classes_of_one_row_nothing_is_cut_off(streamed: list) -> None:
+    head = DenseHead().fit(np.eye(3), ["a", "b", "c"])
+    assert streamed[1] is None and len(streamed[0]) == 3
+    assert head.training_ == Training({"epochs": 3}, ["train"], [])
+
+
+def test_validation_that_is_given_is_taken(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    head = DenseHead().fit(X, y, (X[:4] + 1, y[:4]))
+    np.testing.assert_array_equal(streamed[0], X)
+    np.testing.assert_array_equal(streamed[1], X[:4] + 1)
+    assert head.training_ == Training({"epochs": 3}, ["train"], ["validation"])
 
 
 def test_more_features_than_rows_are_no_noise(noisy: Rows) -> None:
@@ -204,16 +224,6 @@ def test_more_features_than_rows_are_no_noise(noisy: Rows) -> None:
     other = X + np.r_[np.zeros(8), np.random.default_rng(0).normal(size=50)].astype(np.float32)
     np.testing.assert_allclose(head.predict_proba(other), head.predict_proba(X), atol=1e-6)
     assert np.ptp(head.predict_proba(X)) > 0.01
-
-
-def test_of_train_rows_alone_train_is_what_it_was_chosen_on(
-    noisy: Rows, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
-) -> None:
-    head = DenseHead(epochs=1).fit(*noisy)
-    assert head.training_ is not None and head.training_[1:] == (["train"], ["train"], None)
-    assert facts(head)["chosen_by"] == "a part of train"
-    assert capfd.readouterr().out == ""
-    assert [str(warning.message) for warning in recwarn if "keras" in warning.filename] == []
 
 
 def test_the_saved_model_is_all_there_is(tmp_path: Path) -> None:
