@@ -113,7 +113,7 @@ class DenseHead(Head):
         self.check_parameters()
         # Asserted by the stream, not counted.
         rows = int(train(batch_size=1).cardinality())
-        batch_size = self.batch_size or min(1024, max(32, rows // 100))
+        batch_size = self.batch_size or _batch_size(rows)
         mean, variance = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
         self.classes_, self.n_features_in_ = np.asarray(classes), len(mean)
         self.model_, training = self._build(mean, variance)
@@ -182,6 +182,11 @@ class DenseHead(Head):
         import keras
 
         self.model_ = keras.saving.load_model(path, compile=False)
+
+
+def _batch_size(rows: int) -> int:
+    """A hundredth of the train rows, within bounds."""
+    return min(1024, max(32, rows // 100))
 
 
 def moments(batches: Iterable[tuple[np.ndarray, Any]]) -> tuple[np.ndarray, np.ndarray]:

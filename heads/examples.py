@@ -36,11 +36,11 @@ class Examples:
     classes: tuple[str, ...]
     rows: dict[str, dict[str, int]]
     unlabelled: int
-    left_out: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, dict[str, int]]
 
     def count(self, split: str) -> int:
         """Labelled rows of a split."""
-        return sum(self.rows.get(split, {}).values())
+        return sum(self.rows[split].values())
 
     @property
     def majority_class(self) -> str:

@@ -25,13 +25,12 @@ class FoldedDense(keras.layers.Layer):
         dense: a built layer, whose variables are trained.
     """
 
-    def __init__(
+    def __init__(  # pragma: no mutate function  (Keras asks for its signature)
         self, mean: np.ndarray, variance: np.ndarray, dropout: keras.layers.Dropout, dense: keras.layers.Dense
     ) -> None:
         super().__init__()
         self._mean = mean[None]
-        # As in keras.layers.Normalization.
-        self._scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())[None]
+        self._scale = _scale(variance)[None]
         self.dropout = dropout
         self.dense = dense
 
@@ -40,3 +39,8 @@ class FoldedDense(keras.layers.Layer):
         kernel = self.dense.kernel * ops.transpose(scale)
         bias = self.dense.bias - ops.matmul(self._mean, kernel)
         return self.dense.activation(ops.matmul(x, kernel) + bias)
+
+
+def _scale(variance: np.ndarray) -> np.ndarray:
+    """By which normalization multiplies, as `keras.layers.Normalization` does it."""
+    return 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())

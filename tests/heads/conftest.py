@@ -1,30 +1,60 @@
-"""Feature tables and trained heads that several tests look at."""
+"""Feature tables and trained heads that several tests look at: small ones, so that training takes no time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from sklearn.datasets import load_digits
 
+from features import store as feature_store
+from features.recipe import FeatureRecipe
+from features.store.parts import write_part
+from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import DenseHead, LogisticHead, SavedHead, train_head
-from tests.tables import make_table
+from heads import DenseHead, LogisticHead
+from tests.tables import add, make_rows
 
 #: Makes a table of few rows around class centers; the arguments are labels and splits.
-MakeSmallTable = Callable[..., FeatureTable]
+MakeSmallTable = Callable[[Sequence[str | Sequence[str]], Sequence[str]], FeatureTable]
 
 AnyHead = TypeVar("AnyHead", DenseHead, LogisticHead)
 
+#: The narrowest layers of any backbone, the deeper one last: 48 and 64 numbers.
+LAYERS = ("block2d_add", "block3d_add")
+WIDTH = 64
+RECIPE = FeatureRecipe(backbone="efficientnet_v2_s", weights="random", weights_sha256="0" * 64)
 
-def fit(head: AnyHead, table: FeatureTable) -> AnyHead:
-    """`head`, fitted on the train and validation splits of `table`."""
-    X, y = table.matrix("train", labelled=True)
-    X_validation, y_validation = table.matrix("validation", labelled=True)
-    return head.fit(X, y.astype(str), (X_validation, y_validation.astype(str)) if len(X_validation) else None)
+
+def narrow_table(
+    store: Path,
+    features: Mapping[str, np.ndarray],
+    labels: Sequence[str | Sequence[str]],
+    splits: Sequence[str] | None = None,
+    views: Sequence[int] | None = None,
+) -> FeatureTable:
+    """A table of some of `LAYERS`: X of shape (n, width) for each.
+
+    Args:
+        splits: of each image; by hash where not given.
+        views: of each image; all are the image itself where not given.
+    """
+    first, *others = features
+    facts = TableFacts(source="digits", weights="random", layers=(first,), recipe=RECIPE)
+    rows = make_rows(facts, features[first], labels, splits)
+    facts = TableFacts(source="digits", weights="random", layers=tuple(features), recipe=RECIPE)
+    columns = [
+        pa.array(list(features[layer].astype(np.float32)), facts.schema.field(layer).type) for layer in others
+    ]
+    if views:
+        rows = rows.set_column(rows.schema.names.index("view"), "view", pa.array(views, pa.int32()))
+    rows = pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=facts.schema)
+    table = feature_store.create(store, "inception_v3", facts)
+    add(table, write_part(table.folder, [rows], facts.schema) if len(rows) else None, run_id="run-1")
+    return feature_store.open(store)
 
 
 def facts(head: DenseHead | LogisticHead) -> dict[str, Any]:
@@ -33,34 +63,23 @@ def facts(head: DenseHead | LogisticHead) -> dict[str, Any]:
     return head.training_.facts
 
 
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
-    """Real handwritten digits, 64 pixels each, spread over 2,048 numbers by a random matrix."""
-    pixels, labels = load_digits(return_X_y=True)
-    spread = np.random.default_rng(0).normal(size=(64, 2048))
-    store = tmp_path_factory.mktemp("digits")
-    return make_table(store, (pixels @ spread).astype(np.float32), [str(label) for label in labels])
-
-
-@pytest.fixture(scope="session")
-def logistic(digits: FeatureTable) -> SavedHead:
-    return train_head(digits.store, kind="logistic")
-
-
-@pytest.fixture(scope="session")
-def dense(digits: FeatureTable) -> SavedHead:
-    return train_head(digits.store, kind="dense")
+def approximate(value: Any, rel: float = 1e-5, abs: float = 1e-7) -> Any:
+    """What is equal to facts whose broken numbers are near enough."""
+    if isinstance(value, dict):
+        return {name: approximate(inner, rel, abs) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [approximate(inner, rel, abs) for inner in value]
+    return pytest.approx(value, rel=rel, abs=abs) if isinstance(value, float) else value
 
 
 @pytest.fixture
 def small_table(tmp_path: Path) -> MakeSmallTable:
-    def make(labels: list, splits: list[str], **options: object) -> FeatureTable:
+    def make(labels: Sequence[str | Sequence[str]], splits: Sequence[str]) -> FeatureTable:
         random = np.random.default_rng(0)
         names = sorted({str(label) for label in labels})
-        centers = random.normal(size=(len(names), 2048))
-        rows = [centers[names.index(str(label))] + random.normal(scale=0.5, size=2048) for label in labels]
-        X = np.array(rows, np.float32).reshape(len(labels), 2048)
-        return make_table(tmp_path / "store", X, labels, splits, **options)  # type: ignore[arg-type]
+        centers = random.normal(size=(len(names), WIDTH))
+        rows = [centers[names.index(str(label))] + random.normal(scale=0.5, size=WIDTH) for label in labels]
+        return narrow_table(tmp_path / "store", {LAYERS[1]: np.reshape(rows, (-1, WIDTH))}, labels, splits)
 
     return make
 

@@ -1,63 +1,58 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+from typing import Any, Self
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from features.store.table import FeatureTable
-from heads import DenseHead, Head, LogisticHead, SavedHead
-from heads.base import deal
+from features.errors import BottleneckError
+from heads import Head, LogisticHead
+from heads.base import Labels, Progress, Training, deal, silent
 
 
-@pytest.fixture(params=["logistic", "dense"])
-def saved(request: pytest.FixtureRequest) -> SavedHead:
-    return request.getfixturevalue(request.param)
+@dataclasses.dataclass(eq=False, repr=False)
+class NearestHead(Head):
+    """The nearest of the classes' means: the least that a kind of head has to have."""
 
+    kind = "nearest"
+    model_file = "head.npy"
+    packages = ("numpy",)
 
-def test_probabilities_and_labels(saved: SavedHead, digits: FeatureTable) -> None:
-    X, labels = digits.matrix("test")
-    probabilities = saved.head.predict_proba(X)
-    assert probabilities.shape == (len(X), 10)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    predicted = saved.head.predict(X)
-    assert predicted.tolist() == saved.head.classes_[probabilities.argmax(axis=1)].tolist()
-    assert (predicted == labels).mean() > 0.9
+    seed: int = 0
 
+    def check_parameters(self) -> None:
+        if self.seed < 0:
+            raise BottleneckError("seed is below 0")
 
-def test_features_are_not_changed_by_prediction(saved: SavedHead, digits: FeatureTable) -> None:
-    X, _ = digits.matrix("test")
-    before = X.copy()
-    saved.head.predict_proba(X)
-    np.testing.assert_array_equal(X, before)
+    def fit_matrix(
+        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+    ) -> Self:
+        progress(1, 1, {})
+        self.given_ = (X.copy(), y, train, np.asarray(classes).tolist())
+        self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
+        self.means_ = np.array([X[y == number].mean(axis=0) for number in range(len(classes))])
+        X[:] = 0  # which it may
+        self.training_ = Training({}, ["train"], ["train"])
+        return self
 
+    def _probabilities(self, X: np.ndarray) -> np.ndarray:
+        nearness = np.exp(-np.square(X[:, None] - self.means_).sum(axis=2))
+        return nearness / nearness.sum(axis=1, keepdims=True)
 
-def test_no_rows_give_no_predictions(saved: SavedHead) -> None:
-    assert saved.head.predict_proba(np.empty((0, 2048), np.float32)).shape == (0, 10)
-    assert saved.head.predict(np.empty((0, 2048), np.float32)).shape == (0,)
+    def save_model(self, path: Path) -> None:
+        np.save(path, self.means_)
 
-
-def test_features_of_another_width_are_refused(saved: SavedHead) -> None:
-    with pytest.raises(ValueError, match="X has 768 features, but .* is expecting 2048 features"):
-        saved.head.predict_proba(np.zeros((5, 768), np.float32))
-    with pytest.raises(ValueError, match="Expected 2D array"):
-        saved.head.predict_proba(np.zeros(2048, np.float32))
-
-
-@pytest.mark.parametrize("head", [LogisticHead(), DenseHead()])
-def test_a_head_without_training_says_so(head: Head) -> None:
-    for answer in (head.predict, head.predict_proba):
-        with pytest.raises(NotFittedError):
-            answer(np.zeros((1, 2048), np.float32))
-
-
-EACH = pytest.mark.parametrize(
-    "head", [LogisticHead(C=0.01), DenseHead(epochs=20, learning_rate=0.01)], ids=lambda h: h.kind
-)
+    def load_model(self, path: Path) -> None:
+        self.means_ = np.load(path)
 
 
 @pytest.fixture(scope="module")
@@ -68,61 +63,139 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return random.normal(size=(3, 20))[y // 10] * 3 + random.normal(size=(60, 20)), y
 
 
-@EACH
-def test_a_head_can_be_cloned(head: Head, rows: tuple[np.ndarray, np.ndarray]) -> None:
-    changed = clone(head).set_params(seed=7).fit(*rows)
-    copy = clone(changed)
-    assert copy.get_params() == head.get_params() | {"seed": 7}
-    assert not hasattr(copy, "classes_")
+@pytest.fixture(scope="module")
+def fitted(rows: tuple[np.ndarray, np.ndarray]) -> NearestHead:
+    return NearestHead().fit(*rows)
 
 
-@EACH
-def test_a_head_is_cross_validated_in_a_pipeline(head: Head, rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_head_is_handed_checked_features_and_numbers_of_labels(rows: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = rows
-    model = make_pipeline(PCA(5), clone(head))
-    assert cross_val_score(model, X, y, cv=3).min() > 0.8
-    fitted = model.fit(X, y)
-    assert fitted.predict(X).dtype == y.dtype
-    assert fitted.score(X, y) == (fitted.predict(X) == y).mean()
+    X32 = X.astype(np.float32)
+    given, numbers, train, classes = NearestHead().fit(X32, y).given_
+    assert (given.dtype, numbers.tolist(), train, classes) == (
+        np.float32,
+        (y // 10).tolist(),
+        60,
+        [0, 10, 20],
+    )
+    np.testing.assert_array_equal(given, X32)
+
+    validation = X[:4].tolist(), [20, 0, 0, 10]
+    given, numbers, train, classes = NearestHead().fit(X.tolist(), y.tolist(), validation).given_
+    assert (given.dtype, train, classes) == (np.float32, 60, [0, 10, 20])
+    assert numbers.tolist() == [*(y // 10), 2, 0, 0, 1]
+    np.testing.assert_array_equal(given, np.concatenate([X32, X32[:4]]))
 
 
-@EACH
-def test_what_is_given_is_not_changed(head: Head, rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_what_is_given_is_not_changed(rows: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = rows[0].astype(np.float32), rows[1].copy()
     before = X.copy(), y.copy()
-    clone(head).fit(X, y)
-    clone(head).fit(X, y, (X, y))
+    head = NearestHead().fit(X, y)
+    head.fit(X, y, (X, y)).predict(X)
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(y, before[1])
 
 
-@pytest.mark.parametrize("head", [LogisticHead(), DenseHead(epochs=30)], ids=lambda head: head.kind)
-def test_it_is_chosen_on_the_validation_that_is_given(
-    head: Head, rows: tuple[np.ndarray, np.ndarray]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda X, y: (X, np.full(60, 7)), "y has one class, 7, and a head needs two"),
+        (lambda X, y: (X[:59], y), "Found input variables with inconsistent numbers of samples: [59, 60]"),
+        (lambda X, y: (X, y / 3), "Unknown label type: continuous. "),
+        (lambda X, y: (X, y, (X[:, :3], y)), "X has 3 features, but NearestHead is expecting 20 features"),
+        (lambda X, y: (X, y, (X, y + 1)), "y of the validation part has labels that y does not have"),
+        (lambda X, y: (X + np.inf, y), "Input X contains infinity"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(
+    rows: tuple[np.ndarray, np.ndarray], arguments: Any, message: str
 ) -> None:
-    """Where that has its labels at random, as little as can be is learned."""
+    with pytest.raises(ValueError) as caught:
+        NearestHead().fit(*arguments(*rows))
+    assert str(caught.value).startswith(message)
+
+
+def test_parameters_are_checked_before_the_arrays() -> None:
+    with pytest.raises(BottleneckError, match="seed is below 0"):
+        NearestHead(-1).fit([], [])
+
+
+def test_probabilities_and_labels(fitted: NearestHead, rows: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = rows
-    wrong = clone(head).fit(X, y, (X, np.random.default_rng(0).permutation(y)))
-    right = clone(head).fit(X, y, (X, y))
-    assert wrong.training_.selected == right.training_.selected == ["validation"]
-    assert wrong.predict_proba(X).max(axis=1).mean() < right.predict_proba(X).max(axis=1).mean() - 0.2
-    assert clone(head).fit(X, y).training_.selected == ["train"]
+    probabilities = fitted.predict_proba(X)
+    assert (probabilities.shape, probabilities.dtype) == ((60, 3), np.float32)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert fitted.predict(X).tolist() == y.tolist()
+    assert fitted.predict(X.tolist()).dtype == y.dtype
 
 
-@EACH
-def test_arrays_that_do_not_fit_together_are_refused(head: Head, rows: tuple[np.ndarray, np.ndarray]) -> None:
-    X, y = rows
-    with pytest.raises(ValueError, match="y has one class, 0, and a head needs two"):
-        clone(head).fit(X, np.zeros(len(X), int))
-    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 20 features"):
-        clone(head).fit(X, y, (X[:, :3], y))
-    with pytest.raises(ValueError, match="the validation part has labels that y does not have"):
-        clone(head).fit(X, y, (X, y + 1))
+@pytest.mark.parametrize("count", [0, 1, 4095, 4096, 4097, 8193])
+def test_each_row_has_its_own_answer_however_many_there_are(
+    fitted: NearestHead, rows: tuple[np.ndarray, np.ndarray], count: int
+) -> None:
+    numbers = np.arange(count) * 7 % 60
+    probabilities = fitted.predict_proba(rows[0][numbers].reshape(-1, 20))
+    np.testing.assert_array_equal(probabilities, fitted.predict_proba(rows[0])[numbers])
+    assert fitted.predict(rows[0][numbers].reshape(-1, 20)).shape == (count,)
 
 
-def test_parts_share_out_each_class_evenly() -> None:
-    y = np.array([0] * 17 + [1] * 9 + [2] * 2)
-    parts = deal(y, 4, seed=0)
-    for number in range(3):
-        assert np.ptp(np.bincount(parts[y == number], minlength=4)) <= 1
-    assert deal(y, 4, seed=0).tolist() == parts.tolist() != deal(y, 4, seed=1).tolist()
+def test_few_rows_at_once_are_predicted(monkeypatch: pytest.MonkeyPatch, fitted: NearestHead) -> None:
+    """So that what it takes beside the features does not grow with the rows."""
+    seen: list[int] = []
+
+    def probabilities(X: np.ndarray) -> np.ndarray:
+        seen.append(len(X))
+        return np.ones((len(X), 3))
+
+    monkeypatch.setattr(fitted, "_probabilities", probabilities)
+    fitted.predict_proba(np.zeros((9000, 20), np.float32))
+    assert seen == [4096, 4096, 808]
+
+
+def test_features_that_can_not_be_predicted_are_refused(fitted: NearestHead) -> None:
+    with pytest.raises(ValueError, match="X has 3 features, but NearestHead is expecting 20 features"):
+        fitted.predict_proba(np.zeros((5, 3)))
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        fitted.predict_proba(np.zeros(20))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        fitted.predict_proba(np.full((1, 20), np.nan))
+
+
+def test_a_head_without_training_says_so() -> None:
+    for answer in (NearestHead().predict, NearestHead().predict_proba):
+        with pytest.raises(NotFittedError, match="This NearestHead instance is not fitted yet"):
+            answer(np.zeros((1, 20)))
+
+
+def test_a_head_is_an_estimator_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    head = LogisticHead(C=0.01)
+    copy = clone(clone(head).set_params(seed=7).fit(*rows))
+    assert copy.get_params() == {"C": 0.01, "seed": 7}
+    assert not hasattr(copy, "classes_")
+    model = make_pipeline(PCA(5), head)
+    assert cross_val_score(model, *rows, cv=3).min() > 0.8
+    fitted = model.fit(*rows)
+    assert fitted.score(*rows) == (fitted.predict(rows[0]) == rows[1]).mean() > 0.8
+
+
+def test_a_head_takes_three_times_its_features_unless_it_says_otherwise() -> None:
+    """Read, joined and worked on, as float32."""
+    assert NearestHead.bytes_needed(1000, 2048, 5) == 3 * 1000 * 2048 * 4
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 99))
+def test_parts_share_out_rows_and_each_class_evenly(labels: list[int], parts: int, seed: int) -> None:
+    y = np.array(labels)
+    part = deal(y, parts, seed)
+    for rows in (part, *(part[y == number] for number in set(labels))):
+        assert np.ptp(np.bincount(rows, minlength=parts)) <= 1
+        assert (rows < parts).all()
+    assert deal(y, parts, seed).tolist() == part.tolist()
+
+
+def test_parts_are_at_random() -> None:
+    """The seed decides, and neither the order of the rows nor which class they are of."""
+    of_seed = [deal(np.repeat([0, 1], 40), 2, seed).tolist() for seed in range(3)]
+    assert of_seed[0] != of_seed[1] != of_seed[2]
+    assert of_seed[0] != [0, 1] * 40

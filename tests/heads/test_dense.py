@@ -1,187 +1,313 @@
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
 from features.errors import BottleneckError
-from features.store import dataset
-from features.store.table import FeatureTable
-from heads import DenseHead, SavedHead
-from heads.base import deal
-from heads.dense import moments
-from tests.heads.conftest import facts, fit
-from tests.tables import make_table
+from heads import DenseHead
+from heads.base import Training, deal
+from heads.dense import Stream, _batch_size, _stream_of, moments
+from tests.heads.conftest import facts
+
+Rows = tuple[np.ndarray, np.ndarray]
 
 
-def test_it_is_near_the_logistic_head(dense: SavedHead, logistic: SavedHead) -> None:
-    accuracy = dense.facts["metrics"]["test"]["accuracy"]
-    assert accuracy >= logistic.facts["metrics"]["test"]["accuracy"] - 0.02
+@pytest.fixture(scope="module")
+def noisy() -> Rows:
+    """40 rows of two classes: one feature tells them apart, badly, and of the others there are too many."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
+    X[:, 0] += y
+    return X, y
 
 
-def test_moments_are_those_of_the_train_split(digits: FeatureTable) -> None:
-    X, _ = digits.matrix("train")
-    mean, variance = moments(digits.batches("train"))
-    np.testing.assert_allclose(mean, X.mean(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(variance, X.var(axis=0, dtype=np.float64), rtol=1e-5)
+class Recorded:
+    """Rows in memory as a stream that remembers how it was asked for."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.stream = _stream_of(X, y)
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, **options: Any) -> Any:
+        self.asked.append(options)
+        return self.stream(**options)
 
 
-def test_the_saved_model_normalizes_by_itself(dense: SavedHead, digits: FeatureTable) -> None:
-    import keras
-
-    model = keras.saving.load_model(dense.directory / "head.keras")
-    X, _ = digits.matrix("test")
-    np.testing.assert_allclose(model.predict(X, verbose=0), dense.head.predict_proba(X), atol=1e-5)
-
-
-def streams(table: FeatureTable) -> tuple[Any, Any]:
-    """The train and validation splits of a table, as `fit_stream` takes them."""
-    stream = functools.partial(dataset, table, labels=sorted(set(table.matrix(labelled=True)[1])))
-    return functools.partial(stream, "train"), functools.partial(stream, "validation")
+def built(**parameters: Any) -> tuple[keras.Model, keras.Model]:
+    """The model for four features and three classes, and the one that is trained."""
+    head = DenseHead(**parameters)
+    head.classes_ = np.array(["a", "b", "c"])
+    return head._build(np.arange(4, dtype=np.float32), np.full(4, 2, np.float32))
 
 
-def test_the_best_epoch_is_kept(digits: FeatureTable) -> None:
+def described(model: keras.Model) -> list[tuple[str, dict[str, Any]]]:
+    """Its layers, and what of them a head decides."""
+    decided = ("mean", "variance", "rate", "noise_shape", "seed", "units", "activation")
+    configs = [(type(layer).__name__, layer.get_config()) for layer in model.layers]
+    return [(name, {key: config[key] for key in decided if key in config}) for name, config in configs]
+
+
+NORMALIZATION = ("Normalization", {"mean": [0, 1, 2, 3], "variance": [2, 2, 2, 2]})
+
+
+def test_the_layers() -> None:
+    model, training = built(dropout=0.3, seed=7)
+    assert described(model) == [
+        NORMALIZATION,
+        ("Dropout", {"rate": 0.3, "noise_shape": (1, 4), "seed": 7}),
+        ("Dense", {"units": 3, "activation": "softmax"}),
+    ]
+    assert (model.name, model.input_shape) == ("head", (None, 4))
+    assert not np.asarray(model.layers[-1].kernel).any(), "what was never learned has no say"
+    assert [type(layer).__name__ for layer in training.layers] == ["FoldedDense"]
+    assert training.layers[0].dropout is model.layers[1] and training.layers[0].dense is model.layers[2]
+
+
+def test_the_layers_with_a_hidden_one() -> None:
+    model, training = built(dropout=0.3, seed=7, hidden=5)
+    assert described(model) == [
+        NORMALIZATION,
+        ("Dropout", {"rate": 0.3, "noise_shape": (1, 4), "seed": 8}),
+        ("Dense", {"units": 5, "activation": "relu"}),
+        ("Dropout", {"rate": 0.3, "noise_shape": (1, 5), "seed": 7}),
+        ("Dense", {"units": 3, "activation": "softmax"}),
+    ]
+    kernels = [np.asarray(layer.kernel) for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    np.testing.assert_array_equal(kernels[0], keras.initializers.GlorotUniform(8)((4, 5)))
+    assert not kernels[1].any()
+    assert training.layers[0].dropout is model.layers[1] and training.layers[0].dense is model.layers[2]
+    assert training.layers[1:] == model.layers[3:]
+
+
+def test_what_is_trained_computes_what_the_model_does() -> None:
+    model, training = built(hidden=5)
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    model.layers[-1].set_weights([np.random.default_rng(1).normal(size=(5, 3)), np.arange(3)])
+    np.testing.assert_allclose(training(x), model(x), atol=1e-5)
+
+
+def test_the_optimizer() -> None:
+    _, training = built(learning_rate=0.02, weight_decay=0.4)
+    config = training.get_compile_config()
+    optimizer = config["optimizer"]["config"]
+    assert config["optimizer"]["class_name"] == "AdamW"
+    assert (optimizer["learning_rate"], optimizer["weight_decay"]) == (pytest.approx(0.02), 0.4)
+    assert (config["loss"], config["metrics"]) == ("sparse_categorical_crossentropy", ["accuracy"])
+    assert config["jit_compile"] is False
+
+
+def test_a_stream_is_read_in_another_order_at_each_epoch(
+    noisy: Rows, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    train, validation = Recorded(*noisy), Recorded(*noisy)
     steps: list[tuple[int, int, dict[str, float]]] = []
-    labels = [str(number) for number in range(10)]
-    head = DenseHead(epochs=12, patience=2, learning_rate=3e-3)
-    head.fit_stream(*streams(digits), labels, lambda *step: steps.append(step))
-    losses = [figures["val_loss"] for _, _, figures in steps]
-    assert [step for step, _, _ in steps] == list(range(1, len(losses) + 1))
-    assert facts(head)["epochs_run"] == len(losses) == facts(head)["epochs"] + 2 < 12
-    assert facts(head)["epochs"] == 1 + int(np.argmin(losses))
-    X, y = digits.matrix("validation")
-    assert log_loss(y, head.predict_proba(X), labels=labels) == pytest.approx(min(losses), rel=1e-3)
-
-
-def test_a_stream_and_arrays_give_the_same_head_but_for_the_order(three_classes: FeatureTable) -> None:
-    """With all rows in one batch there is no order."""
-    head = DenseHead(epochs=3, batch_size=64)
-    X, _ = three_classes.matrix("test")
-    of_arrays = fit(head, three_classes).predict_proba(X)
-    classes = np.array(["daisy", "rose", "tulip"])
-    of_stream = head.fit_stream(*streams(three_classes), classes).predict_proba(X)
-    np.testing.assert_allclose(of_arrays, of_stream, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def noisy() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
-
-
-@pytest.fixture(scope="module")
-def usual(noisy: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    return DenseHead(epochs=4, batch_size=8).fit(*noisy).predict_proba(noisy[0])
-
-
-def test_the_same_seed_gives_the_same_head(noisy: tuple[np.ndarray, np.ndarray], usual: np.ndarray) -> None:
-    again = DenseHead(epochs=4, batch_size=8).fit(*noisy).predict_proba(noisy[0])
-    np.testing.assert_array_equal(again, usual)
-
-
-def test_the_seed_is_that_of_the_order_of_rows(noisy: tuple[np.ndarray, np.ndarray]) -> None:
-    head = DenseHead(epochs=1, batch_size=8, dropout=0)
-    first, other = (head.set_params(seed=n).fit(*noisy, noisy).predict_proba(noisy[0]) for n in (0, 1))
-    assert np.abs(first - other).max() > 1e-6
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"hidden": 16},
-        {"dropout": 0.0},
-        {"learning_rate": 2e-3},
-        {"weight_decay": 0.0},
-        {"batch_size": 16},
-        {"epochs": 1},
-        {"seed": 1},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_each_parameter_has_an_effect(
-    noisy: tuple[np.ndarray, np.ndarray], usual: np.ndarray, change: dict[str, Any]
-) -> None:
-    other = DenseHead(**{"epochs": 4, "batch_size": 8} | change).fit(*noisy)
-    assert np.abs(other.predict_proba(noisy[0]) - usual).max() > 1e-6
-
-
-def test_patience_is_how_long_it_waits(noisy: tuple[np.ndarray, np.ndarray]) -> None:
-    X, y = noisy
-    for patience in (1, 4):
-        head = DenseHead(epochs=60, patience=patience, learning_rate=0.05).fit(X, y, (X, 1 - y))
-        assert facts(head)["epochs_run"] == facts(head)["epochs"] + patience < 60
-
-
-def test_rows_without_validation_are_cut(noisy: tuple[np.ndarray, np.ndarray]) -> None:
-    X, y = noisy
-    head = DenseHead(epochs=3).fit(X, y)
-    assert facts(head)["chosen_by"] == "a part of train"
-    held_out = deal(y, 10, seed=0) == 0
-    mean = head.model_.layers[0].mean
-    np.testing.assert_allclose(np.ravel(mean), X[~held_out].mean(axis=0), atol=1e-6)
-
-
-def test_a_class_of_one_row_is_not_cut_off() -> None:
-    X = np.eye(3, dtype=np.float32)
-    head = DenseHead(epochs=2).fit(X, ["a", "b", "c"])
-    assert head.training_ is not None
-    assert (facts(head)["epochs_run"], head.training_.selected) == (2, [])
-
-
-def test_more_features_than_rows_are_no_noise() -> None:
-    """Features that never varied in train have no say: they would, with random weights to begin with."""
-    random = np.random.default_rng(0)
-    X = np.zeros((40, 100), np.float32)
-    y = np.arange(40) % 2
-    X[:, 0] = y + random.normal(scale=0.1, size=40)
-    head = DenseHead(epochs=5).fit(X, y)
-    other = X + np.r_[0, random.normal(size=99)].astype(np.float32)
-    np.testing.assert_allclose(head.predict_proba(other), head.predict_proba(X), atol=1e-6)
-
-
-def test_a_hidden_layer(three_classes: FeatureTable) -> None:
-    head = fit(DenseHead(hidden=16, epochs=20), three_classes)
-    assert [layer.units for layer in head.model_.layers if hasattr(layer, "units")] == [16, 3]
-    X, labels = three_classes.matrix("test")
-    assert head.predict(X).tolist() == labels.tolist()
-
-
-def test_keras_stays_silent(
-    three_classes: FeatureTable, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
-) -> None:
-    fit(DenseHead(epochs=2), three_classes)
-    assert capfd.readouterr().out == ""
+    head = DenseHead(epochs=2, seed=3).fit_stream(
+        train, validation, ["a", "b"], lambda *step: steps.append(step)
+    )
+    assert train.asked[0] == {"batch_size": 1}, "to count them"
+    assert train.asked[1].keys() == {"batch_size"}, "mean and variance"
+    assert train.asked[2:] == [{"batch_size": 32, "shuffle": True, "seed": 3}]
+    assert validation.asked == [{"batch_size": 32}]
+    assert [step[:2] for step in steps] == [(1, 2), (2, 2)]
+    assert {name for *_, figures in steps for name in figures} == {
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+    }
+    losses = [figures["val_loss"] for *_, figures in steps]
+    assert facts(head) == {
+        "epochs": int(np.argmin(losses)) + 1,
+        "epochs_run": 2,
+        "batch_size": 32,
+        "chosen_by": "validation",
+    }
+    assert head.training_ is not None and head.training_[1:] == (["train"], ["validation"], None)
+    assert (head.classes_.tolist(), head.n_features_in_) == (["a", "b"], 8)
+    scale = head.model_.layers[0]
+    np.testing.assert_allclose(np.ravel(scale.mean), noisy[0].mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(np.ravel(scale.variance), noisy[0].var(axis=0), rtol=1e-5)
+    assert capfd.readouterr().out == "", "Keras stays silent"
     assert [str(warning.message) for warning in recwarn if "keras" in warning.filename] == []
 
 
-def test_a_feature_that_never_varies_in_train_does_not_drown_the_others(tmp_path: Path) -> None:
-    X = np.random.default_rng(0).normal(size=(8, 2048)).astype(np.float32)
-    X[:, 5] = 3
-    X[:, 6] = 3000 + 0.01 * X[:, 6]
-    table = make_table(tmp_path, X, ["daisy", "rose"] * 4, ["train"] * 8)
-    mean, variance = moments(table.batches("train", batch_size=3))
-    assert (mean[5], variance[5]) == (3, 1)
-    assert round(mean[6]) == 3000 and variance[6] == 1
+def test_a_batch_is_a_hundredth_of_the_rows_within_bounds() -> None:
+    rows = {1: 32, 3299: 32, 3300: 33, 102399: 1023, 102400: 1024, 10**6: 1024}
+    assert {number: _batch_size(number) for number in rows} == rows
 
 
+def test_without_validation_all_epochs_are_made(noisy: Rows) -> None:
+    train = Recorded(*noisy)
+    head = DenseHead(epochs=3, patience=1, batch_size=16).fit_stream(train, None, ["a", "b"])
+    assert train.asked[2]["batch_size"] == 16
+    assert facts(head) == {
+        "epochs": 3,
+        "epochs_run": 3,
+        "batch_size": 16,
+        "chosen_by": "no validation images: all epochs",
+    }
+    assert head.training_ is not None and head.training_[1:] == (["train"], [], None)
+
+
+def test_the_best_epoch_is_kept(noisy: Rows) -> None:
+    """The rows are soon learned by heart."""
+    X, y = noisy
+    steps: list[dict[str, float]] = []
+    head = DenseHead(epochs=40, patience=3, learning_rate=0.1, dropout=0, weight_decay=0, hidden=8)
+    head.fit_matrix(X, y, 20, ["a", "b"], lambda step, steps_, figures: steps.append(figures))
+    losses = [figures["val_loss"] for figures in steps]
+    best = int(np.argmin(losses))
+    assert (facts(head)["epochs"], facts(head)["epochs_run"]) == (best + 1, best + 1 + 3)
+    assert best > 0 and len(steps) == best + 4 < 40
+    assert log_loss(y[20:], head.predict_proba(X[20:])) == pytest.approx(losses[best], rel=1e-4)
+    assert losses[-1] > 1.01 * losses[best]
+
+
+def test_the_seed_decides(noisy: Rows) -> None:
+    X, y = noisy
+    heads = [DenseHead(epochs=1, batch_size=8, seed=seed).fit(X, y, (X, y)) for seed in (0, 0, 1)]
+    first, again, other = (head.predict_proba(X) for head in heads)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-6
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray | None]:
+    """The features of train and validation that `fit_stream` gets, which does nothing with them."""
+    parts: list[np.ndarray | None] = []
+
+    def fit_stream(head: DenseHead, train: Stream, validation: Stream | None, *rest: Any) -> None:
+        for stream in (train, validation):
+            batches = stream(batch_size=7).as_numpy_iterator() if stream else []
+            parts.append(np.concatenate([X for X, _ in batches]) if stream else None)
+        head.training_ = Training({"epochs": 3}, ["train"], ["validation"] if validation else [])
+
+    monkeypatch.setattr(DenseHead, "fit_stream", fit_stream)
+    return parts
+
+
+def test_a_tenth_of_each_class_is_cut_off_for_validation(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    y = np.append(y[:-1], 2)  # of which there is but one: it stays in train
+    head = DenseHead(seed=2).fit(X, y)
+    held_out = (deal(y, 10, seed=2) == 0) & (y < 2)
+    assert held_out.sum() == 4
+    np.testing.assert_array_equal(streamed[0], X[~held_out])
+    np.testing.assert_array_equal(streamed[1], X[held_out])
+    assert head.training_ == Training({"epochs": 3, "chosen_by": "a part of train"}, ["train"], ["train"])
+
+
+def test_of_classes_of_one_row_nothing_is_cut_off(streamed: list) -> None:
+    head = DenseHead().fit(np.eye(3), ["a", "b", "c"])
+    assert streamed[1] is None and len(streamed[0]) == 3
+    assert head.training_ == Training({"epochs": 3}, ["train"], [])
+
+
+def test_validation_that_is_given_is_taken(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    head = DenseHead().fit(X, y, (X[:4] + 1, y[:4]))
+    np.testing.assert_array_equal(streamed[0], X)
+    np.testing.assert_array_equal(streamed[1], X[:4] + 1)
+    assert head.training_ == Training({"epochs": 3}, ["train"], ["validation"])
+
+
+def test_more_features_than_rows_are_no_noise(noisy: Rows) -> None:
+    """Features that never varied in train have no say: they would, with random weights to begin with."""
+    X = np.c_[noisy[0], np.zeros((40, 50), np.float32)]
+    head = DenseHead(epochs=2).fit(X, noisy[1])
+    other = X + np.r_[np.zeros(8), np.random.default_rng(0).normal(size=50)].astype(np.float32)
+    np.testing.assert_allclose(head.predict_proba(other), head.predict_proba(X), atol=1e-6)
+    assert np.ptp(head.predict_proba(X)) > 0.01
+
+
+def test_the_saved_model_is_all_there_is(tmp_path: Path) -> None:
+    """It normalizes by itself, and drops nothing."""
+    head = DenseHead(hidden=3)
+    head.model_, _ = built(hidden=3, dropout=0.5)
+    head.model_.layers[-1].set_weights([np.random.default_rng(0).normal(size=(3, 3)), np.zeros(3)])
+    head.save_model(tmp_path / "head.keras")
+    again = DenseHead()
+    again.load_model(tmp_path / "head.keras")
+    X = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(again._probabilities(X), head._probabilities(X))
+    np.testing.assert_allclose(
+        keras.saving.load_model(tmp_path / "head.keras").predict(X, verbose=0),
+        head._probabilities(X),
+        atol=1e-6,
+    )
+    assert np.ptp(head._probabilities(X), axis=0).min() > 0.01
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 100])
+def test_moments_are_those_of_all_rows(noisy: Rows, batch_size: int) -> None:
+    X = noisy[0] * 3 + 5
+    mean, variance = moments(_stream_of(X, noisy[1])(batch_size=batch_size).as_numpy_iterator())
+    assert (mean.dtype, variance.dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(mean, X.mean(axis=0, dtype=np.float64), rtol=1e-5)
+    np.testing.assert_allclose(variance, X.var(axis=0, dtype=np.float64), rtol=1e-5)
+
+
+def test_a_feature_that_as_good_as_never_varies_does_not_drown_the_others() -> None:
+    """It has to vary by a ten-thousandth of its mean."""
+    deviations = np.array([0, 0.01, 0.29, 0.31, 0.01])
+    X = np.array([[3, 3000, 3000, -3000, 0]]) + np.outer([1, -1] * 4, deviations)
+    mean, variance = moments([(X[:3], None), (X[3:], None)])
+    np.testing.assert_allclose(mean, [3, 3000, 3000, -3000, 0], atol=1e-5)
+    np.testing.assert_allclose(variance, [1, 1, 1, 0.31**2, 0.01**2], rtol=1e-4)
+
+
+def batches(stream: Stream, **options: Any) -> list[tuple[list[float], list[int]]]:
+    return [(X.ravel().tolist(), y.tolist()) for X, y in stream(**options).as_numpy_iterator()]
+
+
+def test_rows_in_memory_are_a_stream() -> None:
+    stream = _stream_of(np.arange(5, dtype=np.float32)[:, None], np.arange(5) + 10)
+    assert batches(stream, batch_size=2) == [([0, 1], [10, 11]), ([2, 3], [12, 13]), ([4], [14])]
+    assert stream(batch_size=2).cardinality() == 3
+    data = stream(batch_size=5, shuffle=True, seed=4)
+    for epoch in range(2):  # with a seed for each
+        ((X, y),) = data.as_numpy_iterator()
+        assert X.ravel().tolist() == np.random.default_rng(4 + epoch).permutation(5).tolist()
+        assert (y - X.ravel()).tolist() == [10] * 5
+    of_seed_0 = np.random.default_rng(0).permutation(5).tolist()
+    assert batches(stream, batch_size=5, shuffle=True)[0][0] == of_seed_0
+
+
+MESSAGES: list[tuple[dict[str, Any], str]] = [
+    *(
+        ({name: 0}, f"{name} is 0, and a dense head expects 1 or more")
+        for name in ("batch_size", "epochs", "patience")
+    ),
+    *(
+        ({name: -1}, f"{name} is -1, and a dense head expects 0 or more")
+        for name in ("hidden", "dropout", "weight_decay")
+    ),
+    ({"weight_decay": float("nan")}, "weight_decay is nan, and a dense head expects 0 or more"),
+    ({"dropout": 1.0}, "a dense head expects dropout < 1 and learning_rate > 0, not 1.0 and 0.001"),
+    ({"learning_rate": 0.0}, "a dense head expects dropout < 1 and learning_rate > 0, not 0.2 and 0.0"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "message"), MESSAGES)
 @pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"epochs": 0}, "epochs is 0, and a dense head expects 1 or more"),
-        ({"batch_size": -1}, "batch_size is -1"),
-        ({"dropout": 1.0}, "expects dropout < 1"),
-        ({"hidden": -3}, "hidden is -3, and a dense head expects 0 or more"),
-        ({"learning_rate": 0.0}, "learning_rate > 0"),
-        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
-        ({"weight_decay": float("nan")}, "weight_decay is nan"),
-    ],
+    "fit",
+    [lambda head: head.fit([], []), lambda head: head.fit_stream(None, None, [])],
+    ids=["arrays", "stream"],
 )
-def test_parameters_out_of_range_are_refused(
-    three_classes: FeatureTable, parameters: dict[str, float], message: str
+def test_parameters_out_of_range_are_refused_before_anything_is_read(
+    parameters: dict[str, Any], message: str, fit: Callable[[DenseHead], Any]
 ) -> None:
-    with pytest.raises(BottleneckError, match=message):
-        fit(DenseHead(**parameters), three_classes)  # type: ignore[arg-type]
+    with pytest.raises(BottleneckError) as caught:
+        fit(DenseHead(**parameters))
+    assert str(caught.value) == message
+
+
+def test_the_least_of_each_parameter_is_accepted() -> None:
+    DenseHead(hidden=0, dropout=0, weight_decay=0, batch_size=1, epochs=1, patience=1).check_parameters()
+    DenseHead(dropout=0.99, batch_size=None, learning_rate=1e-9).check_parameters()

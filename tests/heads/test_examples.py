@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
 from heads.examples import find_examples
-from tests.heads.conftest import MakeSmallTable
+from tests.heads.conftest import LAYERS, MakeSmallTable, narrow_table
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -49,8 +51,7 @@ def test_of_equally_frequent_classes_the_first_by_name_is_the_majority(three_cla
             ["a", "b", "c", "d"],
             [TRAIN, VALIDATION, TEST, TEST],
             "1 class of 4 in table 'inception_v3' has 1 training image or more (a 1, b 0, c 0, d 0), and a "
-            "head needs "
-            "two: add images",
+            "head needs two: add images (about 8 of 10 go to train), or lower `min_images`",
         ),
     ],
 )
@@ -82,3 +83,14 @@ def test_classes_with_fewer_training_images_than_asked_for_are_left_out(small_ta
         BottleneckError, match=re.escape("0 classes of 4 in table 'inception_v3' have 4 training images")
     ):
         find_examples(table, 4)
+
+
+def test_views_are_rows_and_not_images(tmp_path: Path) -> None:
+    """A class of one image is one of one image, however many views it has."""
+    labels, splits = ["a", "a", "b", "b", "b", "c", "c", [], []], [TRAIN] * 9
+    X, views = np.zeros((9, 48)), [0, 1, 0, 0, 1, 0, 0, 0, 1]
+    table = narrow_table(tmp_path, {LAYERS[0]: X}, labels, splits, views)
+    assert find_examples(table).rows[TRAIN] == {"a": 2, "b": 3, "c": 2}
+    assert find_examples(table, 2).classes == ("b", "c")
+    assert find_examples(table, 2).left_out == {"a": {TRAIN: 2, VALIDATION: 0, TEST: 0}}
+    assert find_examples(table).unlabelled == 1

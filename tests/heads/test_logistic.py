@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import heads.logistic
 from features.errors import BottleneckError
-from features.store.table import FeatureTable
-from heads import LogisticHead, SavedHead
-from tests.heads.conftest import MakeSmallTable, facts, fit
+from heads import LogisticHead
+from heads.base import silent
+from heads.logistic import CANDIDATES, _cross_validation, _scale_in_place, _search
+from tests.heads.conftest import facts
+
+CLASSES = tuple("abcdefghij")
+#: Train rows of `rows`; the others are for validation.
+TRAIN = 200
 
 
 @pytest.fixture(autouse=True)
@@ -25,150 +36,243 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def test_it_is_what_scikit_learn_gives_directly(logistic: SavedHead, digits: FeatureTable) -> None:
-    """The model: scaled by train, C chosen on validation, fitted on both."""
-    X, y = digits.matrix(["train", "validation"])
-    X_test, y_test = digits.matrix("test")
-    train = len(digits.matrix("train")[0])
-    scaler = StandardScaler().fit(X[:train])
-    X, X_test, y, y_test = scaler.transform(X), scaler.transform(X_test), y.astype(int), y_test.astype(int)
-    tried = {one["C"]: one["log_loss"] for one in logistic.facts["training"]["log_loss"]}
-    C = logistic.facts["training"]["C"]
-
-    losses = {}
-    for neighbour in (C / 10**0.5, C, C * 10**0.5):
-        model = LogisticRegression(C=neighbour, max_iter=1000).fit(X[:train], y[:train])
-        losses[neighbour] = log_loss(y[train:], model.predict_proba(X[train:]))
-    assert tried[C] == pytest.approx(losses[C], rel=0.02)
-    assert losses[C] < 1.02 * min(losses.values())
-
-    direct = LogisticRegression(C=C, max_iter=1000).fit(X, y)
-    assert isinstance(logistic.head, LogisticHead)
-    ours = logistic.head.pipeline_[-1]
-    np.testing.assert_allclose(ours.coef_, direct.coef_, atol=0.02 * np.abs(direct.coef_).max())
-    np.testing.assert_allclose(ours.predict_proba(X_test), direct.predict_proba(X_test), atol=0.01)
-    accuracy = logistic.facts["metrics"]["test"]["accuracy"]
-    assert accuracy == pytest.approx(direct.score(X_test, y_test), abs=0.006)
+@pytest.fixture(scope="module")
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    """300 handwritten digits, and their numbers, of which a sixth is wrong: a large C learns that, too."""
+    pixels, numbers = load_digits(return_X_y=True)
+    wrong = np.arange(300) % 6 == 0
+    return pixels[:300].astype(np.float32), (numbers[:300] + wrong) % 10
 
 
-def test_it_is_as_accurate_as_the_usual_pipeline(logistic: SavedHead, digits: FeatureTable) -> None:
-    X, y = digits.matrix(["train", "validation"])
-    X_test, y_test = digits.matrix("test")
-    usual = make_pipeline(StandardScaler(), LogisticRegression(C=0.1)).fit(X, y.astype(str))
-    assert logistic.facts["metrics"]["test"]["accuracy"] >= usual.score(X_test, y_test.astype(str)) - 0.02
+@pytest.fixture(scope="module")
+def chosen(
+    rows: tuple[np.ndarray, np.ndarray],
+) -> tuple[LogisticHead, list[tuple[int, int, dict[str, float]]]]:
+    """A head, and what it said as it was trained."""
+    steps: list[tuple[int, int, dict[str, float]]] = []
+    head = LogisticHead().fit_matrix(
+        rows[0].copy(), rows[1], TRAIN, CLASSES, lambda *step: steps.append(step)
+    )
+    return head, steps
+
+
+def test_it_is_what_scikit_learn_gives_directly(
+    chosen: tuple[LogisticHead, list], rows: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Scaled by train, C chosen on validation, fitted on both."""
+    head, steps = chosen
+    X, y = StandardScaler().fit(rows[0][:TRAIN]).transform(rows[0]), rows[1]
+    losses, of_validation = {}, {}
+    for C in CANDIDATES:
+        model = LogisticRegression(C=C, max_iter=1000).fit(X[:TRAIN], y[:TRAIN])
+        of_validation[C] = model.predict_proba(X[TRAIN:])
+        losses[C] = log_loss(y[TRAIN:], of_validation[C])
+    best = min(losses, key=lambda C: losses[C])
+    tried = [figures["C"] for _, _, figures in steps]
+    assert best in tried[:-2] and tried == list(CANDIDATES[: len(tried)])
+    assert [figures["log_loss"] for _, _, figures in steps] == pytest.approx(
+        [losses[C] for C in tried], rel=0.01
+    )
+    assert [(step, of) for step, of, _ in steps] == [(n, len(CANDIDATES)) for n in range(1, len(tried) + 1)]
+
+    direct = LogisticRegression(C=best, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(head.predict_proba(rows[0]), direct.predict_proba(X), atol=0.01)
+    assert facts(head) == {
+        "C": best,
+        "chosen_by": "validation",
+        "log_loss": [figures for _, _, figures in steps],
+        "iterations": head.pipeline_[-1].n_iter_[0],
+    }
+    assert head.classes_.tolist() == list(CLASSES)
+    assert head.training_ is not None and head.training_.validation is not None
+    assert head.training_[1:3] == (["train", "validation"], ["validation"])
+    true, probabilities = head.training_.validation
+    np.testing.assert_array_equal(true, y[TRAIN:])
+    np.testing.assert_allclose(probabilities, of_validation[best], atol=0.02)
 
 
 def test_the_saved_file_holds_a_pipeline_that_speaks_of_labels(
-    logistic: SavedHead, digits: FeatureTable
+    chosen: tuple[LogisticHead, list], rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    import skops.io
-
-    pipeline = skops.io.load(logistic.directory / "head.skops")
+    chosen[0].save_model(tmp_path / "head.skops")
+    pipeline = skops.io.load(tmp_path / "head.skops")
     assert isinstance(pipeline, Pipeline)
-    X, _ = digits.matrix("test")
-    assert pipeline.predict(X).tolist() == logistic.head.predict(X).tolist()
+    assert pipeline.predict(rows[0]).tolist() == chosen[0].predict(rows[0]).tolist()
+    assert set(pipeline.predict(rows[0])) == set(CLASSES)
 
 
-def test_the_matrix_is_scaled_where_it_is(digits: FeatureTable) -> None:
-    X, _ = digits.matrix(["train", "validation"])
-    train = len(digits.matrix("train")[0])
+class Evil:
+    """Not a type of scikit-learn's."""
+
+
+def test_a_file_of_other_types_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "head.skops"
+    skops.io.dump(Evil(), path)
+    with pytest.raises(BottleneckError) as caught:
+        LogisticHead().load_model(path)
+    assert str(caught.value).startswith(
+        f"{path} is not loaded, for it is not as a logistic head was saved: Untrusted types found in the file"
+    )
+
+
+@pytest.mark.parametrize("train", [1500, 2048, 1])
+def test_the_matrix_is_scaled_where_it_is(train: int) -> None:
+    """By train alone, of which a thousand rows are looked at at once."""
+    X = np.random.default_rng(0).normal(5, 3, size=(2100, 3)).astype(np.float32)
     usual = StandardScaler().fit(X[:train])
     expected = usual.transform(X)
-    scaler = heads.logistic._scale_in_place(X, train)
-    assert X.dtype == np.float32
+    scaler = _scale_in_place(X, train)
+    np.testing.assert_allclose(scaler.mean_, usual.mean_, rtol=1e-6)
     np.testing.assert_allclose(scaler.scale_, usual.scale_, rtol=1e-6)
     np.testing.assert_allclose(X, expected, atol=1e-4)
+    assert X.dtype == np.float32
 
 
-def test_validation_metrics_are_of_a_model_that_did_not_see_validation(logistic: SavedHead) -> None:
-    facts = logistic.facts
-    best = min(facts["training"]["log_loss"], key=lambda tried: tried["log_loss"])
-    assert facts["training"]["C"] == best["C"]
-    assert facts["metrics"]["validation"]["log_loss"] == pytest.approx(best["log_loss"])
-    assert facts["splits"]["fitted"] == ["train", "validation"]
+def test_features_that_never_vary_do_no_harm() -> None:
+    X = np.ones((8, 5), np.float32)
+    assert (_scale_in_place(X, 8).scale_ == 1).all()
+    assert (X == 0).all()
 
 
-@parametrize_with_checks([LogisticHead()])  # nothing is excused: no expected_failed_checks
+# Nothing is excused: no expected_failed_checks. With a C, since to choose one takes most of the time.
+@parametrize_with_checks([LogisticHead(C=0.1)])
 def test_it_passes_scikit_learns_checks(
     estimator: LogisticHead, check: Callable[[LogisticHead], None]
 ) -> None:
     check(estimator)
 
 
-def test_a_given_C_is_taken(three_classes: FeatureTable) -> None:
-    head = fit(LogisticHead(C=0.02), three_classes)
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(st.integers(0, 99))
+def test_the_order_of_rows_and_classes_changes_nothing(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    X, y = random.normal(size=(50, 6)).astype(np.float32), random.permutation(np.arange(50) % 3)
+    X[:, 0] += y
+    train, validation = random.permutation(30), random.permutation(20) + 30
+    order, rows = random.permutation(3), np.concatenate([train, validation])
+    head, other = LogisticHead(), LogisticHead()
+    head.fit_matrix(X.copy(), y, 30, ["a", "b", "c"])
+    other.fit_matrix(X[rows], np.argsort(order)[y[rows]], 30, [["a", "b", "c"][number] for number in order])
+    assert facts(other)["C"] == facts(head)["C"]
+    np.testing.assert_allclose(other.predict_proba(X), head.predict_proba(X)[:, order], atol=1e-3)
+
+
+def test_a_given_C_is_taken(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, y = rows
+    head = LogisticHead(C=0.02).fit(X[:100], y[:100], (X[100:200], y[100:200]))
     assert facts(head)["C"] == head.pipeline_[-1].C == 0.02
     assert facts(head)["chosen_by"] == "the caller"
+    assert [tried["C"] for tried in facts(head)["log_loss"]] == [0.02]
 
 
-@pytest.mark.parametrize(
-    ("validation", "fitted"), [([], ["train"]), (["daisy", "daisy"], ["train", "validation"])]
-)
+@pytest.mark.parametrize("C", [0, -1.0, float("nan")])
+def test_a_C_out_of_range_is_refused(C: float) -> None:
+    with pytest.raises(BottleneckError) as caught:
+        LogisticHead(C=C).fit_matrix(np.eye(2, dtype=np.float32), np.arange(2), 2, ["a", "b"])
+    assert str(caught.value) == f"C is {C}, and a logistic head expects a number above 0"
+
+
+@pytest.mark.parametrize(("validation", "fitted"), [([], ["train"]), ([0, 0, 1], ["train", "validation"])])
 def test_cross_validation_where_validation_is_empty_or_lacks_a_class(
-    small_table: MakeSmallTable, validation: list[str], fitted: list[str]
+    validation: list[int], fitted: list[str]
 ) -> None:
-    labels = ["daisy"] * 7 + ["rose"] * 7 + ["tulip"] + validation
-    splits = ["train"] * 15 + ["validation"] * len(validation)
-    head = fit(LogisticHead(), small_table(labels, splits))
+    X = np.random.default_rng(0).normal(size=(15 + len(validation), 4)).astype(np.float32)
+    y = np.array([0] * 7 + [1] * 7 + [2] + validation)
+    head = LogisticHead().fit_matrix(X.copy(), y, 15, ["daisy", "rose", "tulip"])
     assert head.training_ is not None
     assert facts(head)["chosen_by"] == "5-fold cross-validation on train"
-    assert head.training_.selected == ["train"]
-    assert head.training_.fitted == fitted
-    assert head.training_.validation is None
+    assert head.training_[1:] == (fitted, ["train"], None)
+    folds = _cross_validation(StandardScaler().fit_transform(X[:15]), y[:15], seed=0)
+    losses, _ = _search(StandardScaler().fit(X[:15]).transform(X[:15]), y[:15], CANDIDATES, folds, silent)
+    tried = [tried["log_loss"] for tried in facts(head)["log_loss"]]
+    assert tried == pytest.approx(list(losses.values()), rel=1e-3)
 
 
-def test_the_seed_is_that_of_the_folds(three_classes: FeatureTable) -> None:
-    X, y = three_classes.matrix("train")
-    losses = [facts(LogisticHead(seed=seed).fit(X, y.astype(str)))["log_loss"] for seed in (1, 1, 2)]
+def test_the_seed_is_that_of_the_folds(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, y = rows[0][:60, 16:32], rows[1][:60] % 2
+    losses = [facts(LogisticHead(seed=seed).fit(X, y))["log_loss"] for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_cross_validation_is_that_of_scikit_learn(digits: FeatureTable) -> None:
+def test_cross_validation_is_that_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray]) -> None:
     """Rows held out by a weight of 0 count as little as rows left out."""
-    X, labels = digits.matrix("validation")
-    X = StandardScaler().fit_transform(X)
-    y = labels.astype(int)
-    folds = heads.logistic._cross_validation(X, y, seed=0)
-    tried, _ = heads.logistic._search(X, y, [0.001], folds, lambda *step: None)
-    losses = np.empty(len(X))
-    for fold in folds:
-        held_out = np.asarray(fold.held_out)
-        model = LogisticRegression(C=0.001, max_iter=1000).fit(X[~held_out], y[~held_out])
-        losses[held_out] = -np.log(model.predict_proba(X)[np.arange(len(X)), y][held_out])
-    assert tried[0.001] == pytest.approx(losses.mean(), rel=1e-3)
+    X, y = StandardScaler().fit_transform(rows[0][:103]), rows[1][:103]
+    folds = _cross_validation(X, y, seed=0)
+    tried, _ = _search(X, y, [0.001, 0.01], folds, silent)
+    for C in (0.001, 0.01):
+        losses = np.full(len(X), np.nan)
+        for fold in folds:
+            held_out = np.asarray(fold.held_out)
+            model = LogisticRegression(C=C, max_iter=1000).fit(X[~held_out], y[~held_out])
+            losses[held_out] = -np.log(model.predict_proba(X)[np.arange(len(X)), y][held_out])
+        assert tried[C] == pytest.approx(losses.mean(), rel=1e-3)
     shares = [np.bincount(fold.true, minlength=10) for fold in folds]
-    assert np.ptp(shares, axis=0).max() <= 1, "each class is spread evenly over the folds"
+    assert len(folds) == 5 and np.ptp(shares, axis=0).max() <= 1, "each class is spread evenly over the folds"
 
 
-def test_one_row_a_class_is_enough(small_table: MakeSmallTable) -> None:
-    table = small_table(["daisy", "rose"], ["train", "train"])
-    X, labels = table.matrix("train")
-    assert fit(LogisticHead(), table).predict(X).tolist() == labels.tolist()
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [1, 0, 1, 0], [0, 1, 2, 3]])
+def test_one_row_a_class_is_enough(labels: list[int]) -> None:
+    X = np.eye(len(labels), dtype=np.float32)
+    head = LogisticHead().fit(X, labels)
+    assert set(head.predict(X)) <= set(labels)
+    assert all(np.isfinite(tried["log_loss"]) for tried in facts(head)["log_loss"])
 
 
-def test_two_classes(small_table: MakeSmallTable) -> None:
-    table = small_table(["daisy", "rose"] * 20, ["train", "train", "test", "test", "validation"] * 8)
-    head = fit(LogisticHead(), table)
-    X, labels = table.matrix("test")
-    assert head.predict_proba(X).shape == (len(X), 2)
-    assert head.predict(X).tolist() == labels.tolist()
-
-
-def test_features_that_never_vary_do_no_harm(
-    three_classes: FeatureTable, small_table: MakeSmallTable
+@pytest.mark.parametrize(
+    ("losses", "tried", "best"),
+    [
+        ([5, 4, 3, 2, 1], 5, 4),
+        ([5, 3, 4, 2, 3, 1], 6, 5),  # it goes on where the loss has risen once
+        ([5, 3, 4, 3.5, 1], 4, 1),
+        ([5, 3, 3, 3, 1], 4, 1),
+        ([5, 6, 7, 1], 3, 0),
+    ],
+)
+def test_the_search_ends_when_the_loss_was_not_the_least_twice(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], tried: int, best: int
 ) -> None:
-    X = np.ones((8, 2048), np.float32)
-    scaler = heads.logistic._scale_in_place(X, 8)
-    assert (scaler.scale_ == 1).all()
-    assert (X == 0).all()
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(20, 3)), np.arange(20) % 2
+    seen: list[np.ndarray] = []
+
+    def made_up(true: np.ndarray, probabilities: np.ndarray) -> float:
+        seen.append(probabilities)
+        return losses[len(seen) - 1]
+
+    monkeypatch.setattr(heads.logistic, "log_loss", made_up)
+    candidates = [10.0**n for n in range(len(losses))]
+    steps: list[Any] = []
+    fold = heads.logistic._Fold(None, X[:5], slice(None), y[:5])
+    found, probabilities = _search(X, y, candidates, [fold], lambda *step: steps.append(step))
+    assert found == dict(zip(candidates[:tried], losses, strict=False))
+    assert probabilities is seen[best]
+    assert steps == [(n + 1, len(losses), {"C": candidates[n], "log_loss": losses[n]}) for n in range(tried)]
+
+
+def test_folds_count_by_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    of_rows = {6: 1.0, 2: 5.0}
+    monkeypatch.setattr(heads.logistic, "log_loss", lambda true, probabilities: of_rows[len(true)])
+    folds = [heads.logistic._Fold(None, X[:n], slice(None), y[:n]) for n in of_rows]
+    assert _search(X, y, [1.0], folds, silent)[0] == {1.0: 2.0}
+
+
+@pytest.mark.parametrize(("limit", "threads"), [(10**6, 1), (0, 2)])
+def test_a_small_matrix_is_left_to_one_thread(
+    monkeypatch: pytest.MonkeyPatch, limit: int, threads: int
+) -> None:
+    monkeypatch.setattr(heads.logistic, "_THREADED_BYTES", limit)
+    seen: list[int] = []
+
+    def look(*step: Any) -> None:
+        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+    with threadpool_limits(2, user_api="blas"):
+        LogisticHead(C=1e-4).fit_matrix(np.eye(4, dtype=np.float32), np.arange(4), 4, "abcd", look)
+    assert set(seen) == {threads}
 
 
 def test_memory_is_mostly_one_matrix() -> None:
     matrix = 1_000_000 * 2048 * 4
     assert matrix < LogisticHead.bytes_needed(1_000_000, 2048, 10) < 1.2 * matrix
-
-
-@pytest.mark.parametrize("C", [0, -1.0, float("nan")])
-def test_a_C_out_of_range_is_refused(three_classes: FeatureTable, C: float) -> None:
-    with pytest.raises(BottleneckError, match="expects a number above 0"):
-        fit(LogisticHead(C=C), three_classes)
+    assert LogisticHead.bytes_needed(1000, 2048, 10) == 432_880_000

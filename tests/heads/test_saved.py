@@ -1,87 +1,240 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import importlib.metadata
 import json
+import os
+import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 
 from features.errors import BottleneckError
 from features.recipe import Column
 from features.store.table import FeatureTable
-from heads import DenseHead, LogisticHead, SavedHead, current_head, list_heads, load_head, train_head
-from heads.saved import save_head
-from tests.heads.conftest import AnyHead, MakeSmallTable, fit
-from tests.tables import RECIPE
+from heads import DenseHead, LogisticHead, SavedHead, current_head, evaluate, list_heads, load_head
+from heads.saved import read_facts, save_head
+from tests.heads.conftest import LAYERS, RECIPE, AnyHead, narrow_table
 
-COLUMNS = {"columns": [{"layer": "avg_pool", "recipe": RECIPE.to_dict()}]}
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "heads"
+
+#: What is known of a head by those who save it.
+FACTS: dict[str, Any] = {
+    "columns": [{"layer": LAYERS[0], "recipe": RECIPE.to_dict()}],
+    "majority_class": "rose",
+    "matrix": [[1, 2], [3, 4]],
+    "odd": ["[1,", "2]"],
+    "interval": [0.5, 1e-07],
+}
+X = np.sin(np.arange(6 * 48, dtype=np.float32)).reshape(6, 48)
+LABELS = ["müsli", "rose"] * 3
+
+
+@pytest.fixture(scope="module")
+def trained() -> LogisticHead:
+    return LogisticHead(C=0.01, seed=3).fit(X, LABELS)
 
 
 @pytest.fixture
-def saved(three_classes: FeatureTable) -> SavedHead:
-    return train_head(three_classes.store, C=0.01)
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
 
 
-def test_a_head_is_a_folder_with_model_and_facts(saved: SavedHead, three_classes: FeatureTable) -> None:
-    folder = three_classes.store / "heads" / "inception_v3"
+@pytest.fixture
+def saved(store: Path, trained: LogisticHead) -> SavedHead:
+    return save_head(store, "inception_v3", trained, FACTS)
+
+
+def test_a_head_is_a_folder_with_model_and_facts(saved: SavedHead, store: Path) -> None:
+    folder = store / "heads" / "inception_v3"
     assert saved.directory == folder / saved.id
     assert sorted(path.name for path in saved.directory.iterdir()) == ["head.json", "head.skops"]
-    assert json.loads((folder / "current.json").read_text()) == {"id": saved.id}
+    assert (folder / "current.json").read_text() == f'{{"id": "{saved.id}"}}\n'
     assert sorted(path.name for path in folder.iterdir()) == sorted([saved.id, "current.json"])
+
+
+def test_head_json(saved: SavedHead, trained: LogisticHead) -> None:
+    assert trained.training_ is not None
+    facts = json.loads((saved.directory / "head.json").read_text())
+    assert saved.facts == read_facts(saved.directory) == facts
+    created_at = datetime.datetime.fromisoformat(facts["created_at"])
+    assert created_at.tzinfo == datetime.UTC
+    assert re.fullmatch(rf"{created_at:%Y%m%d-%H%M%S}-logistic-[0-9a-f]{{4}}", facts["id"])
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "skops")}
+    assert facts == {
+        "id": saved.id,
+        "created_at": facts["created_at"],
+        **FACTS,
+        "kind": "logistic",
+        "labels": ["müsli", "rose"],
+        "width": 48,
+        "parameters": {"C": 0.01, "seed": 3},
+        "training": trained.training_.facts,
+        "seed": 3,
+        "packages": {"python": platform.python_version(), **versions},
+    }
+    assert list(facts)[:2] == ["id", "created_at"]
+
+
+def test_head_json_is_for_people_too(saved: SavedHead) -> None:
+    """Rows of numbers are on one line each, and letters are as they are."""
+    lines = (saved.directory / "head.json").read_text().split("\n")
+    start = lines.index('  "matrix": [')
+    assert lines[start : start + 9] == [
+        '  "matrix": [',
+        "    [ 1, 2 ],",
+        "    [ 3, 4 ]",
+        "  ],",
+        '  "odd": [',
+        '    "[1,",',
+        '    "2]"',
+        "  ],",
+        '  "interval": [ 0.5, 1e-07 ],',
+    ]
+    assert '    "müsli",' in lines
+    assert (lines[0], lines[-2:]) == ("{", ["}", ""])
+
+
+@pytest.mark.parametrize("head", [LogisticHead(C=0.01), DenseHead(hidden=2, epochs=1)], ids=lambda h: h.kind)
+def test_a_head_is_the_same_after_saving_and_loading(head: AnyHead, store: Path) -> None:
+    save_head(store, "mine", head.fit(X, LABELS), FACTS)
+    again = load_head(store, "mine").head
+    np.testing.assert_array_equal(again.predict_proba(X), head.predict_proba(X))
+    assert again.predict(X).tolist() == head.predict(X).tolist()
+    assert again.get_params() == head.get_params()
+    assert (again.classes_.tolist(), again.n_features_in_, again.training_) == (["müsli", "rose"], 48, None)
+    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 48 features"):
+        again.predict(X[:, :3])
+
+
+def test_a_head_that_was_loaded_can_be_saved(saved: SavedHead, store: Path) -> None:
+    again = save_head(store, "other", saved.head, FACTS)
+    assert again.facts["training"] is None
+    assert again.head.predict(X).tolist() == saved.head.predict(X).tolist()
+
+
+@pytest.mark.parametrize("kind", ["logistic", "dense"])
+def test_a_head_that_an_earlier_version_saved_predicts_as_it_did(kind: str) -> None:
+    saved = SavedHead(FIXTURE / kind, read_facts(FIXTURE / kind))
+    pixels = np.float32(8 + 8 * np.sin(np.arange(5 * 48))).reshape(5, 48)
+    expected = json.loads((FIXTURE / "expected.json").read_text())[kind]
+    np.testing.assert_allclose(saved.head.predict_proba(pixels), expected, atol=1e-5)
+    assert saved.head.classes_.tolist() == ["one", "two", "zero"]
+    assert saved.head.get_params() == saved.facts["parameters"]
+    assert saved.column == Column(RECIPE, LAYERS[0])
+    assert saved.column.fingerprint == saved.facts["columns"][0]["fingerprint"]
 
 
 def test_the_newest_is_current_and_others_are_found_by_id(
-    saved: SavedHead, three_classes: FeatureTable
+    saved: SavedHead, store: Path, trained: LogisticHead
 ) -> None:
-    newer = train_head(three_classes.store, C=0.1)
-    assert load_head(three_classes.store).id == current_head(three_classes.store) == newer.id
-    assert load_head(three_classes.store, id=saved.id).facts == saved.facts
-    assert [facts["id"] for facts in list_heads(three_classes.store)] == [saved.id, newer.id]
+    newer = save_head(store, "inception_v3", trained, FACTS)
+    assert load_head(store).id == current_head(store) == newer.id
+    assert load_head(store, id=saved.id).facts == saved.facts
+    assert list_heads(store) == [saved.facts, newer.facts]
 
 
-def test_listing_reads_no_model(saved: SavedHead, three_classes: FeatureTable) -> None:
+def test_heads_are_listed_from_the_oldest_on_and_then_by_id(store: Path, trained: LogisticHead) -> None:
+    for of_day in (["2", "b"], ["1", "c"], ["2", "a"]):
+        saved = save_head(store, "inception_v3", trained, FACTS)
+        facts = saved.facts | {"created_at": of_day[0], "id": of_day[1]}
+        (saved.directory / "head.json").write_text(json.dumps(facts))
+    assert [facts["id"] for facts in list_heads(store)] == ["c", "a", "b"]
+
+
+def test_listing_reads_no_model(saved: SavedHead, store: Path) -> None:
     (saved.directory / "head.skops").unlink()
-    (facts,) = list_heads(three_classes.store)
-    assert facts == saved.facts
+    assert list_heads(store) == [saved.facts]
 
 
-def test_without_a_head(three_classes: FeatureTable) -> None:
-    message = "there is no head for table 'inception_v3' in .*: train a head first"
-    with pytest.raises(BottleneckError, match=message):
-        load_head(three_classes.store)
-    assert list_heads(three_classes.store) == []
-    assert current_head(three_classes.store) is None
+def test_without_a_head(store: Path) -> None:
+    with pytest.raises(BottleneckError) as caught:
+        load_head(store)
+    expected = f"there is no head for table 'inception_v3' in {store}: train a head first"
+    assert str(caught.value) == expected
+    assert (list_heads(store), current_head(store)) == ([], None)
 
 
-def test_an_unknown_id_is_answered_with_the_known_ones(saved: SavedHead, three_classes: FeatureTable) -> None:
-    with pytest.raises(BottleneckError, match=re.escape(f"has: {saved.id}")):
-        load_head(three_classes.store, id="20010101-000000-logistic-0000")
+def test_a_table_without_a_head_is_told_apart_from_a_store_without_one(
+    saved: SavedHead, store: Path, trained: LogisticHead
+) -> None:
+    save_head(store, "other", trained, FACTS)
+    (store / "heads" / "without").mkdir()
+    with pytest.raises(BottleneckError) as caught:
+        load_head(store, "mine")
+    hint = "it has heads for inception_v3, other (`features=NAME`)"
+    assert str(caught.value) == f"there is no head for table 'mine' in {store}: {hint}"
 
 
-def test_a_head_that_can_not_be_written_leaves_nothing(saved: SavedHead, three_classes: FeatureTable) -> None:
-    folder = three_classes.store / "heads" / "inception_v3"
-    head = fit(LogisticHead(C=0.01), three_classes)
+def test_an_unknown_id_is_answered_with_the_known_ones(
+    saved: SavedHead, store: Path, trained: LogisticHead
+) -> None:
+    newer, folder = save_head(store, "inception_v3", trained, FACTS), store / "heads" / "inception_v3"
+    with pytest.raises(BottleneckError) as caught:
+        load_head(store, id="2001")
+    assert str(caught.value) == f"there is no head '2001' in {folder}, which has: {saved.id}, {newer.id}"
+    with pytest.raises(BottleneckError, match=r"there is no head '2001' in .*/heads/mine, which has: none$"):
+        load_head(store, "mine", id="2001")
+
+
+def test_a_head_that_can_not_be_written_leaves_nothing(
+    saved: SavedHead, store: Path, trained: LogisticHead
+) -> None:
+    folder = store / "heads" / "inception_v3"
     with pytest.raises(TypeError, match="not JSON serializable"):
-        save_head(three_classes.store, "inception_v3", head, {"unwritable": object()})
+        save_head(store, "inception_v3", trained, {"unwritable": object()})
     assert sorted(path.name for path in folder.iterdir()) == sorted([saved.id, "current.json"])
-    assert current_head(three_classes.store) == saved.id
+    assert current_head(store) == saved.id
 
 
-def test_a_half_written_head_is_not_listed(saved: SavedHead, three_classes: FeatureTable) -> None:
-    half = three_classes.store / "heads" / "inception_v3" / ".half.partial"
-    half.mkdir()
-    (half / "head.json").write_text("{")
-    assert [facts["id"] for facts in list_heads(three_classes.store)] == [saved.id]
+def test_which_head_is_current_is_never_half_written(
+    saved: SavedHead, store: Path, trained: LogisticHead
+) -> None:
+    """Another file takes its place: whoever has the old one open reads that to its end."""
+    current = store / "heads" / "inception_v3" / "current.json"
+    os.link(current, store / "as-it-was")
+    assert save_head(store, "inception_v3", trained, FACTS).id == current_head(store) != saved.id
+    assert json.loads((store / "as-it-was").read_text()) == {"id": saved.id}
 
 
-def test_the_recipe_it_was_trained_on_is_accepted(saved: SavedHead, three_classes: FeatureTable) -> None:
-    assert saved.check(three_classes) is None
-    assert saved.check(three_classes.column()) is None
+def test_a_half_written_head_is_not_listed(saved: SavedHead, store: Path) -> None:
+    for name in (".half.partial", "without-facts"):
+        (store / "heads" / "inception_v3" / name).mkdir()
+    (store / "heads" / "inception_v3" / ".half.partial" / "head.json").write_text("{")
+    assert list_heads(store) == [saved.facts]
+
+
+def test_heads_are_found_under_a_home_folder(
+    saved: SavedHead, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(store.parent))
+    assert load_head("~/store").id == saved.id
+    monkeypatch.chdir(store.parent)
+    assert load_head().id == current_head() == saved.id, "by default the store is `store`"
+    assert list_heads() == [saved.facts]
+
+
+@pytest.fixture
+def two_layers(store: Path) -> FeatureTable:
+    """The deeper layer says the opposite of the other one."""
+    features = {LAYERS[0]: X, LAYERS[1]: np.pad(-X, [(0, 0), (0, 16)])}
+    return narrow_table(store, features, LABELS, ["test"] * 4 + ["validation"] * 2)
+
+
+def test_a_head_asks_a_table_for_its_own_layer(
+    saved: SavedHead, two_layers: FeatureTable, tmp_path: Path
+) -> None:
+    assert saved.check(two_layers) is None
+    assert saved.check(two_layers.column(LAYERS[0])) is None
     renamed = dataclasses.replace(RECIPE, weights="the-same-in-another-file")
-    assert saved.check(Column(renamed, "avg_pool")) is None
+    assert saved.check(Column(renamed, LAYERS[0])) is None
+    other = narrow_table(tmp_path / "other", {LAYERS[1]: np.ones((1, 64))}, ["rose"], ["test"])
+    with pytest.raises(BottleneckError, match=f"has no layer '{LAYERS[0]}'"):
+        saved.check(other)
 
 
 @pytest.mark.parametrize(
@@ -89,92 +242,39 @@ def test_the_recipe_it_was_trained_on_is_accepted(saved: SavedHead, three_classe
     [
         ({"weights_sha256": "1" * 64}, "weights_sha256 was 000000000000… and is now 111111111111…"),
         ({"exif_orientation": True}, "exif_orientation was False and is now True"),
-        ({"input_size": 150, "precision": "bfloat16"}, "input_size was 299 and is now 150"),
+        (
+            {"input_size": 150, "precision": "bfloat16"},
+            "precision was float32 and is now bfloat16; input_size was 384 and is now 150",
+        ),
     ],
 )
 def test_another_recipe_is_refused_by_name_of_the_difference(
-    saved: SavedHead, change: dict[str, object], difference: str
+    saved: SavedHead, change: dict[str, Any], difference: str
 ) -> None:
-    other = Column(dataclasses.replace(RECIPE, **change), "avg_pool")  # type: ignore[arg-type]
-    with pytest.raises(BottleneckError, match=re.escape(difference)) as caught:
-        saved.check(other)
-    assert str(caught.value).startswith(f"head {saved.id} ")
+    with pytest.raises(BottleneckError) as caught:
+        saved.check(Column(dataclasses.replace(RECIPE, **change), LAYERS[0]))
+    assert str(caught.value) == f"head {saved.id} was built on features made another way: {difference}"
 
 
 def test_another_layer_is_refused(saved: SavedHead) -> None:
-    with pytest.raises(BottleneckError, match="layer was avg_pool and is now mixed9"):
-        saved.check(Column(RECIPE, "mixed9"))
+    with pytest.raises(BottleneckError, match=f"layer was {LAYERS[0]} and is now {LAYERS[1]}"):
+        saved.check(Column(RECIPE, LAYERS[1]))
 
 
 def test_another_precision_is_accepted_with_a_notice(saved: SavedHead) -> None:
-    notice = saved.check(Column(dataclasses.replace(RECIPE, precision="bfloat16"), "avg_pool"))
-    assert notice is not None
-    assert "float32" in notice
-    assert "bfloat16" in notice
+    assert saved.check(Column(dataclasses.replace(RECIPE, precision="bfloat16"), LAYERS[0])) == (
+        f"head {saved.id} was built on float32 features and is given bfloat16 ones: "
+        "close, but not the same numbers"
+    )
 
 
-@pytest.mark.parametrize("head", [LogisticHead(C=0.01), DenseHead(hidden=8, epochs=2)], ids=lambda h: h.kind)
-def test_a_head_is_the_same_after_saving_and_loading(head: AnyHead, three_classes: FeatureTable) -> None:
-    save_head(three_classes.store, "inception_v3", fit(head, three_classes), COLUMNS)
-    saved = load_head(three_classes.store)
-    X, _ = three_classes.matrix("test")
-    np.testing.assert_array_equal(saved.head.predict_proba(X), head.predict_proba(X))
-    assert saved.head.predict(X).tolist() == head.predict(X).tolist()
-    assert saved.head.get_params() == head.get_params()
-    assert saved.head.classes_.tolist() == ["daisy", "rose", "tulip"]
-    assert sorted(path.name for path in saved.directory.iterdir()) == ["head.json", head.model_file]
-
-
-def test_head_json_keeps_rows_of_numbers_on_one_line(three_classes: FeatureTable) -> None:
-    facts = COLUMNS | {"matrix": [[1, 2], [3, 4]], "odd": ["[1,", "2]"], "interval": [0.5, 1e-07]}
-    head = fit(LogisticHead(C=0.01), three_classes)
-    saved = save_head(three_classes.store, "inception_v3", head, facts)
-    text = (saved.directory / "head.json").read_text()
-    assert "[ 1, 2 ]" in text
-    assert "[ 0.5, 1e-07 ]" in text
-    assert saved.facts.items() >= facts.items()
-
-
-def test_evaluation_is_of_the_split_that_is_named(logistic: SavedHead, digits: FeatureTable) -> None:
-    X, labels = digits.matrix("validation")
-    metrics = logistic.evaluate(digits, "validation")
-    assert metrics["count"] == len(X)
-    assert metrics["accuracy"] == pytest.approx((logistic.head.predict(X) == labels).mean())
-    assert logistic.evaluate(digits) == logistic.facts["metrics"]["test"]
-
-
-def test_evaluation_refuses_labels_that_were_not_taught(
-    logistic: SavedHead, three_classes: FeatureTable
+def test_evaluation_is_of_the_layer_of_the_head_and_of_the_split_that_is_named(
+    saved: SavedHead, store: Path, two_layers: FeatureTable
 ) -> None:
-    with pytest.raises(BottleneckError, match="was not taught the labels 'daisy', 'rose', 'tulip'"):
-        logistic.evaluate(three_classes)
-
-
-def test_evaluation_refuses_an_empty_split(logistic: SavedHead, small_table: MakeSmallTable) -> None:
-    table = small_table(["0", "1"], ["train", "train"])
-    with pytest.raises(BottleneckError, match="the test split of table 'inception_v3' has no rows"):
-        logistic.evaluate(table)
-
-
-class Evil:
-    """Not a type of scikit-learn's."""
-
-
-def test_a_file_of_other_types_is_not_loaded(saved: SavedHead, three_classes: FeatureTable) -> None:
-    skops.io.dump(Evil(), saved.directory / "head.skops")
-    with pytest.raises(BottleneckError, match="is not loaded"):
-        load_head(three_classes.store).head  # noqa: B018  (loads the model)
-
-
-def test_heads_are_found_under_a_home_folder(
-    saved: SavedHead, three_classes: FeatureTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(Path(three_classes.store).parent))
-    assert load_head(f"~/{three_classes.store.name}").id == saved.id
-
-
-def test_a_table_without_a_head_is_told_apart_from_a_store_without_one(
-    saved: SavedHead, three_classes: FeatureTable
-) -> None:
-    with pytest.raises(BottleneckError, match=r"no head for table 'mine'.*it has heads for inception_v3 \("):
-        load_head(three_classes.store, "mine")
+    """A head that was loaded is measured against the majority of its own training."""
+    probabilities, head = saved.head.predict_proba(X), load_head(store)
+    true = np.arange(6) % 2
+    of_test = evaluate(true[:4], probabilities[:4], ["müsli", "rose"], majority_class="rose")
+    of_validation = evaluate(true[4:], probabilities[4:], ["müsli", "rose"], majority_class="rose")
+    assert head.evaluate(two_layers) == of_test
+    assert head.evaluate(two_layers, "validation") == of_validation
