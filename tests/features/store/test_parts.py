@@ -101,6 +101,11 @@ def test_floats_are_split_by_byte_and_names_kept_in_dictionaries(tmp_path: Path)
     assert without == ["labels.list.element", "avg_pool.list.element"]
 
 
+def test_a_part_may_hold_nothing(tmp_path: Path) -> None:
+    part = write_part(tmp_path, [], NARROW)
+    assert part.rows == 0 and pq.read_table(tmp_path / part.name).equals(NARROW.empty_table())
+
+
 def test_rejections_are_one_row_group_in_the_order_given(tmp_path: Path) -> None:
     bad = [Rejected(f"/{number % 7}/{number}", "corrupt", "", 1, None) for number in range(1500)]
     path = tmp_path / write_part(tmp_path, rejections(bad).to_batches(), REJECTED_SCHEMA).name

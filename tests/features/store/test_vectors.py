@@ -42,3 +42,8 @@ def test_a_null_that_has_values_is_refused() -> None:
     column = pa.ListArray.from_arrays(offsets, values, mask=pa.array([False, True]))
     with pytest.raises(ValueError, match="expected rows of 2 features each"):
         list_values(column, 2)
+
+
+def test_a_feature_that_is_null_is_refused() -> None:
+    with pytest.raises(ValueError, match="null"):
+        list_values(pa.array([[1.0, None]], pa.list_(pa.float32())), 2)
