@@ -125,6 +125,7 @@ def test_images_without_a_label_are_there_unless_left_out(tmp_path: Path):
     table = make_table(tmp_path, X, ["a", [], "b"], ["train"] * 3)
     found, labels = table.matrix("train")
     assert labels.tolist() == ["a", None, "b"] and found[:, 0].tolist() == [0, 1, 2]
+    assert [group.labels.tolist() for group in table.row_groups()] == [["a", None, "b"]]
     found, labels = table.matrix("train", labelled=True)
     assert labels.tolist() == ["a", "b"] and found[:, 0].tolist() == [0, 2]
     found, labels = table.matrix("train", classes=["b"])
