@@ -29,7 +29,7 @@ def local_path(name: str | Path) -> str:
     Raises:
         BottleneckError: for any other URL.
     """
-    text = _URL_AS_PATH.sub(r"\1://", str(name), count=1) if isinstance(name, PurePath) else name
+    text = _URL_AS_PATH.sub(r"\1://", str(name)) if isinstance(name, PurePath) else name
     if is_remote(text):
         raise BottleneckError(
             f"{printable(text)} is remote, which is not supported yet: "

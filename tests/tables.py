@@ -20,6 +20,7 @@ from features.store.conflicts import rows_of_parts
 from features.store.parts import Part, write_part
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 from features.store.table import FeatureTable
+from features.store.vectors import list_array
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 RECIPE = FeatureRecipe(weights="random", weights_sha256="0" * 64)
@@ -35,40 +36,56 @@ class Rejected(NamedTuple):
     modified_at: int | None
 
 
+#: Of one layer, or from each layer to its own: of shape (n, width).
+Features = np.ndarray | Mapping[str, np.ndarray]
+
+
+def _by_layer(X: Features, *layers: str) -> Mapping[str, np.ndarray]:
+    if isinstance(X, Mapping):
+        return X
+    (layer,) = layers
+    return {layer: X}
+
+
+def _column(X: np.ndarray, field: pa.Field) -> pa.Array:
+    return list_array(np.asarray(X, np.float32)).cast(field.type)
+
+
 def make_rows(
     facts: TableFacts,
-    X: np.ndarray,
+    X: Features,
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
     *,
     prefix: str = "image",
     run_id: str = "run-1",
 ) -> pa.RecordBatch:
-    """Rows of one feature column; image n is `/images/<prefix>-<n>.png`."""
-    uris = [f"/images/{prefix}-{number}.png" for number in range(len(X))]
+    """Rows of features; image n is `/images/<prefix>-<n>.png`."""
+    layers = _by_layer(X, *facts.layers)
+    count = len(layers[facts.layers[0]])
+    uris = [f"/images/{prefix}-{number}.png" for number in range(count)]
     image_ids = [hashlib.sha256(uri.encode()).hexdigest() for uri in uris]
-    (layer,) = facts.layers
     rows = {
         "image_id": image_ids,
         "uri": uris,
         "labels": [[label] if isinstance(label, str) else list(label) for label in labels],
         "split": list(splits) if splits is not None else [assign_split(one, None) for one in image_ids],
-        "view": [0] * len(X),
-        "width": [8] * len(X),
-        "height": [8] * len(X),
-        "format": ["png"] * len(X),
-        "size": [100] * len(X),
-        "modified_at": [NOON] * len(X),
-        "extracted_at": [NOON] * len(X),
-        "run_id": [run_id] * len(X),
-        layer: list(np.asarray(X, np.float32)),
+        "view": [0] * count,
+        "width": [8] * count,
+        "height": [8] * count,
+        "format": ["png"] * count,
+        "size": [100] * count,
+        "modified_at": [NOON] * count,
+        "extracted_at": [NOON] * count,
+        "run_id": [run_id] * count,
+        **{layer: _column(layers[layer], facts.schema.field(layer)) for layer in facts.layers},
     }
     return pa.RecordBatch.from_pydict(rows, schema=facts.schema)
 
 
 def make_table(
     store: Path,
-    X: np.ndarray,
+    X: Features,
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
     *,
@@ -76,17 +93,18 @@ def make_table(
     recipe: FeatureRecipe = RECIPE,
     rejected: Sequence[Rejected] = (),
 ) -> FeatureTable:
-    """A feature table of one `avg_pool` column.
+    """A feature table.
 
     Args:
-        X: features of shape (n, 2048).
+        X: features of shape (n, 2048) for one `avg_pool` column, or those of each layer.
         labels: of each image: one name, or several, or none.
         splits: of each image; by hash where not given.
     """
-    facts = TableFacts(source="digits", weights=recipe.weights, layers=("avg_pool",), recipe=recipe)
+    layers = _by_layer(X, "avg_pool")
+    facts = TableFacts(source="digits", weights=recipe.weights, layers=tuple(layers), recipe=recipe)
     table = feature_store.create(store, name, facts)
     part = None
-    if len(X):
+    if len(labels):
         rows = make_rows(facts, X, labels, splits)
         part = write_part(features_path(table.store, name), [rows], facts.schema, run_id="run-1")
     add(table, part, rejected, run_id="run-1")

@@ -189,7 +189,7 @@ def _newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
         table = open_planned(store, name)
         yield table
         refused[table.version] += 1
-        if refused[table.version] > _MOST_REFUSALS:
+        if refused[table.version] == _MOST_REFUSALS:
             raise BottleneckError(
                 f"table {name!r} refused {_MOST_REFUSALS} commits in a row on version {table.version}: "
                 f"see whether {features_path(store, name)} can be written"

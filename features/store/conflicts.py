@@ -120,8 +120,7 @@ def _wins(mine: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _time(row: dict[str, Any]) -> tuple[bool, Any]:
     """Sorts by the time of change, an unknown one first."""
-    known = row["modified_at"] is not None
-    return known, row["modified_at"] if known else 0
+    return row["modified_at"] is not None, row["modified_at"]
 
 
 def _by_part(rows: pa.Table) -> dict[str, pa.Array]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -79,8 +82,30 @@ def test_what_is_there(tmp_path: Path) -> None:
     status = (tmp_path / "b").stat()
     info = files.info(tmp_path / "b")
     assert (info.size, info.mtime_ns) == (2, status.st_mtime_ns)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as missing:
         files.info(tmp_path / "none")
+    none = str(tmp_path / "none")
+    assert missing.value.args == (2, "No such file or directory") and missing.value.filename == none
+    assert files.names(tmp_path / "b") == []
+
+
+def test_a_disk_that_fails_is_not_one_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: bytes) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "_at", lambda path: (SimpleNamespace(get_file_info=fail), b"x"))
+    with pytest.raises(OSError, match="Input/output error"):
+        files.is_file("x")
+
+
+def test_what_is_not_done_yet_has_a_hidden_name_of_its_own_beside_the_place(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "place.json"
+    with files.aside(place) as first, files.aside(place) as second:
+        for half in (first, second):
+            assert half.parent == place.parent and re.fullmatch(r"\.place\.json\.[0-9a-f]{8}", half.name)
+            half.write_text(half.name)
+        assert first != second and files.names(place.parent) == []
+    assert place.read_text() == first.name and list(place.parent.iterdir()) == [place]
 
 
 def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
@@ -156,8 +181,10 @@ def test_several_may_remove_a_folder_at_once(tmp_path: Path) -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     table, path = pa.table({"x": [1, 2, 3]}), tmp_path / "x.parquet"
-    with files.parquet_writer(path, table.schema) as writer:
+    with files.parquet_writer(path, table.schema, compression="zstd", use_dictionary=False) as writer:
         writer.write_table(table)
+    assert files.footer(path).row_group(0).column(0).compression == "ZSTD"
+    assert files.parquet_file(path, read_dictionary=["x"]).read() == table
     for mapped in (False, True):
         with files.parquet_file(path, mapped=mapped) as file:
             assert file.read() == table
@@ -192,3 +219,9 @@ def test_why_a_file_can_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(OSError) as folder:
         files.read(tmp_path)
     assert "is a directory" in files.why(folder.value)
+    assert files.why(OSError("the disk is gone")) == "the disk is gone"
+
+
+def test_what_delta_calls_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert files.delta_uri("a") == files.delta_uri(tmp_path / "a") == f"{tmp_path}/a"

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from features.errors import BottleneckError
-from features.locations import features_path, is_remote, local_path, store_path
+from features.locations import (
+    features_path,
+    heads_path,
+    is_remote,
+    local_path,
+    logs_path,
+    rejected_path,
+    runs_path,
+    store_path,
+)
 
 
 def test_paths_and_file_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,8 +26,9 @@ def test_paths_and_file_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for url in ("file:///b%20c", "FILE:///b%20c", "file://localhost/b%20c", "file:/b%20c"):
         assert not is_remote(url)
         assert local_path(url) == "/b c"
+    assert local_path("file:///%FFa%25") == "/\udcffa%", "which need not be UTF-8"
+    assert local_path("file:///a?b#c") == "/a?b#c"
     assert store_path("file:///my%20store") == Path("/my store")
-    assert features_path("file:///store", "mine") == Path("/store/features/mine")
     assert local_path("a:b//c") == local_path(Path("a:b/c")) == str(tmp_path / "a:b/c")
     assert local_path(Path("file:///b%20c")) == "/b c"
     assert local_path("abc:/d") == str(tmp_path / "abc:/d")
@@ -30,5 +40,23 @@ def test_what_is_not_on_this_machine_is_refused(name: str) -> None:
     assert is_remote(name)
     for given in (name, Path(name)):  # of which `Path` makes s3:/bucket/store
         if not name.startswith("file:") or given is name:
-            with pytest.raises(BottleneckError, match=f"{name} is remote, which is not supported yet"):
+            with pytest.raises(BottleneckError) as refusal:
                 store_path(given)
+            assert str(refusal.value) == (
+                f"{name} is remote, which is not supported yet: give a local path, or copy it here first"
+            )
+
+
+def test_what_would_break_a_line_is_escaped_in_the_refusal() -> None:
+    with pytest.raises(BottleneckError, match=r"^s3://a\\nb is remote"):
+        local_path("s3://a\nb")
+
+
+def test_places_in_a_store() -> None:
+    assert [place("file:///store", "mine") for place in (features_path, rejected_path, heads_path)] == [
+        Path("/store/features/mine"),
+        Path("/store/rejected/mine"),
+        Path("/store/heads/mine"),
+    ]
+    assert heads_path("/store", "mine", "id") == Path("/store/heads/mine/id")
+    assert (logs_path("/store"), runs_path("/store")) == (Path("/store/logs"), Path("/store/runs"))

@@ -39,7 +39,8 @@ def test_given_columns_go_first_and_nothing_stands_for_null():
 
 def test_no_rows_and_a_missing_column():
     none = pa.table({"uri": pa.array([], pa.string()), "size": pa.array([], pa.int64())})
-    assert to_schema(none, SCHEMA, labels=["x"], at=None).num_rows == 0
+    result = to_schema(none, SCHEMA, labels=["x"], at=None)
+    assert result.num_rows == 0 and result.schema.equals(SCHEMA)
     with pytest.raises(KeyError, match="labels"):
         to_schema(none, SCHEMA, at=None)
 

@@ -34,6 +34,11 @@ def test_some_of_a_list() -> None:
     assert some("abcde", shown=4) == "a, b, c, d and 1 more"
 
 
+def test_a_long_name_is_cut() -> None:
+    assert some(["a" * 300, "b" * 301]) == "a" * 300 + ", " + "b" * 299 + "…"
+    assert some(["\n" * 200], quote=True) == "'" + r"\n" * 149 + "\\…'"
+
+
 def test_differences() -> None:
     assert differences_text({"layer": ("mixed3", "avg_pool")}) == "layer was mixed3 and is now avg_pool"
     differences = {"DATA": ("/a\n", None), "weights_sha256": ("a" * 64, "0123456789ab" + "c" * 52)}

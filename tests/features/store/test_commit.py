@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
 from features.store.commit import Basis, Change, TableReplaced, commit, decide_anew, rejected_rows
 from features.store.parts import Part, read_decodings, write_part
+from features.store.schema import TableFacts
 from features.store.table import FeatureTable
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table, rejections
 
@@ -57,15 +64,63 @@ def rejected_uris(table: FeatureTable) -> list[str]:
     return sorted(rejected_rows(table).column("uri").to_pylist())
 
 
-def test_a_commit_adds_its_rows_and_tells_the_history(tmp_path: Path):
-    table = table_of(tmp_path)
-    version = add(table, part_of(table, "new"), facts={"note": "test"})
+def logged(folder: Path, version: int) -> list[dict[str, Any]]:
+    """What Delta's log has of a version, but for what Delta says of itself."""
+    lines = (folder / f"_delta_log/{version:020}.json").read_text().splitlines()
+    actions = [json.loads(line) for line in lines]
+    for name in ("timestamp", "operation", "operationParameters", "engineInfo", "clientVersion"):
+        del actions[0]["commitInfo"][name]
+    unset = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider", "extendedFileMetadata")
+    return [
+        {kind: {name: value for name, value in facts.items() if name not in unset}}
+        for action in actions
+        for kind, facts in action.items()
+    ]
+
+
+def added(part: Path, rows: int) -> dict[str, Any]:
+    stats = f'{{"numRecords": {rows}}}'
+    facts = {"path": part.name, "partitionValues": {}, "size": part.stat().st_size, "stats": stats}
+    return {"add": facts | {"modificationTime": 1_700_000_000_500, "dataChange": True}}
+
+
+def removed(part: Path) -> dict[str, Any]:
+    return {"remove": {"path": part.name, "dataChange": True, "deletionTimestamp": 1_700_000_000_500}}
+
+
+def applied(**versions: int) -> list[dict[str, Any]]:
+    names = {"change": "run-2/7", "rejected": "bottlenecks/rejected-version", "table": "bottlenecks/table"}
+    return [{"txn": {"appId": names[name], "version": version}} for name, version in versions.items()]
+
+
+def test_a_commit_tells_the_logs_of_both_tables_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two of three rejections and one of four rows leave; two of each come."""
+    gone = BAD._replace(uri="/images/gone.jpg")
+    kept = [BAD, BAD._replace(uri="/images/bad-2.jpg")]
+    table = table_of(tmp_path, rejected=[*kept, gone])
+    (old,), (old_bad,) = map(Path, table.paths), map(Path, table.rejected_paths)
+    part, replaced = part_of(table, "image", rows=1), [URI, gone.uri]
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
+    new = [BAD._replace(uri=f"/new-{number}") for number in range(2)]
+    assert add(table, part, new, replacing=replaced, slice=7, facts={"note": "test"}) == 2
     newest = feature_store.open(tmp_path)
-    assert newest.version == version == table.version + 1
-    assert len(newest.metadata()) == 6
-    entry = newest.delta.history(1)[0]
-    assert (entry["run_id"], entry["change"], entry["note"]) == ("run-2", "run-2/0", "test")
-    assert (entry["stored"], entry["rejected"], entry["left_out"]) == (2, 0, 0)
+    mine, rest = map(Path, sorted(newest.paths, key=lambda path: part.name not in path))
+    bad, rest_bad = map(Path, sorted(newest.rejected_paths, key=lambda path: "part." in path))
+    told = {"run_id": "run-2", "change": "run-2/7", "rejected": 2}
+    assert logged(newest.folder, 2) == [
+        {"commitInfo": told | {"note": "test", "stored": 1, "left_out": 0}},
+        added(mine, 1),
+        added(rest, 3),
+        removed(old),
+        *applied(change=1, rejected=2, table=2),
+    ]
+    commit_info, *parts, leaves, moved_on = logged(newest.rejected_folder, 2)
+    assert commit_info == {"commitInfo": told}
+    assert sorted(parts, key=str) == sorted([added(bad, 2), added(rest_bad, 2)], key=str)
+    assert [leaves, moved_on] == [removed(old_bad), *applied(table=2)]
+    assert rest.name.startswith("run-2.") and mine.name == part.name
+    assert uris(newest) == [f"/images/image-{number}.png" for number in range(4)]
+    assert rejected_uris(newest) == sorted(image.uri for image in [*kept, *new])
 
 
 def test_a_retried_step_commits_once(tmp_path: Path):
@@ -77,13 +132,73 @@ def test_a_retried_step_commits_once(tmp_path: Path):
     assert len(newest.metadata()) == 6 and rejected_uris(newest) == [BAD.uri]
 
 
-def test_slices_commit_in_any_order_on_the_version_of_their_plan(tmp_path: Path):
-    table = table_of(tmp_path)
-    for number in (2, 0, 1):
-        add(table, part_of(table, f"slice{number}"), [BAD._replace(uri=f"/{number}")], slice=number)
-    newest = feature_store.open(tmp_path)
-    assert newest.version == table.version + 3
-    assert len(newest.metadata()) == 10 and rejected_uris(newest) == ["/0", "/1", "/2"]
+KINDS, TIMES = ("features", "rejected"), (AT_NOON - 1, AT_NOON, AT_NOON + 1)
+
+
+@settings(deadline=None, derandomize=True, max_examples=12)
+@given(
+    changes=st.permutations(range(4)).flatmap(
+        lambda order: st.tuples(
+            st.just(order),
+            st.lists(
+                st.dictionaries(
+                    st.integers(0, 2), st.tuples(st.sampled_from(KINDS), st.sampled_from(TIMES)), min_size=1
+                ),
+                min_size=2,
+                max_size=4,
+            ),
+        )
+    ),
+    stored=st.integers(0, 3),
+)
+def test_changes_of_one_plan_come_to_the_same_rows_in_any_order(
+    changes: tuple[list[int], list[dict[int, tuple[str, int]]]], stored: int
+):
+    """Of each image the latest, features before a rejection; the first images are stored already."""
+    order, brought = changes
+    with tempfile.TemporaryDirectory() as store:
+        table = narrow_table(Path(store), stored)
+        for number in (number for number in order if number < len(brought)):
+            images, run_id = brought[number], f"run-{number}"
+            good = {n: modified_at for n, (kind, modified_at) in images.items() if kind == "features"}
+            bad = [
+                BAD._replace(uri=f"/images/image-{n}.png", modified_at=modified_at)
+                for n, (kind, modified_at) in images.items()
+                if kind == "rejected"
+            ]
+            part = narrow_part(table, good, run_id) if good else None
+            replaced = [f"/images/image-{n}.png" for n in images if n < stored]
+            add(table, part, bad, replacing=replaced, run_id=run_id)
+        newest = feature_store.open(store)
+        found = [
+            (row["uri"], kind, round(row["modified_at"].timestamp() * 1_000_000))
+            for kind, rows in zip(KINDS, (newest.metadata(), rejected_rows(newest)), strict=True)
+            for row in rows.to_pylist()
+        ]
+    best = {n: ("features", AT_NOON - 9) for n in range(stored)}
+    for images in brought:
+        for n, one in images.items():
+            best[n] = max(best.get(n, one), one, key=lambda one: (one[1], one[0] == "features"))
+    assert sorted(found) == [(f"/images/image-{n}.png", *best[n]) for n in sorted(best)]
+
+
+def narrow_table(store: Path, rows: int) -> FeatureTable:
+    """Of a layer of 256 features, with some images."""
+    table = feature_store.create(store, "inception_v3", TableFacts("digits", "random", ("mixed0",), RECIPE))
+    if rows:
+        add(table, narrow_part(table, dict.fromkeys(range(rows), AT_NOON - 9), "first"), run_id="first")
+    return feature_store.open(store)
+
+
+def narrow_part(table: FeatureTable, modified_at: dict[int, int], run_id: str) -> Part:
+    """Rows of some images, from number to time of change."""
+    rows = make_rows(table.facts, np.zeros((3, 256)), ["a"] * 3, run_id=run_id).take(
+        pa.array(list(modified_at))
+    )
+    place = table.facts.schema.get_field_index("modified_at")
+    field = table.facts.schema.field(place)
+    rows = rows.set_column(place, field, pa.array(list(modified_at.values()), field.type))
+    return write_part(table.folder, [rows], table.facts.schema, run_id=run_id)
 
 
 def race(store: Path, racer: str, commits: int, barrier) -> None:
@@ -134,6 +249,9 @@ def test_an_image_that_goes_bad_or_good_again_is_in_one_table_at_a_time(tmp_path
     good_again = feature_store.open(tmp_path)
     assert uris(good_again).count(URI) == 1
     assert rejected_uris(good_again) == []
+    assert good_again.rejected_version == 2
+    told = {"run_id": "run-3", "change": "run-3/0", "rejected": 0}
+    assert logged(good_again.rejected_folder, 2)[0] == {"commitInfo": told}
     assert rejected_uris(went_bad) == [URI], "each version of the features keeps its own rejections"
 
 
@@ -172,15 +290,38 @@ def test_a_refusal_between_the_two_commits_is_made_good(tmp_path: Path, monkeypa
     assert len(uris(newest)) == 8 and rejected_uris(newest) == ["/new", "/other"]
 
 
-def test_a_writer_of_an_older_version_loses_against_a_commit_of_this_one(tmp_path: Path):
+@pytest.mark.parametrize("place", [features_path, rejected_path])
+def test_a_writer_of_an_older_version_loses_against_a_commit_of_this_one(
+    tmp_path: Path, place: Callable[..., Path]
+):
     """It plans again when its id, which both share, has moved on."""
     table = table_of(tmp_path)
-    old = DeltaTable(features_path(tmp_path, table.name))
-    add(table, part_of(table, "new"))
+    old = DeltaTable(place(tmp_path, table.name))
+    add(table, part_of(table, "new"), [BAD])
     properties = CommitProperties(app_transactions=[Transaction("bottlenecks/table", table.version + 1)])
     with pytest.raises(CommitFailedError):
-        part = part_of(table, "old").add_action()
-        old.create_write_transaction([part], "append", table.facts.schema, commit_properties=properties)
+        part, schema = Part("loser.zstd.parquet", 1, 1).add_action(), pa.schema(old.schema().to_arrow())
+        old.create_write_transaction([part], "append", schema, commit_properties=properties)
+
+
+def test_rejections_that_a_loser_commits_in_between_do_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is stopped before its features, so that the winner's name the version that both have written to."""
+    table = table_of(tmp_path)
+    lost: list[str] = []
+    write = DeltaTable.create_write_transaction
+
+    def be_overtaken(self, *arguments, **options):
+        if not lost and "/rejected/" in self.table_uri:
+            lost.append("/lost")
+            rows = rejections([BAD._replace(uri="/lost")])
+            write_deltalake(DeltaTable(table.rejected_folder), rows, mode="append")
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", be_overtaken)
+    add(table, None, [BAD])
+    assert lost and rejected_uris(feature_store.open(tmp_path)) == [BAD.uri]
 
 
 def test_deltas_own_compaction_in_between_doubles_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -219,14 +360,24 @@ def test_a_row_that_others_wrote_again_is_not_taken_for_the_one_that_the_plan_sa
 
 
 def test_commits_that_are_always_refused_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """After pauses that grow, up to a limit."""
+
     def refuse(self, *arguments, **options):
         raise CommitFailedError("no")
 
     table = table_of(tmp_path)
+    change = Change("run-2/0", "run-2", Basis.of(table))
+    pauses: list[float] = []
     monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse)
-    monkeypatch.setattr("features.store.commit._LONGEST_PAUSE", 0.001)
-    with pytest.raises(BottleneckError, match="refused 30 commits in a row on version 1"):
-        add(table, part_of(table, "new"))
+    monkeypatch.setattr("features.store.commit.random.uniform", lambda least, most: (least, most))
+    monkeypatch.setattr("features.store.commit.time.sleep", pauses.append)
+    with pytest.raises(BottleneckError) as refusal:
+        commit(tmp_path, table.name, change, {})
+    assert str(refusal.value) == (
+        "table 'inception_v3' refused 30 commits in a row on version 1: "
+        f"see whether {tmp_path}/features/inception_v3 can be written"
+    )
+    assert pauses == [(0, most) for most in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 23)]
 
 
 def test_a_slice_of_nothing_but_rejections_moves_the_table_on(tmp_path: Path):
@@ -245,14 +396,10 @@ LATER, EARLIER = AT_NOON + 1, AT_NOON - 1
     [
         (("features", AT_NOON), ("features", EARLIER), "mine"),
         (("features", AT_NOON), ("features", AT_NOON), "others"),
-        (("features", AT_NOON), ("features", LATER), "others"),
         (("features", AT_NOON), ("rejected", AT_NOON), "mine"),
-        (("features", AT_NOON), ("rejected", LATER), "others"),
         (("rejected", AT_NOON), ("features", AT_NOON), "others"),
         (("rejected", AT_NOON), ("features", EARLIER), "mine"),
-        (("rejected", AT_NOON), ("rejected", AT_NOON), "others"),
         (("rejected", None), ("rejected", AT_NOON), "others"),
-        (("features", AT_NOON), ("rejected", None), "mine"),
     ],
 )
 @pytest.mark.parametrize("replacing", [True, False])
@@ -326,9 +473,19 @@ def test_a_table_that_was_made_anew_takes_nothing_from_an_old_run(tmp_path: Path
     shutil.rmtree(features_path(tmp_path, table.name))
     anew = feature_store.create(tmp_path, table.name, table.facts)
     part = part_of(anew, "new", run_id="old")
-    with pytest.raises(TableReplaced, match="was removed and made anew"):
+    with pytest.raises(TableReplaced) as refusal:
         commit(tmp_path, table.name, change, {}, part=part)
+    assert str(refusal.value) == (
+        "table 'inception_v3' was removed and made anew after this run had planned its work, "
+        "which is not committed there: run it again"
+    )
     assert feature_store.open(tmp_path).version == 0
+    shutil.rmtree(tmp_path / "features")
+    with pytest.raises(TableReplaced) as refusal:
+        commit(tmp_path, table.name, change, {}, part=part)
+    assert str(refusal.value) == (
+        "table 'inception_v3' was removed after this run had planned its work: run it again"
+    )
 
 
 def test_a_table_without_rows_is_decided_anew_and_then_refuses_what_was_planned_before(tmp_path: Path):
@@ -338,6 +495,8 @@ def test_a_table_without_rows_is_decided_anew_and_then_refuses_what_was_planned_
     facts = dataclasses.replace(table.facts, layers=("mixed0",), recipe=RECIPE)
     anew = decide_anew(table, facts)
     assert anew.facts == facts and anew.has_schema_of(facts) and rejected_uris(anew) == [BAD.uri]
+    for version in (2, 3):  # the columns, and then the facts
+        assert {"txn": {"appId": "bottlenecks/table", "version": version}} in logged(anew.folder, version)
     assert decide_anew(table, facts).version == anew.version
     with pytest.raises(TableReplaced, match="was made another way"):
         commit(tmp_path, table.name, change, {}, part=part)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import gc
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,9 +15,10 @@ import pytest
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.locations import features_path
+from features.store.parts import write_part
 from features.store.schema import IMAGE_COLUMNS
 from features.store.table import FeatureTable
-from tests.tables import make_table
+from tests.tables import RECIPE, Rejected, add, make_rows, make_table
 
 SPLITS = ["train"] * 7 + ["validation"] * 2 + ["test"]
 #: Where the rows stand within their part file: split by split.
@@ -33,7 +36,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, X: np.ndarray) -> FeatureTab
     return make_table(tmp_path_factory.mktemp("store"), X, labels, SPLITS * 250)
 
 
-def test_columns_and_types_are_those_promised(table: FeatureTable):
+def test_columns_and_types_are_those_promised_to_other_readers(table: FeatureTable):
     types = {field.name: str(field.type) for field in table.delta.to_pyarrow_dataset().schema}
     assert types == {
         "image_id": "string",
@@ -67,33 +70,33 @@ def test_splits_come_in_the_order_asked_for(table: FeatureTable, X: np.ndarray):
     assert table.matrix("no such split")[0].shape == (0, 2048)
 
 
-@pytest.mark.parametrize("batch_size", [64, 1000, 5000])
-def test_batches_hold_every_row_once(table: FeatureTable, X: np.ndarray, batch_size: int):
-    batches = list(table.batches("train", batch_size=batch_size, shuffle=True, seed=3))
-    found = np.concatenate([rows for rows, _ in batches])
-    expected = X[np.array(SPLITS * 250) == "train"]
-    assert not np.array_equal(found, expected)
-    np.testing.assert_array_equal(np.sort(found[:, 0]), np.sort(expected[:, 0]))
-    assert {len(rows) for rows, _ in batches[:-1]} <= {batch_size}
-    again = np.concatenate([rows for rows, _ in table.batches("train", batch_size=77, shuffle=True, seed=3)])
-    np.testing.assert_array_equal(found, again)
+def test_batches_come_in_the_order_of_the_matrix_unless_shuffled_by_a_seed(table: FeatureTable):
+    X, labels = table.matrix()
+    batches = list(table.batches())
+    assert [len(rows) for rows, _ in batches] == [1024, 1024, 452]
+    np.testing.assert_array_equal(np.concatenate([rows for rows, _ in batches]), X)
+    assert np.concatenate([names for _, names in batches]).tolist() == labels.tolist()
+
+    def shuffled(**options: Any) -> list[float]:
+        ((rows, _),) = table.batches("train", batch_size=2000, shuffle=True, **options)
+        return rows[:, 0].tolist()
+
+    train = table.matrix("train")[0][:, 0].tolist()
+    assert shuffled() == shuffled(seed=0) != shuffled(seed=1)
+    assert sorted(shuffled()) == sorted(shuffled(seed=1)) == sorted(train) and shuffled() != train
 
 
-def test_batches_keep_labels_and_order_without_shuffling(table: FeatureTable, X: np.ndarray):
-    rows, labels = zip(*table.batches(batch_size=333), strict=True)
-    np.testing.assert_array_equal(np.concatenate(rows), X[ORDER])
-    assert np.concatenate(labels).tolist() == table.matrix()[1].tolist()
-
-
-def test_a_dataset_feeds_keras_and_shuffles_anew_at_each_epoch(table: FeatureTable):
-    classes = ["class 0", "class 1", "class 2"]
-    data = feature_store.dataset(table, "train", labels=classes, batch_size=100, shuffle=True)
-    epochs = [np.concatenate([rows.numpy()[:, 0] for rows, _ in data]) for _ in range(2)]
-    assert not np.array_equal(epochs[0], epochs[1])
-    np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(epochs[1]))
-    lookup = dict(zip(table.matrix()[0][:, 0].tolist(), table.matrix()[1], strict=True))
-    rows, numbers = next(iter(data))
-    assert [classes[number] for number in numbers.numpy()] == [lookup[x] for x in rows.numpy()[:, 0].tolist()]
+def test_the_deepest_of_several_layers_is_read_unless_another_is_named(tmp_path: Path):
+    layers = {"mixed0": np.full((3, 256), 1, np.float32), "avg_pool": np.full((3, 2048), 2, np.float32)}
+    table = make_table(tmp_path, layers, ["a"] * 3)
+    widths = {None: (2048, 2), "avg_pool": (2048, 2), "mixed10": (2048, 2), "mixed0": (256, 1)}
+    for layer, (width, value) in widths.items():
+        column = table.column(layer)
+        assert (column.recipe, column.width) == (RECIPE, width)
+        ((batch, _),) = table.batches(layer=layer)
+        for X in (table.matrix(layer=layer)[0], batch):
+            np.testing.assert_array_equal(X, np.full((3, width), value))
+    assert table.column().layer == table.column("mixed10").layer == "avg_pool"
 
 
 def test_pandas_pyarrow_duckdb_and_polars_read_it(table: FeatureTable, X: np.ndarray):
@@ -117,22 +120,20 @@ def test_pandas_pyarrow_duckdb_and_polars_read_it(table: FeatureTable, X: np.nda
     assert lazy.collect().height == 500
 
 
-def test_images_with_several_labels_are_no_matrix(tmp_path: Path):
-    table = make_table(tmp_path, np.zeros((2, 2048), np.float32), [["a", "b"], ["a"]])
-    with pytest.raises(BottleneckError, match="several labels"):
-        table.matrix()
-    assert table.metadata(["labels"]).column("labels").to_pylist() == [["a", "b"], ["a"]]
-
-
 def test_images_without_a_label_are_there_unless_left_out(tmp_path: Path):
     X = np.arange(3, dtype=np.float32)[:, None] * np.ones(2048, np.float32)
     table = make_table(tmp_path, X, ["a", [], "b"], ["train"] * 3)
     found, labels = table.matrix("train")
     assert labels.tolist() == ["a", None, "b"] and found[:, 0].tolist() == [0, 1, 2]
+    assert [group.labels.tolist() for group in table.row_groups()] == [["a", None, "b"]]
     found, labels = table.matrix("train", labelled=True)
     assert labels.tolist() == ["a", "b"] and found[:, 0].tolist() == [0, 2]
-    ((rows, numbers),) = feature_store.dataset(table, "train", labels=["a", "b"])
-    assert rows.shape == (2, 2048) and numbers.numpy().tolist() == [0, 1]
+    found, labels = table.matrix("train", classes=["b"])
+    assert labels.tolist() == ["b"] and found[:, 0].tolist() == [2]
+    ((found, labels),) = table.batches("train", labelled=True, batch_size=9)
+    assert labels.tolist() == ["a", "b"] and found[:, 0].tolist() == [0, 2]
+    ((found, labels),) = table.batches(classes=["a"])
+    assert labels.tolist() == ["a"] and found[:, 0].tolist() == [0]
 
 
 def test_an_empty_table_reads_as_empty(tmp_path: Path):
@@ -144,33 +145,62 @@ def test_an_empty_table_reads_as_empty(tmp_path: Path):
 
 
 def test_a_layer_that_is_not_stored_is_named(table: FeatureTable):
-    assert table.column("mixed10").layer == "avg_pool"
-    with pytest.raises(BottleneckError, match="no layer 'mixed3': it has avg_pool"):
+    with pytest.raises(BottleneckError) as refusal:
         table.matrix(layer="mixed3")
+    assert str(refusal.value) == (
+        "table 'inception_v3' has no layer 'mixed3': it has avg_pool; "
+        "extract others into a table of their own with `features=NAME`"
+    )
 
 
-def test_rows_of_another_width_are_refused_on_reading(tmp_path: Path):
-    import pyarrow.parquet as pq
+def test_a_version_knows_its_facts_files_and_rejections(tmp_path: Path):
+    """Parts come in the order of their names, whoever wrote them when."""
+    bad = Rejected("/images/bad.jpg", "corrupt", "", 1, 1)
+    first = make_table(tmp_path, np.zeros((1, 2048), np.float32), ["a"], ["test"], rejected=[bad])
+    for run_id, others in (("run-3", [bad._replace(uri="/other")]), ("run-0", [])):
+        rows = make_rows(first.facts, np.zeros((1, 2048)), ["b"], ["test"], prefix=run_id, run_id=run_id)
+        part = write_part(first.folder, [rows], first.facts.schema, {run_id: 2}, run_id=run_id)
+        add(first, part, others, run_id=run_id)
+    table = feature_store.open(tmp_path)
+    assert (table.store, table.name, table.version) == (tmp_path, "inception_v3", 3)
+    assert (table.source, table.layers, table.recipe) == ("digits", ("avg_pool",), RECIPE)
+    assert table.backbone.name == "inception_v3" and table.has_rows
+    assert [name.split(".")[0] for name in table.names] == ["run-0", "run-1", "run-3"]
+    assert table.paths == [f"{tmp_path}/features/inception_v3/{name}" for name in table.names]
+    assert [name.split(".")[0] for name in table.rejected_names] == ["run-1", "run-3"]
+    assert table.rejected_paths == [f"{tmp_path}/rejected/inception_v3/{n}" for n in table.rejected_names]
+    assert table.rejected_version == 2 and first.rejected_version == 1
+    assert table.metadata(["uri", "view"]).to_pylist() == [
+        {"uri": f"/images/{prefix}-0.png", "view": 0} for prefix in ("run-0", "image", "run-3")
+    ]
+    assert list(table.decodings().items()) == [(2, 2), (0, 1)]
+    empty = feature_store.open(tmp_path, version=0)
+    assert (empty.has_rows, empty.rejected_version, empty.rejected_names) == (False, 0, [])
 
-    table = make_table(tmp_path, np.zeros((3, 2048), np.float32), ["a"] * 3)
-    (path,) = table.paths
-    rows = pq.read_table(path)
-    narrow = pa.array([[0.0] * 7] * 3, rows.schema.field("avg_pool").type)
-    pq.write_table(rows.set_column(rows.schema.get_field_index("avg_pool"), "avg_pool", narrow), path)
-    with pytest.raises(BottleneckError, match="avg_pool.*expected rows of 2048"):
-        feature_store.open(tmp_path).matrix()
+
+def test_a_table_tells_whether_delta_knows_the_columns_of_facts(table: FeatureTable):
+    assert table.has_schema_of(table.facts)
+    assert not table.has_schema_of(dataclasses.replace(table.facts, layers=("mixed0", "avg_pool")))
+    other = dataclasses.replace(RECIPE, precision="bfloat16")
+    assert not table.has_schema_of(dataclasses.replace(table.facts, recipe=other))
+    assert table.has_schema_of(dataclasses.replace(table.facts, source="elsewhere"))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
+    """Of 24 row groups of 8 MiB."""
+    count = 1024 * 24
+    X = np.zeros((count, 2048), np.float32)
+    return make_table(tmp_path_factory.mktemp("large"), X, ["a"] * count, ["train"] * count)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_streaming_keeps_no_more_than_a_few_row_groups(tmp_path: Path, shuffle: bool):
+def test_streaming_keeps_no_more_than_a_few_row_groups(large: FeatureTable, shuffle: bool):
     """Also where a read is an exact number of batches, which leaves nothing over."""
-    X = np.zeros((1024 * 24, 2048), np.float32)
-    table = make_table(tmp_path, X, ["a"] * len(X), ["train"] * len(X))
-    del X
     gc.collect()
     tracemalloc.start()
     most = 0
-    for rows, _ in table.batches("train", batch_size=1024, shuffle=shuffle):
+    for rows, _ in large.batches("train", batch_size=1024, shuffle=shuffle):
         most = max(most, pa.total_allocated_bytes() + tracemalloc.get_traced_memory()[0])
         assert len(rows) == 1024
     tracemalloc.stop()
