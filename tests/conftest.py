@@ -12,7 +12,13 @@ import pytest
 from PIL import Image
 
 # The same examples in each run; on a loaded machine one may take long.
-hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.register_profile(
+    "tests",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("tests")
 
 # Before anything imports TensorFlow, or looks for a cache.

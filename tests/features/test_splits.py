@@ -5,7 +5,7 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BottleneckError
@@ -50,7 +50,6 @@ def test_the_cut_is_the_same_on_every_machine_and_in_every_version(given: str | 
     assert "".join(assign_split(image_id, given)[1] for image_id in IDS[:24]) == letters
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
 @given(rows=st.lists(st.tuples(st.sampled_from(IDS[:50]), st.sampled_from(GIVEN))))
 def test_the_split_of_an_image_depends_on_it_alone(rows: list[tuple[str, str | None]]) -> None:
     image_ids, given = zip(*rows, strict=True) if rows else ((), ())
@@ -155,7 +154,6 @@ def test_splits_of_another_form_are_refused(splits: dict[str, str] | str) -> Non
     )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     splits=st.dictionaries(
         st.text(st.sampled_from("abA=._-/ä漢"), min_size=1),

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -183,7 +183,6 @@ def test_a_head_takes_three_times_its_features_unless_it_says_otherwise() -> Non
     assert NearestHead.bytes_needed(1000, 2048, 5) == 3 * 1000 * 2048 * 4
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 99))
 def test_parts_share_out_rows_and_each_class_evenly(labels: list[int], parts: int, seed: int) -> None:
     y = np.array(labels)

@@ -20,7 +20,7 @@ def dense_layer(width: int, units: int, activation: str) -> keras.layers.Dense:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(
     st.integers(0, 1000),
     st.integers(1, 9),

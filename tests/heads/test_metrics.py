@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BottleneckError
@@ -34,13 +34,7 @@ def sums_to_1(probabilities: np.ndarray) -> np.ndarray:
     return probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
 
 
-steadily = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-
-
 @pytest.mark.filterwarnings("error")
-@steadily
 @given(fair_predictions())
 def test_figures_are_those_of_scikit_learn(predictions: tuple[np.ndarray, np.ndarray]) -> None:
     true, probabilities = predictions
@@ -70,7 +64,6 @@ def test_figures_are_those_of_scikit_learn(predictions: tuple[np.ndarray, np.nda
     assert json.loads(json.dumps(metrics)) == metrics
 
 
-@steadily
 @given(fair_predictions(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_classes_changes_nothing(predictions: Any, random: Any) -> None:
     true, probabilities = predictions

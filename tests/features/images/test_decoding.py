@@ -87,7 +87,7 @@ LOSSLESS = {
 sides = st.integers(1, 40)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150)
 @given(st.sampled_from([(f, mode) for f in LOSSLESS for mode in LOSSLESS[f]]), sides, sides)
 def test_an_image_that_is_saved_without_loss_has_its_pixels(
     kind: tuple[str, str], height: int, width: int

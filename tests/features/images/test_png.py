@@ -74,7 +74,7 @@ KINDS = [
 sides = st.integers(1, 40)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150)
 @given(st.sampled_from(KINDS), sides, sides, st.booleans(), st.booleans(), st.booleans())
 def test_png(
     kind: tuple[int, int, int], height: int, width: int, interlaced: bool, gamma: bool, transparent: bool

@@ -44,7 +44,7 @@ sides = st.integers(1, 40)
 large_sides = st.integers(1025, 1400)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 @given(
     st.tuples(sides, sides) | st.tuples(st.just(2), large_sides) | st.tuples(large_sides, st.just(3)),
     st.tuples(sides, sides),

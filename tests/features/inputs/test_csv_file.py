@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BottleneckError
@@ -206,7 +206,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=ROWS,
     separator=st.sampled_from(",;\t"),

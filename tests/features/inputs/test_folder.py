@@ -434,7 +434,7 @@ def test_the_order_in_which_a_folder_is_read_does_not_matter(
 NAMES = st.text(st.sampled_from("ab- 0éB."), max_size=4).map(lambda name: f"n{name}")
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(names=st.sets(st.tuples(NAMES, NAMES), min_size=1, max_size=6))
 def test_whatever_the_names_images_are_sorted_by_uri_and_called_after_their_folder(names: set) -> None:
     with tempfile.TemporaryDirectory() as folder:

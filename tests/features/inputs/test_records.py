@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BottleneckError
@@ -169,7 +169,6 @@ def test_lines_are_records_of_one_cell(path: Path) -> None:
 CELLS = st.text(st.sampled_from(" ,;\t|\"'#%\\aé漢🌸\u00a0"), max_size=6)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=6),
     separator=st.sampled_from(sorted(SEPARATORS)),

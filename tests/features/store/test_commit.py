@@ -135,7 +135,7 @@ def test_a_retried_step_commits_once(tmp_path: Path):
 KINDS, TIMES = ("features", "rejected"), (AT_NOON - 1, AT_NOON, AT_NOON + 1)
 
 
-@settings(deadline=None, derandomize=True, max_examples=12)
+@settings(max_examples=12)
 @given(
     changes=st.permutations(range(4)).flatmap(
         lambda order: st.tuples(

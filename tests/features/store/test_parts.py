@@ -44,7 +44,7 @@ def narrow_rows(splits: list[str], start: int = 0) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns, NARROW)
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(max_examples=15)
 @given(
     counts=st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(0, 1100)), max_size=4),
     shuffle=st.booleans(),
@@ -161,7 +161,7 @@ def with_run(rows: pa.RecordBatch, run_id: str) -> pa.RecordBatch:
 WITH_RUN = NARROW.append(pa.field("run_id", pa.string()))
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
+@settings(max_examples=25)
 @given(leaving=st.sets(st.integers(0, 8)))
 def test_a_rewritten_part_keeps_every_other_row_and_the_decodings_of_their_runs(leaving: set[int]) -> None:
     """Images 0 to 2 are of run-1, 3 and 4 of run-2, 5 of run-3 of unknown decoding; others are elsewhere."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features import store as feature_store
@@ -50,7 +50,6 @@ def numbers(batches: list[streams.Batch]) -> list[int]:
     return rows
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
 @given(data=st.data(), batch_size=st.integers(1, COUNT + 5), shuffle=st.booleans(), seed=st.integers(0, 99))
 def test_every_wanted_row_comes_once_whatever_the_batches(
     groups: list[RowGroup], data: st.DataObject, batch_size: int, shuffle: bool, seed: int

@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.store.vectors import list_array, list_values, matrix
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
 @given(rows=st.integers(0, 9), width=st.integers(1, 5), start=st.integers(0, 9), stop=st.integers(0, 9))
 def test_a_matrix_comes_back_from_a_column_and_its_slices_without_a_copy(
     rows: int, width: int, start: int, stop: int
