@@ -44,7 +44,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
 }
 
-# Imported before workers are forked. None of these starts a thread until it is used.
+# Imported before workers are forked, where the tests use them. None starts a thread until it is used.
 PRELOADED = (
     "apache_beam",
     "cv2",
@@ -59,14 +59,18 @@ PRELOADED = (
 # What the copy's conftest.py has besides. The code without a fault fills a cache of converted graphs, of
 # which each fault has links of its own: none finds what another left. And the quickest tests come first.
 CONFTEST = """
-import json, os, shutil, tempfile
+import importlib, json, os, shutil, sys, tempfile
 from pathlib import Path
-{imports}
 
-def pytest_sessionstart():
+USED, STATS = Path("used.json"), Path("mutmut-stats.json")
+if USED.exists():
+    for package in json.loads(USED.read_text()):
+        importlib.import_module(package)
+
+def pytest_sessionstart(session):
     home = Path("{cache}")
     home.mkdir(parents=True, exist_ok=True)
-    mutant = os.environ["MUTANT_UNDER_TEST"]
+    session.config.mutant = mutant = os.environ["MUTANT_UNDER_TEST"]
     if mutant == "stats":  # known to this process; those that tests start lack mutmut's settings
         del os.environ["MUTANT_UNDER_TEST"]
     if mutant not in ("", "stats", "list_all_tests"):
@@ -74,11 +78,13 @@ def pytest_sessionstart():
         home = shutil.copytree(home, Path(own).resolve(), copy_function=os.link, dirs_exist_ok=True)
     os.environ["KERAS_HOME"] = str(home)
 
+def pytest_sessionfinish(session):
+    if session.config.mutant == "stats":
+        USED.write_text(json.dumps([package for package in {preloaded} if package in sys.modules]))
+
 def pytest_collection_modifyitems(items):
-    if os.path.exists("mutmut-stats.json"):
-        with open("mutmut-stats.json") as stats:
-            durations = json.load(stats)["duration_by_test"]
-        items.sort(key=lambda item: durations.get(item.nodeid, 0))
+    durations = json.loads(STATS.read_text())["duration_by_test"] if STATS.exists() else {{}}
+    items.sort(key=lambda item: durations.get(item.nodeid, 0))
 """
 
 UNNOTICED = ("survived", "no tests")
@@ -119,7 +125,8 @@ def modules_changed_since(base: str) -> list[str]:
 
 
 def all_modules() -> list[str]:
-    return [module for room in ROOMS for module in git("ls-files", f"{room}/**.py", f"{room}/*.py")]
+    paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    return [str(path.relative_to(ROOT)) for path in paths]
 
 
 def git(*arguments: str) -> list[str]:
@@ -192,7 +199,7 @@ def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
     config = [f"{key} =" + "".join(f"\n    {value}" for value in values) for key, values in lists.items()]
     config += [f"{key} = {value}" for key, value in single.items()]
     with open(folder / "tests/conftest.py", "a") as conftest:
-        conftest.write(CONFTEST.format(imports=f"import {', '.join(PRELOADED)}", cache=cache()))
+        conftest.write(CONFTEST.format(cache=cache(), preloaded=PRELOADED))
     (folder / "mutants").mkdir()  # before Python looks for modules in it
     (folder / "setup.cfg").write_text("\n".join(["[mutmut]", *config, ""]))
     try:
