@@ -38,11 +38,7 @@ RESULTS = ROOT / ".mutants"
 ROOMS = ("features", "heads", "pipelines")
 
 # Tests of a module besides those in the file of its own name.
-ALSO: dict[str, tuple[str, ...]] = {
-    "features/backbones/weight_files.py": ("tests/features/backbones/test_weights.py",),
-    "features/engines/openvino_engine.py": ("tests/features/backbones/test_parity.py",),
-    "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
-}
+ALSO: dict[str, tuple[str, ...]] = {}
 
 # Imported before workers are forked, where the tests use them. None starts a thread until it is used.
 PRELOADED = (
