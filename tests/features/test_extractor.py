@@ -8,7 +8,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,8 +141,9 @@ def facts_of(table: pa.Table) -> list[dict[str, object]]:
 
 
 def test_the_recipe_and_the_schema_say_how_features_are_made(tiny: str):
-    options = {"precision": "bfloat16", "exif_orientation": True, "engine": "openvino"}
-    extractor = Extractor("random", backbone=tiny, layers=["late", "early"], **options)
+    extractor = Extractor(
+        "random", backbone=tiny, layers=["late", "early"], precision="bfloat16", exif_orientation=True
+    )
     assert extractor.layers == ("early", "avg_pool")
     assert extractor.recipe == FeatureRecipe(
         weights="random",
@@ -201,14 +202,17 @@ def test_bad_images_cost_no_other_image(shared: Extractor, tmp_path: Path, bad: 
     expected = shared.features([encoded(number) for number in range(10)])
     missing = tmp_path / "missing.jpg"
     table = extracted(shared, [missing if number in bad else encoded(number) for number in range(10)])
-    lost = rejection("missing", "there is no such file")
+    lost = rejection("missing", "No such file or directory")
     assert facts_of(table) == [lost if number in bad else facts(number) for number in range(10)]
     for layer in ("early", "avg_pool"):
         column = table.column(layer)
         assert column.is_null().to_pylist() == [number in bad for number in range(10)]
         good = [number for number in range(10) if number not in bad]
-        np.testing.assert_array_equal(
-            matrix(column.drop_null(), shared.backbone.layers[layer]), expected[layer][good]
+        np.testing.assert_allclose(
+            matrix(column.drop_null(), shared.backbone.layers[layer]),
+            expected[layer][good],
+            rtol=1e-5,
+            atol=1e-6,
         )
 
 
@@ -219,8 +223,8 @@ def test_a_bad_image_among_those_expected_to_be_good_is_named(shared: Extractor,
         shared.features([encoded(0), text, b""])
     (detail,) = extracted(shared, [text]).column("detail").to_pylist()
     assert str(error.value) == f"{text}: not_an_image ({detail})"
-    with pytest.raises(BottleneckError, match=r"^an image given as bytes: not_an_image \("):
-        shared.features(iter([encoded(0), b"", text]))
+    with pytest.raises(BottleneckError, match=r"^an image given as bytes: empty \(0 bytes\)$"):
+        shared.features(one for one in (encoded(0), b"", text))
 
 
 def test_features_that_are_no_numbers_are_rejected(extractor: Extractor, monkeypatch: pytest.MonkeyPatch):
@@ -236,7 +240,7 @@ def test_features_that_are_no_numbers_are_rejected(extractor: Extractor, monkeyp
     strange = rejection("not_finite", "the network gave NaN or infinite features")
     first, second, third, fourth = facts_of(table)
     assert (first, second, fourth) == (strange, facts(1), strange)
-    assert third["reason"] == "not_an_image"
+    assert third == rejection("empty", "0 bytes")
     assert table.column("avg_pool").is_null().to_pylist() == [True, False, True, True]
 
 
@@ -273,6 +277,7 @@ def test_images_in_flight_that_nobody_waits_for_are_let_go(
 
     monkeypatch.setattr(extractor_module, "prepare", prepare)
     batches = extractor.extract(itertools.chain([b"first"] * 8, itertools.repeat(b"more")))
+    assert isinstance(batches, Generator)
     next(batches)
     batches.close()
     release.set()

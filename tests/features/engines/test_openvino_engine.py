@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,7 +38,7 @@ def batch(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 255, (8, *TINY.input_shape)).astype(np.float32)
 
 
-def setting(engine: OpenVinoEngine, name: str) -> object:
+def setting(engine: OpenVinoEngine, name: str) -> Any:
     return engine._compiled.get_property(name)
 
 
@@ -46,22 +47,33 @@ def convolutions(path: Path) -> list[ElementTree.Element]:
     return [layer for layer in layers if layer.get("type") == "Convolution"]
 
 
-def test_a_conversion_leaves_two_graphs_of_the_same_float32_weights(graph: Path, model: keras.Model):
-    assert sorted(path.name for path in graph.iterdir()) == ["graph.bin", "graph.xml", "graph_precise.xml"]
+def test_a_conversion_leaves_two_graphs_of_the_same_float32_weights(tmp_path: Path, model: keras.Model):
+    convert(TINY, model, tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["graph.bin", "graph.xml", "graph_precise.xml"]
     size = 4 * sum(int(np.prod(array.shape)) for array in model.get_weights())
-    assert 0.9 * size < (graph / "graph.bin").stat().st_size < 1.1 * size
-
-
-def test_the_precise_graph_keeps_the_convolutions_that_the_backbone_names_and_no_other(graph: Path):
-    plain, precise = (convolutions(graph / name) for name in ("graph.xml", "graph_precise.xml"))
+    assert 0.9 * size < (tmp_path / "graph.bin").stat().st_size < 1.1 * size
+    plain, precise = (convolutions(tmp_path / name) for name in names[1:])
     channels = [[dim.text for dim in layer.iterfind("input/port/dim")][1] for layer in plain]
     assert channels == ["3", "8"]
     assert [layer.find("rt_info/attribute[@name='precise']") is None for layer in plain] == [True, True]
-    attributes = [[*layer.iterfind("rt_info/attribute")] for layer in precise]
-    assert [[dict(one.attrib) for one in some] for some in attributes] == [
-        [{"name": "precise", "version": "0"}], [],
-    ]  # fmt: skip
+    attributes = [[one.attrib for one in layer.iterfind("rt_info/attribute")] for layer in precise]
+    assert attributes == [[{"name": "precise", "version": "0"}], []]
     assert [child.tag for child in precise[0]] == ["data", "rt_info", "input", "output"]
+    expected = dict(zip(TINY.layers, model(batch(0)), strict=True))
+    for layer in TINY.layers:
+        (features,) = load(tmp_path, (layer,), "float32").infer(batch(0))
+        np.testing.assert_allclose(features, expected[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_convolutions_are_marked_by_their_place_among_convolutions():
+    convolution = '<layer type="Convolution"><data />{mark}<input /></layer>'
+    graph = f'<net><layer type="Add" />{convolution * 3}</net>'
+    mark = '<rt_info><attribute name="precise" version="0" /></rt_info>'
+    marks = ["", mark, mark]
+    assert openvino_engine._keep_precise(graph.replace("{mark}", ""), (1, 2)) == (
+        '<net><layer type="Add" />' + "".join(convolution.format(mark=mark) for mark in marks) + "</net>"
+    )
 
 
 @pytest.mark.parametrize("layers", [("early", "avg_pool"), ("avg_pool",), ("avg_pool", "early")])

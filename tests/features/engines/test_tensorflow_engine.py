@@ -52,12 +52,18 @@ def batch(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 255, (8, *TINY.input_shape)).astype(np.float32)
 
 
-def test_a_conversion_leaves_a_graph_and_what_is_where_in_it(graph: Path):
+def test_a_conversion_leaves_a_graph_and_what_is_where_in_it(tmp_path: Path, model: keras.Model):
+    graph = tmp_path
+    convert(TINY, model, graph)
     assert sorted(path.name for path in graph.iterdir()) == ["graph.json", "graph.pb"]
     facts = json.loads((graph / "graph.json").read_text())
     assert facts["outputs"] == {"early": "Identity:0", "avg_pool": "Identity_1:0"}
     (convolution,) = facts["float32_convolutions"]
     assert "early" in convolution
+    expected = dict(zip(TINY.layers, model(batch()), strict=True))
+    for layer in TINY.layers:
+        (features,) = load(graph, (layer,), "float32").infer(batch())
+        np.testing.assert_allclose(features, expected[layer], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layers", [("early", "avg_pool"), ("avg_pool",), ("avg_pool", "early")])
@@ -121,7 +127,7 @@ def test_a_precise_convolution_gives_what_it_gave(graph: Path):
             tf.graph_util.import_graph_def(changed, name="")
         with tf.compat.v1.Session(graph=whole) as session:
             outputs.append(session.run("Identity_1:0", {"pixels:0": batch()}))
-    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
     fused = {node.name: node for node in changed.node if node.op == "_FusedConv2D"}
     assert [*fused] == names
     assert all(node.attr["fused_ops"].list.s == [b"BiasAdd"] for node in fused.values())
