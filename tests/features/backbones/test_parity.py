@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,9 @@ RANDOM_SHA256 = {
     "efficientnet_v2_s": "08c8ce506ecb90bebe3d385e7c20445109a9dd7f36197e1312e18b782a5e3de1",
 }
 
+#: Shapes of the kernels that OpenVINO is told to keep in float32.
+PRECISE_KERNELS = {"inception_v3": [["32", "3", "3", "3"], ["32", "32", "3", "3"]]}
+
 
 class Reference(NamedTuple):
     """A backbone with random weights, and Keras's own features of some pixels."""
@@ -83,10 +87,20 @@ def test_the_random_weights_are_those_that_stored_features_were_made_with(refere
     assert arrays_sha256(reference.network.get_weights()) == RANDOM_SHA256[reference.backbone.name]
 
 
+def precise_kernels(folder: Path) -> list[list[str | None]]:
+    """Of OpenVINO's graph: shapes of the kernels of the convolutions that are marked in it."""
+    layers = ElementTree.parse(folder / "graph_precise.xml").getroot().iter("layer")
+    marked = [layer for layer in layers if layer.find("rt_info/attribute[@name='precise']") is not None]
+    assert all(layer.get("type") == "Convolution" for layer in marked)
+    return [[dim.text for dim in layer.findall("input/port")[1].iter("dim")] for layer in marked]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_features_are_those_of_keras(engine: str, reference: Reference, tmp_path: Path) -> None:
     backbone = reference.backbone
     engine_module(engine).convert(backbone, feature_model(backbone, reference.network), tmp_path)
+    if engine == "openvino":
+        assert precise_kernels(tmp_path) == PRECISE_KERNELS.get(backbone.name, [])
     for precision in ("float32", "bfloat16"):
         loaded = load_engine(engine, tmp_path, tuple(reference.features), precision)
         assert loaded.precision in ("float32", precision)
