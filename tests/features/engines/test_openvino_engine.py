@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -151,3 +152,24 @@ def test_a_container_s_quota_bounds_the_threads_and_pins_none(graph: Path, monke
     engine = load(graph, ("avg_pool",), "float32")
     assert setting(engine, "INFERENCE_NUM_THREADS") == 1
     assert setting(engine, "ENABLE_CPU_PINNING") is False
+    assert setting(engine, "PERFORMANCE_HINT") == "THROUGHPUT"
+    assert setting(engine, "INFERENCE_PRECISION_HINT") == openvino.Type.f32
+
+
+@pytest.mark.parametrize(
+    "nodes, precision",
+    [
+        ([("Convolution", "f32"), ("Convolution", "bf16"), (None, "")], "bfloat16"),
+        ([("Convolution", "f32"), ("Reorder", "bf16")], "float32"),
+        ([], "float32"),
+    ],
+)
+def test_the_precision_is_that_of_the_convolutions(nodes: list[tuple[str | None, str]], precision: str):
+    def node(kind: str | None, precision: str) -> SimpleNamespace:
+        facts = {"layerType": kind, "runtimePrecision": precision} if kind else {}
+        values = {name: SimpleNamespace(astype=lambda _, value=value: value) for name, value in facts.items()}
+        return SimpleNamespace(get_rt_info=lambda: values)
+
+    model = SimpleNamespace(get_ops=lambda: [node(*facts) for facts in nodes])
+    compiled: Any = SimpleNamespace(get_runtime_model=lambda: model)
+    assert openvino_engine._precision_used(compiled) == precision
