@@ -39,9 +39,6 @@ ROOMS = ("features", "heads", "pipelines")
 
 # Tests of a module besides those in the file of its own name.
 ALSO: dict[str, tuple[str, ...]] = {
-    "features/backbones/weight_files.py": ("tests/features/backbones/test_weights.py",),
-    "features/engines/openvino_engine.py": ("tests/features/backbones/test_parity.py",),
-    "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
 }
 

@@ -17,6 +17,7 @@ from features.backbones.weight_files import read_arrays
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 #: What random weights have instead of what training would have learned. With a gain of 1, residual branches
 #: would add up to features of EfficientNetV2-S that no two engines agree on.
@@ -60,6 +61,17 @@ def feature_model(backbone: Backbone, network: keras.Model) -> keras.Model:
         for layer in backbone.layers
     ]
     return keras.Model(pixels, keras.Model(network.inputs, pooled)(_scaled(pixels, backbone.scaling)))
+
+
+def freeze(model: keras.Model) -> tuple[tf.compat.v1.GraphDef, list[str]]:
+    """A feature model as a graph of TensorFlow, the weights in it, and the names of its outputs, in order."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    shape = tf.TensorSpec(model.input_shape, tf.float32, name="pixels")
+    function = tf.function(lambda pixels: model(pixels, training=False), input_signature=[shape])
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    return frozen.graph.as_graph_def(), [tensor.name for tensor in frozen.outputs]
 
 
 def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 
 from features.backbones import Backbone
+from features.backbones.network import freeze
 from features.machine import allowed_cores, processor_has_amx, usable_cores
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ class OpenVinoEngine:
 def convert(backbone: Backbone, model: keras.Model, folder: Path) -> None:
     """Convert `features.backbones.network.feature_model` and save it, all its layers, in `folder`.
 
-    By way of a SavedModel: OpenVINO's way from a Keras model (`convert_model(model)`) fails on Python 3.13.
+    By way of a file: OpenVINO's way from a Keras model (`convert_model(model)`) fails on Python 3.13.
     """
-    with tempfile.TemporaryDirectory(dir=folder) as saved_model:
-        model.export(saved_model, verbose=False)
-        converted = openvino.convert_model(saved_model)
-    # A SavedModel names its outputs by their place.
-    for place, layer in enumerate(backbone.layers):
-        converted.output(f"output_{place}").get_tensor().set_names({layer})
+    graph, outputs = freeze(model)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        (Path(aside) / "graph.pb").write_bytes(graph.SerializeToString())
+        converted = openvino.convert_model(Path(aside) / "graph.pb")
+    for layer, output in zip(backbone.layers, outputs, strict=True):
+        converted.output(output).get_tensor().set_names({layer})
     openvino.save_model(converted, folder / _GRAPH, compress_to_fp16=False)
     precise = _keep_precise((folder / _GRAPH).read_text(), backbone.float32_convolutions)
     (folder / _PRECISE_GRAPH).write_text(precise)

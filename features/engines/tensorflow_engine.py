@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from features.backbones import Backbone
+from features.backbones.network import freeze
 from features.machine import allowed_cores, processor_has_amx, processor_has_bfloat16, usable_cores
 
 if TYPE_CHECKING:
@@ -43,15 +44,10 @@ class TensorFlowEngine:
 
 def convert(backbone: Backbone, model: keras.Model, folder: Path) -> None:
     """Freeze `features.backbones.network.feature_model`, all its layers, into `folder`."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    shape = tf.TensorSpec(model.input_shape, tf.float32, name="pixels")
-    function = tf.function(lambda pixels: model(pixels, training=False), input_signature=[shape])
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-    graph = frozen.graph.as_graph_def()
+    graph, outputs = freeze(model)
     convolutions = [node.name for node in graph.node if node.op == "Conv2D"]
     facts = {
-        "outputs": dict(zip(backbone.layers, (tensor.name for tensor in frozen.outputs), strict=True)),
+        "outputs": dict(zip(backbone.layers, outputs, strict=True)),
         "float32_convolutions": [convolutions[place] for place in backbone.float32_convolutions],
     }
     (folder / "graph.pb").write_bytes(graph.SerializeToString())

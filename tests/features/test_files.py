@@ -28,7 +28,12 @@ LOCAL_MODULES = {
     "features/files.py": {"ParquetFile", "ParquetWriter", "listdir"},
     "features/downloads.py": {"open"},  # Keras's cache
     "features/engines/__init__.py": {"exists"},  # a device
-    "features/engines/openvino_engine.py": {"read_text", "write_text", "TemporaryDirectory"},  # in its cache
+    "features/engines/openvino_engine.py": {
+        "read_text",
+        "write_text",
+        "write_bytes",
+        "TemporaryDirectory",
+    },  # its cache
     "features/engines/tensorflow_engine.py": {"read_text", "read_bytes", "write_text", "write_bytes"},
     "features/images/files.py": {"open", "stat"},  # an image: what is no regular file must not block
     "features/images/orientation.py": {"open"},  # Pillow, from memory

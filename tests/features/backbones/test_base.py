@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from types import SimpleNamespace
 
-from features.backbones import BACKBONES, DEFAULT_BACKBONE, get_backbone
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.backbones import BACKBONES, DEFAULT_BACKBONE, Backbone, get_backbone
 from features.errors import BottleneckError
 
-parse_layers = get_backbone("inception_v3").parse_layers
+INCEPTION = get_backbone("inception_v3")
+parse_layers = INCEPTION.parse_layers
+NAMES = [*INCEPTION.layers, "mixed10"]
 
 
 def test_inception_v3_is_the_default_and_its_layers_are_those_of_stored_tables():
@@ -21,29 +28,47 @@ def test_inception_v3_is_the_default_and_its_layers_are_those_of_stored_tables()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_each_backbone_goes_by_its_name_and_ends_in_avg_pool(name: str):
+def test_each_backbone_ends_in_avg_pool(name: str):
     backbone = get_backbone(name)
-    assert backbone.name == name
     assert [*backbone.layers][-1] == "avg_pool"
     assert backbone.parse_layers(None) == backbone.parse_layers(backbone.last) == ("avg_pool",)
-    assert backbone.weights_file.endswith("notop.h5") and backbone.weights_hash.startswith("md5:")
+    layers = [backbone.keras_layer(layer) for layer in backbone.layers]
+    assert layers == [*[*backbone.layers][:-1], backbone.last]
+    assert backbone.input_shape == (backbone.input_size, backbone.input_size, 3)
+    assert f"{backbone.weights_url.removesuffix(backbone.weights_file)}".endswith("/")
+    assert backbone.weights_file.endswith("notop.h5") and "/" not in backbone.weights_file
 
 
-def test_an_unknown_backbone_lists_the_known_ones():
-    with pytest.raises(BottleneckError, match="no backbone 'vgg16': choose from inception_v3, resnet50"):
-        get_backbone("vgg16")
+def test_keras_builds_what_the_backbone_names(monkeypatch: pytest.MonkeyPatch):
+    applications = SimpleNamespace(ResNet50=lambda **options: options)
+    monkeypatch.setitem(
+        sys.modules, "keras", SimpleNamespace(applications=applications)
+    )  # quicker than Keras
+    assert get_backbone("resnet50").build(classes=3) == {"weights": None, "classes": 3}
 
 
-def test_layers_come_in_the_order_of_the_network_and_once():
-    assert parse_layers("avg_pool, mixed3,mixed0,mixed3") == ("mixed0", "mixed3", "avg_pool")
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(NAMES), min_size=1), st.data())
+def test_layers_named_in_any_way_come_in_the_order_of_the_network_and_once(names: list[str], data):
+    wanted = {"avg_pool" if name == "mixed10" else name for name in names}
+    expected = tuple(layer for layer in INCEPTION.layers if layer in wanted)
+    assert parse_layers(names) == parse_layers(iter(names)) == expected
+    spaces = st.sampled_from(["", " ", ",", " , ", "\t"])
+    padded = [f"{data.draw(spaces)}{name}{data.draw(spaces)}" for name in names]
+    assert parse_layers(",".join(padded)) == expected
 
 
-def test_mixed10_is_avg_pool():
-    assert parse_layers(["mixed10", "avg_pool"]) == ("avg_pool",)
-
-
-def test_a_wrong_layer_name_lists_the_right_ones():
-    with pytest.raises(BottleneckError, match="'mixed11'.*mixed0.*mixed9.*avg_pool.*mixed10"):
-        parse_layers("mixed11")
-    with pytest.raises(BottleneckError, match="no layer was named"):
-        parse_layers(" , ")
+@pytest.mark.parametrize(
+    "layers, problem",
+    [
+        ("mixed11", "unknown layer 'mixed11'"),
+        (["one", "b", "a"], "unknown layer 'a', 'b'"),
+        (" , ", "no layer was named"),
+        ([], "no layer was named"),
+    ],
+)
+def test_wrong_layers_are_answered_with_the_right_ones(layers: str | list[str], problem: str):
+    small = Backbone("small", "Small", "", 8, "tf", {"one": 1, "avg_pool": 2}, "two", "", "")
+    with pytest.raises(BottleneckError) as error:
+        small.parse_layers(layers)
+    assert str(error.value) == f"{problem}: Small has one, avg_pool, two (two is the same as avg_pool)"

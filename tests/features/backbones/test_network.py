@@ -1,76 +1,101 @@
-"""Weights from every file that Keras writes, and from no other."""
+"""The network that Keras builds, its random weights and its features, by the smallest of backbones."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pytest
-from keras.src.legacy.saving import legacy_h5_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from features.backbones import get_backbone
-from features.backbones.network import arrays_sha256, build_network
-from features.errors import BottleneckError
-
-INCEPTION = get_backbone("inception_v3")
+from features.backbones.network import _random_arrays, arrays_sha256, build_network, feature_model, freeze
+from tests.tiny import BACKBONE as TINY
 
 
 @pytest.fixture(scope="module")
-def base() -> keras.Model:
-    return build_network(INCEPTION, None)
+def network() -> keras.Model:
+    return build_network(TINY, None)
 
 
-def test_random_weights_are_always_the_same_and_keep_activations_alive(base: keras.Model):
-    assert arrays_sha256(base.get_weights()) == arrays_sha256(build_network(INCEPTION, None).get_weights())
-    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 299, 299, 3)).astype(np.float32)
-    last = base(pixels).numpy()
-    assert 0.1 < last.std() < 10
+def test_random_weights_are_the_same_for_ever():
+    shapes = {
+        "a/conv/kernel": (3, 3, 2, 4),
+        "a/depthwise_kernel": (3, 3, 5, 1),
+        "a/bn/gamma": (3,),
+        "a/bn/beta": (3,),
+        "bn_moving_variance": (2,),
+        "a/bn/moving_mean": (2,),
+        "a/conv/bias": (2,),
+    }
+    kernel, depthwise, *constants = _random_arrays([*shapes], [*shapes.values()])
+    assert [array.tolist() for array in constants] == [
+        [np.float32(0.85)] * 3, [0.0] * 3, [1.0] * 2, [0.0] * 2, [0.0] * 2,
+    ]  # fmt: skip
+    assert {array.dtype for array in (kernel, depthwise, *constants)} == {np.dtype("float32")}
+    assert arrays_sha256([kernel, depthwise]) == (
+        "1c9a25717b9da05b439d1ecaac23950838f1ac636f4b5abb222faf23b72b5e3b"
+    )
+    assert arrays_sha256(build_network(TINY, None).get_weights()) == (
+        "2cdec62b2e9661530107ee9f298b16f0a6c31a7545b63a8b3db8d3192cd8c8ce"
+    )
 
 
-def test_the_hash_follows_the_arrays_and_their_shapes():
-    array = np.arange(6, dtype=np.float32)
-    hashes = {arrays_sha256([array]), arrays_sha256([array.reshape(2, 3)]), arrays_sha256([array + 1])}
-    assert len(hashes) == 3
+def test_random_kernels_keep_activations_at_their_size():
+    random = _random_arrays(["kernel", "depthwise_kernel"], [(3, 3, 64, 64), (5, 5, 512, 1)])
+    kernel, depthwise = random
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (3 * 3 * 64)), rel=0.02)
+    assert depthwise.std() == pytest.approx(np.sqrt(2 / (5 * 5)), rel=0.02)
 
 
-@pytest.mark.slow
-def test_the_same_arrays_come_from_every_kind_of_file(base: keras.Model, tmp_path: Path):
-    top = keras.applications.InceptionV3(weights=None, classes=7)
-    top.set_weights(base.get_weights() + top.get_weights()[len(base.weights) :])
-    wrapped = keras.Sequential([base, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
-    base.save_weights(tmp_path / "base.weights.h5")
-    top.save_weights(tmp_path / "top.weights.h5")
-    for name, model in {"base": base, "top": top, "wrapped": wrapped}.items():
-        model.save(tmp_path / f"{name}.keras")
-    base.save(tmp_path / "base_model.h5")
-    top.save(tmp_path / "top_model.h5")
-    for name, model in {"base": base, "top": top}.items():
-        with h5py.File(tmp_path / f"{name}_published.h5", "w") as file:
-            legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    expected = arrays_sha256(base.get_weights())
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 9
-    for file in files:
-        assert arrays_sha256(build_network(INCEPTION, file).get_weights()) == expected, file.name
+@pytest.mark.parametrize("scaling", ["tf", "caffe", "torch", "inside"])
+def test_features_are_pooled_maps_of_pixels_scaled_as_keras_does_it(network: keras.Model, scaling: Any):
+    backbone = dataclasses.replace(TINY, scaling=scaling)
+    model = feature_model(backbone, network)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    scaled = pixels
+    if scaling != "inside":
+        scaled = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=scaling)
+    maps = keras.Model(network.input, [network.get_layer(name).output for name in ("early", "late")])
+    expected = [one.numpy().mean(axis=(1, 2)) for one in maps(scaled)]
+    for features, reference, width in zip(model(pixels), expected, (8, 16), strict=True):
+        assert features.shape == (2, width)
+        np.testing.assert_allclose(features, reference, rtol=1e-4, atol=1e-4)
+    assert [tensor.name for tensor in model.inputs] == ["pixels"]
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path):
-    text = tmp_path / "text.h5"
-    text.write_text("no weights")
-    small = tmp_path / "small.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(small)
-    for path in (text, small):
-        with pytest.raises(BottleneckError, match=f"{path.name} does not hold the weights"):
-            build_network(INCEPTION, path)
+def test_a_frozen_graph_is_fed_pixels_and_names_its_outputs_in_order(network: keras.Model):
+    graph, outputs = freeze(feature_model(TINY, network))
+    (pixels,) = [node for node in graph.node if node.op == "Placeholder"]
+    sides = [dim.size for dim in pixels.attr["shape"].shape.dim]
+    assert (pixels.name, sides) == ("pixels", [-1, 32, 32, 3])
+    assert outputs == ["Identity:0", "Identity_1:0"]
+    assert not [node.op for node in graph.node if "Variable" in node.op]
 
 
-def test_weights_that_are_not_all_there_are_refused(base: keras.Model, tmp_path: Path):
-    """Keras skips what it does not find in a file, and would leave it random."""
-    path = tmp_path / "part.weights.h5"
-    base.save_weights(path)
-    with h5py.File(path, "a") as file:
-        del file["layers/conv2d_5/vars/0"]
-    with pytest.raises(BottleneckError, match="does not hold the weights"):
-        build_network(INCEPTION, path)
+_arrays = st.lists(arrays.arrays(np.float32, arrays.array_shapes(max_dims=4, max_side=3)), max_size=3)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(_arrays)
+def test_the_hash_knows_values_and_shapes_and_not_how_they_lie_in_memory(given: list[np.ndarray]):
+    expected = arrays_sha256(given)
+    assert arrays_sha256(map(np.asfortranarray, given)) == expected
+    assert arrays_sha256(array.astype(">f4") for array in given) == expected
+    assert arrays_sha256(array[..., ::-1][..., ::-1] for array in given) == expected
+    for place, array in enumerate(given):
+        for other in (array[None], np.nextafter(array, np.float32(np.inf)), array.reshape(-1, 1)):
+            changed = [*given[:place], other, *given[place + 1 :]]
+            same = other.shape == array.shape and other.tobytes() == array.tobytes()
+            assert (arrays_sha256(changed) == expected) == same
+
+
+def test_the_hash_of_known_arrays():
+    first, second = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)
+    assert arrays_sha256([first, second]) == (
+        "138898dbc50b22221ab6e79d6b109e357565a611b16a91e225d63183396d27b6"
+    )
+    assert arrays_sha256([second, first]) != arrays_sha256([first, second])
