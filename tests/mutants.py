@@ -42,6 +42,8 @@ ALSO: dict[str, tuple[str, ...]] = {
     "features/backbones/weight_files.py": ("tests/features/backbones/test_weights.py",),
     "features/engines/openvino_engine.py": ("tests/features/backbones/test_parity.py",),
     "features/engines/tensorflow_engine.py": ("tests/features/backbones/test_parity.py",),
+    "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),
+    "pipelines/planning.py": ("tests/pipelines/test_plan_histories.py",),
 }
 
 # Imported before workers are forked, where the tests use them. None starts a thread until it is used.
