@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -67,11 +68,14 @@ def test_a_run_is_dead_when_its_mark_is_old_or_its_lock_is_free(
     assert AliveMark(path).living_on() == ("flowers" if alive else None)
 
 
-def test_a_local_run_that_hangs_is_dead_when_its_mark_is_old(path: Path, monkeypatch: pytest.MonkeyPatch):
-    with AliveMark(path).kept("flowers", local=True):
-        wait_until(lambda: path.stat().st_mtime > time.time() - 60)
-        age(path, 121)
-        assert AliveMark(path).living_on() is None
+@pytest.mark.parametrize(("old", "alive"), [(100, True), (121, False)])
+def test_a_local_run_that_hangs_is_dead_when_its_mark_is_old(path: Path, old: float, alive: bool):
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"table": "flowers", "host": socket.gethostname(), "locked": True}))
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        age(path, old)
+        assert AliveMark(path).living_on() == ("flowers" if alive else None)
 
 
 @pytest.mark.parametrize("content", [None, "", '{"table": '])
