@@ -21,6 +21,8 @@ import pytest
 from PIL import Image
 
 from features import store as feature_store
+from features.backbones.weights import UNTRAINED
+from features.downloads import cache_dir
 from features.errors import BottleneckError
 from features.extractor import InceptionV3
 from features.images import DECODING
@@ -119,6 +121,37 @@ def test_a_second_run_extracts_nothing_and_adds_no_rows(messy: Path, tmp_path: P
     assert (again.new, again.new_rejected) == (0, 0)
     assert again.table.version == first.table.version
     assert (again.stored, again.rejected, again.reasons) == (first.stored, first.rejected, first.reasons)
+
+
+def test_a_run_says_what_it_finds_and_what_it_will_do(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    def said() -> list[str]:
+        return [line for line in capfd.readouterr().err.splitlines() if "images/s" not in line]
+
+    store = tmp_path / "store"
+    (data / "LICENSE.txt").write_text("a licence")
+    run(data, store)
+    bring = (
+        f"For the real ones, put {BACKBONE.weights_file} into {cache_dir() / 'models'} (or give WEIGHTS=PATH)"
+    )
+    assert said() == [
+        f"{UNTRAINED} {bring}, and name a new table with FEATURES=NAME.",
+        "Preparing Tiny for openvino …",
+        "3 images of 2 classes (daisy, rose), 1 other file ignored; 3 to extract",
+    ]
+    photo(20).save(data / "rose" / "new.jpg")
+    photo(21).save(data / "daisy" / "1.jpg")
+    run(data, store)
+    todo = "2 to extract, 1 of them changed or tried again"
+    assert said() == [UNTRAINED, f"4 images of 2 classes (daisy, rose), 1 other file ignored; {todo}"]
+    assert [path.suffix for path in (store / "logs").iterdir()] == [".log"] * 2
+
+
+def test_rejected_images_are_tried_again_when_that_is_asked_for(messy: Path, tmp_path: Path):
+    run(messy, tmp_path / "store", max_rejected=1.0)
+    again = run(messy, tmp_path / "store", retry_rejected=True)
+    assert (again.seen, again.stored, again.rejected, again.new, again.new_rejected) == (11, 6, 5, 0, 5)
 
 
 def test_new_changed_mended_and_lost_images(messy: Path, tmp_path: Path):
@@ -243,19 +276,50 @@ def test_a_run_waits_for_another_that_is_at_work(
     assert f"run {other.run_id} is at work on this table: waiting" in capfd.readouterr().err
 
 
-def test_a_run_may_skip_what_another_one_has_planned(data: Path, tmp_path: Path):
+def test_a_run_may_skip_what_another_one_has_planned(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     store = tmp_path / "store"
     run(data, store)
     for number in (5, 6):
         photo(number).save(data / "rose" / f"new{number}.jpg")
     with another_run(store, data, [str(data / "rose" / "new5.jpg")]):
+        capfd.readouterr()
         summary = run(data, store, if_running="skip")
+        assert "; 1 to extract, 1 left to another run\n" in capfd.readouterr().err
         assert (summary.new, summary.left, summary.seen) == (1, 1, 5)
         assert "5 images seen = 4 stored + 0 rejected + 1 left to another run" in summary_text(
             summary, ExtractOptions()
         )
         assert run(data, store, if_running="skip").new == 0
     assert run(data, store).new == 1, "that run has ended, and done nothing"
+
+
+def test_what_dead_runs_had_planned_is_done_and_their_attempts_count(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = tmp_path / "store"
+    run(data, store)
+    photo(5).save(data / "rose" / "new.jpg")
+    dead = Run(store, "20200101T000000-dead")
+    plan = make_plan(list_images(str(data)).images, open_table(store))
+    dead.plan_path.parent.mkdir(parents=True)
+    dead.write_plan(Header("tiny", plan.basis), plan.slices(1))
+    dead.begin(0)
+    old = Run(store, "20190101T000000-old").begin(0).parents[1]
+    os.utime(old, (0, 0))
+    planned: list[dict[str, Any]] = []
+    write_plan = Run.write_plan
+
+    def note_plan(self, header, slices):
+        slices = list(slices)
+        planned.extend(row for rows in slices for row in rows.select(["uri", "attempts"]).to_pylist())
+        write_plan(self, header, slices)
+
+    monkeypatch.setattr(Run, "write_plan", note_plan)
+    assert run(data, store).new == 1
+    assert planned == [{"uri": str(data / "rose" / "new.jpg"), "attempts": 1}]
+    assert list((store / "runs").iterdir()) == []
 
 
 def test_a_run_gives_way_to_one_that_planned_while_it_did(
@@ -351,6 +415,42 @@ def test_an_input_of_which_nothing_is_there_is_refused_and_changes_nothing(data:
     with pytest.raises(BottleneckError, match="none of the 2 images"):
         run(listed, store)
     assert open_table(store).version == first.table.version
+
+
+def test_a_folder_of_links_that_lead_nowhere_is_refused(data: Path, tmp_path: Path):
+    for path in data.rglob("*.jpg"):
+        path.unlink()
+    (data / "rose" / "0.jpg").symlink_to(data / "nowhere.jpg")
+    with pytest.raises(BottleneckError) as error:
+        run(data, tmp_path / "store")
+    assert str(error.value) == (
+        f"none of the 1 image of `data={data}` is there ({data / 'rose' / '0.jpg'}): "
+        f"their links lead nowhere; correct the paths, or bring the images there. Nothing was changed"
+    )
+
+
+def test_faults_in_the_options_are_told_before_anything_is_made(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    for remote in ({"data": "s3://bucket/photos"}, {"weights": "gs://bucket/mine.h5"}):
+        with pytest.raises(BottleneckError, match="is remote"):
+            extract(ExtractOptions(**{"data": str(data), "store": str(store), **remote}))
+    assert not store.exists()
+    for options in ({"beam_args": ("--no_such_flag=1",)}, {"runner": "NoSuchRunner"}):
+        with pytest.raises(BottleneckError, match=r"no_such_flag|NoSuchRunner"):
+            run(data, store, **options)
+    assert os.listdir(store) == ["logs"]
+
+
+def test_a_table_that_was_made_anew_meanwhile_is_no_success(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def replace(run: Run, table: FeatureTable, *others: object) -> None:
+        shutil.rmtree(table.folder)
+        feature_store.create(table.store, table.name, table.facts)
+
+    monkeypatch.setattr("pipelines.driver._run_pipeline", replace)
+    with pytest.raises(BottleneckError, match="table 'tiny' was removed and made anew"):
+        run(data, tmp_path / "store")
 
 
 def test_files_that_are_away_keep_their_rows(data: Path, tmp_path: Path):
