@@ -43,6 +43,7 @@ def check(table: FeatureTable, *, source: str | None = None, **options: Any) -> 
     ("facts", "options"),
     [
         ({}, {}),
+        ({}, {"layers": "avg_pool"}),
         (
             {},
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from features.errors import BottleneckError
 from features.extractor import Extractor
 from pipelines import extractor
 from pipelines.extractor import ExtractorSettings, load_extractor, make_extractor
+from tests.tiny import BACKBONE, weights_file
 
 
 @pytest.fixture
@@ -19,10 +21,13 @@ def settings(tiny: str, monkeypatch: pytest.MonkeyPatch) -> ExtractorSettings:
     return ExtractorSettings("random", ("early", "avg_pool"), "openvino", recipe)
 
 
-def test_an_extractor_is_made_as_the_settings_say(settings: ExtractorSettings):
+def test_an_extractor_is_made_as_the_settings_say(settings: ExtractorSettings, tmp_path: Path):
+    weights = weights_file(tmp_path / "mine.h5", BACKBONE, settings.recipe.weights_sha256)
     recipe = dataclasses.replace(settings.recipe, precision="bfloat16", exif_orientation=True)
-    made = make_extractor(settings._replace(recipe=recipe))
-    assert (made.recipe, made.layers, made.engine.name) == (recipe, ("early", "avg_pool"), "openvino")
+    made = make_extractor(settings._replace(weights=str(weights), recipe=recipe))
+    assert (made.recipe, made.layers) == (dataclasses.replace(recipe, weights="mine"), ("early", "avg_pool"))
+    with pytest.raises(BottleneckError, match="there is no engine 'none'"):
+        make_extractor(settings._replace(engine="none"))
 
 
 def test_a_process_has_one_extractor(settings: ExtractorSettings):
