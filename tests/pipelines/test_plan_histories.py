@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from features.inputs import LISTING_SCHEMA
 from features.splits import SPLITS, TRAIN_AND_VALIDATION, assign_split
 from features.store.commit import Change, commit
 from features.store.conflicts import STORED_SCHEMA, rows_of_parts
-from features.store.parts import write_part
+from features.store.parts import Part, write_part
 from features.store.rows import to_features
 from features.store.schema import REJECTED_SCHEMA
 from features.store.table import FeatureTable
@@ -32,7 +33,7 @@ from tests.tables import NOON, Rejected, make_table, rejections
 
 URIS = [f"/images/{number}.png" for number in range(10)]
 LABELS = ((), ("a",), ("b",), ("a", "b"), ("b", "a"))
-numbers = itertools.count(1)
+numbers = itertools.count(2)  # of runs: the first one made the table
 GIVEN = (None, *SPLITS, TRAIN_AND_VALIDATION)
 
 
@@ -123,54 +124,46 @@ class Store:
         return {row["uri"]: row for row in rows}
 
     def remove(self, plan: Plan) -> None:
-        self._commit(next(numbers), 0, plan, plan.missing_from_input)
+        """Take out what is missing from the input."""
+        self._commit(f"run-{next(numbers)}/0", plan, plan.missing_from_input)
         for uri in plan.missing_from_input.column("uri").to_pylist():
             del self.rows[uri]
         self._check()
 
     def execute(self, plan: Plan, slices: list[pa.Table], images: dict[str, Image]) -> None:
         """Do the work of some slices of a plan."""
-        number_of_run = next(numbers)
-        now = NOON + datetime.timedelta(hours=number_of_run)
+        run_id = f"run-{next(numbers)}"
         for number, planned in enumerate(slices):
-            bad = [images[uri].bad for uri in planned.column("uri").to_pylist()]
-            good = planned.filter(pa.array([not one for one in bad]))
-            ids = [
-                hashlib.sha256(f"{row['uri']} {row['size']}".encode()).hexdigest() for row in good.to_pylist()
-            ]
-            extracted = {
-                "image_id": ids,
-                "width": [8] * len(good),
-                "height": [8] * len(good),
-                "format": ["png"] * len(good),
-            }
-            extracted["avg_pool"] = list(np.zeros((len(good), 2048), np.float32))
-            for name, values in extracted.items():
-                good = good.append_column(name, pa.array(values, self.table.facts.schema.field(name).type))
-            rows, part, rejected = (
-                to_features(good, self.table.facts, f"later-{number_of_run}", now),
-                None,
-                None,
-            )
-            if len(rows):
-                part = write_part(self.table.folder, rows.to_batches(), rows.schema)
-            for row in rows.to_pylist():
-                self.rows[row["uri"]] = Row(
-                    row["size"], row["modified_at"], row["image_id"], row["labels"], row["split"]
-                )
-            if any(bad):
-                refused = planned.filter(pa.array(bad)).to_pylist()
-                for row in refused:
-                    self.rows[row["uri"]] = Row(row["size"], row["modified_at"])
-                rows = rejections(
-                    [Rejected(row["uri"], "corrupt", "", row["size"], row["modified_at"]) for row in refused]
-                )
-                rejected = write_part(self.table.rejected_folder, rows.to_batches(), REJECTED_SCHEMA)
-            self._commit(number_of_run, number, plan, outdated(planned), part=part, rejected=rejected)
+            bad = pa.array([images[uri].bad for uri in planned.column("uri").to_pylist()])
+            part = self._write_features(planned.filter(pc.invert(bad)), run_id)
+            rejected = self._write_rejections(planned.filter(bad), run_id)
+            self._commit(f"{run_id}/{number}", plan, outdated(planned), part=part, rejected=rejected)
         self._check()
 
-    def _commit(self, run: int, number: int, plan: Plan, leaving: pa.Table, **parts: Any) -> None:
-        change = Change(f"later-{run}/{number}", f"later-{run}", plan.basis, leaving)
+    def _write_features(self, planned: pa.Table, run_id: str) -> Part | None:
+        n, schema = len(planned), self.table.facts.schema
+        extracted = {
+            "image_id": [hashlib.sha256(str(row).encode()).hexdigest() for row in planned.to_pylist()],
+            **{"width": [8] * n, "height": [8] * n, "format": ["png"] * n},
+            "avg_pool": list(np.zeros((n, 2048), np.float32)),
+        }
+        for name, values in extracted.items():
+            planned = planned.append_column(name, pa.array(values, schema.field(name).type))
+        rows = to_features(planned, self.table.facts, run_id, datetime.datetime.now(datetime.UTC))
+        for row in rows.to_pylist():
+            self.rows[row["uri"]] = Row(*(row[name] for name in Row._fields))
+        return write_part(self.table.folder, rows.to_batches(), schema, run_id=run_id) if n else None
+
+    def _write_rejections(self, planned: pa.Table, run_id: str) -> Part | None:
+        images = []
+        for row in planned.select(["uri", "size", "modified_at"]).to_pylist():
+            self.rows[row["uri"]] = Row(row["size"], row["modified_at"])
+            images.append(Rejected(**row, reason="corrupt", detail=""))
+        folder, rows = self.table.rejected_folder, rejections(images, run_id).to_batches()
+        return write_part(folder, rows, REJECTED_SCHEMA, run_id=run_id) if images else None
+
+    def _commit(self, change_id: str, plan: Plan, leaving: pa.Table, **parts: Part | None) -> None:
+        change = Change(change_id, change_id.partition("/")[0], plan.basis, leaving)
         commit(self.table.store, self.table.name, change, {}, **parts)
         self.table = feature_store.open(self.table.store)
 
