@@ -20,6 +20,7 @@ from PIL import Image
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.extractor import Extractor
+from features.images import DECODING
 from features.inputs import list_images
 from features.locations import features_path
 from features.recipe import FeatureRecipe
@@ -89,7 +90,8 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
         (1, 4),
         (2, 2),
     ]
-    assert {entry["note"] for entry in entries} == {"test"}
+    told = {(entry["note"], entry["decoding"], entry["precision_used"]) for entry in entries}
+    assert told == {("test", DECODING, "float32")} and newest.decodings() == {DECODING: 9}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counters = {counter.key.metric.name: counter.committed for counter in query["counters"]}
     assert counters["images"] == 10 and counters["batches"] == 3 and counters["rejected_not_an_image"] == 1
