@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import io
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from pipelines.handler import NAMESPACE, SliceHandler
 from pipelines.planning import make_plan
 from pipelines.runner import make_pipeline
 from pipelines.runs import Header, Run
+from pipelines.screen import ImageProgress
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,10 @@ def extract(run: Run, number: int, recipe: FeatureRecipe) -> list[Any]:
 def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, images: pa.Table):
     pipeline = make_pipeline("local", [])
     _ = pipeline | ExtractSlices(run, settings(table.recipe), {"note": "test"})
-    result = pipeline.run()
-    result.wait_until_finish()
+    with ImageProgress(10, io.StringIO()) as shown:
+        result = pipeline.run()
+        result.wait_until_finish()
+    assert (shown.done, shown.rejected) == (10, 1)
     newest = feature_store.open(table.store)
     assert newest.version == table.version + 3
     assert len(newest.metadata()) == 9 and len(rejected_rows(newest)) == 1
