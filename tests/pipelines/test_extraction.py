@@ -158,21 +158,59 @@ def test_a_slice_that_is_handed_out_again_is_passed_over_once_it_is_committed(
     assert len(newest.metadata()) + len(rejected_rows(newest)) == 4
 
 
-def test_a_slice_whose_plan_is_gone_ends_without_a_fault(run: Run, table: FeatureTable, prepared: list[str]):
+@pytest.mark.parametrize(
+    ("before", "marks", "isolated"), [(0, 1, False), (1, 0, False), (1, 1, True), (2, 0, True), (0, 2, True)]
+)
+def test_an_image_that_processes_have_ended_on_twice_is_kept_apart(
+    run: Run,
+    table: FeatureTable,
+    images: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    marks: int,
+    isolated: bool,
+):
+    ended = pa.table({"uri": images.column("uri")[:1], "attempts": pa.array([before], pa.int32())})
+    plan = make_plan(images, table, attempts=ended)
+    run.write_plan(Header(table.name, plan.basis), plan.slices(10))
+    number = run.slices() - 1
+    for _ in range(marks):
+        run.begin(number)
+    asked: list[bool] = []
+    model = load_extractor(settings(table.recipe))
+
+    def note_and_extract(uris: list[str], *, isolated: bool) -> Iterator[pa.RecordBatch]:
+        asked.append(isolated)
+        return Extractor.extract(model, uris)
+
+    monkeypatch.setattr(model, "extract", note_and_extract)
+    extract(run, number, table.recipe)
+    assert asked == [isolated]
+
+
+def test_a_slice_whose_plan_is_gone_ends_without_a_fault(
+    run: Run, table: FeatureTable, prepared: list[str], caplog: pytest.LogCaptureFixture
+):
     run.remove()
     assert list(slice_numbers(run)) == []
     assert extract(run, 0, table.recipe) == [] and prepared == []
+    assert caplog.messages == ["the plan of run run-1 is missing: slice 0 is left undone"]
 
 
 def test_a_slice_of_a_table_that_was_made_anew_is_not_begun(
-    run: Run, table: FeatureTable, prepared: list[str]
+    run: Run, table: FeatureTable, prepared: list[str], caplog: pytest.LogCaptureFixture
 ):
     (extracted,) = extract(run, 0, table.recipe)
     shutil.rmtree(features_path(table.store, table.name))
     feature_store.create(table.store, table.name, table.facts)
     commit_slice(write_slice(extracted), {})
     assert extract(run, 1, table.recipe) == [] and len(prepared) == 4
-    assert feature_store.open(table.store).version == 0
+    assert feature_store.open(table.store).version == 0 and not run.attempts()
+    assert caplog.messages[-2:] == [
+        f"slice {number} is left undone: table 'inception_v3' was removed and made anew after this run had "
+        f"planned its work, which is not committed there: run it again"
+        for number in (0, 1)
+    ]
 
 
 def test_a_worker_with_another_backbone_is_refused_in_a_sentence(run: Run, table: FeatureTable):

@@ -12,6 +12,8 @@ import cv2
 from pipelines.process import turn_off_opencv_threads
 
 ROOT = Path(__file__).parents[2]
+#: What a process says is kept until it has said enough, or ends.
+BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}
 
 LEAVE = """
 import atexit, sys
@@ -27,7 +29,9 @@ finally:
 
 
 def test_a_process_is_left_with_its_code_and_all_that_it_said():
-    ended = subprocess.run([sys.executable, "-c", LEAVE], cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVE], cwd=ROOT, env=BUFFERED, capture_output=True, text=True
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "said before; said at the end\n", "an error")
 
 
@@ -38,7 +42,7 @@ def test_a_process_whose_reader_has_gone_is_left_all_the_same():
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        env=BUFFERED,
         stdout=writer,
         stderr=subprocess.PIPE,
     )
