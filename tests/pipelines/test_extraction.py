@@ -94,8 +94,10 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
         (1, 4),
         (2, 2),
     ]
-    told = {(entry["note"], entry["decoding"], entry["precision_used"]) for entry in entries}
-    assert told == {("test", DECODING, "float32")} and newest.decodings() == {DECODING: 9}
+    told = {
+        tuple(entry[name] for name in ("run_id", "note", "decoding", "precision_used")) for entry in entries
+    }
+    assert told == {("run-1", "test", DECODING, "float32")} and newest.decodings() == {DECODING: 9}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counters = {counter.key.metric.name: counter.committed for counter in query["counters"]}
     assert counters["images"] == 10 and counters["batches"] == 3 and counters["rejected_not_an_image"] == 1
