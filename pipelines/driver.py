@@ -180,7 +180,7 @@ def _make_plan(
 def _intention(listing: Listing, plan: Plan) -> str:
     """What the input holds, and what is to be done, in a line."""
     labels = listing.labels()
-    ignored = f", {listing.ignored:,} other files ignored" if listing.ignored else ""
+    ignored = f", {counted(listing.ignored, 'other file')} ignored" if listing.ignored else ""
     changed = f", {plan.replaced:,} of them changed or tried again" if plan.replaced else ""
     left = f", {plan.left:,} left to another run" if plan.left else ""
     classes = f" of {counted(len(labels), 'class', 'classes')} ({some(labels)})" if labels else ""

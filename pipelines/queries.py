@@ -20,7 +20,6 @@ def connect() -> duckdb.DuckDBPyConnection:
     """A data base in memory, of this machine's cores and part of its memory."""
     memory = int((available_memory() or _UNKNOWN / _SHARE) * _SHARE)
     return duckdb.connect(
-        ":memory:",
         config={
             "threads": usable_cores(),
             "memory_limit": f"{memory}B",

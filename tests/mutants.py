@@ -40,6 +40,8 @@ ROOMS = ("features", "heads", "pipelines")
 # Tests of a module besides those in the file of its own name.
 ALSO: dict[str, tuple[str, ...]] = {
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
+    "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),
+    "pipelines/planning.py": ("tests/pipelines/test_plan_histories.py",),
 }
 
 # Imported before workers are forked, where the tests use them. None starts a thread until it is used.

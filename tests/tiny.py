@@ -5,16 +5,18 @@ Tests that ask for the fixture `tiny` find it under the name `tiny`, with random
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import features.backbones
+from features import files
 from features.backbones import Backbone
 from features.backbones.weights import find_weights
 from features.engines import ENGINES
-from features.engines.graphs import _convert_here, _graph_path, known_sha256
+from features.engines.graphs import _convert_here, _graph_path, _sha256_note, known_sha256
 
 if TYPE_CHECKING:
     import keras
@@ -57,6 +59,14 @@ def register() -> None:
     if sha256 is None or not all(_graph_path(BACKBONE, sha256, engine).exists() for engine in ENGINES):
         # In another process: converting imports TensorFlow, which most of the tests do without.
         subprocess.run([sys.executable, "-m", __name__], cwd=ROOT, check=True)
+
+
+def weights_file(path: Path, backbone: Backbone, sha256: str) -> Path:
+    """A file that counts as one with weights of this hash: an earlier run that had read it would say so."""
+    path.touch()
+    note = _sha256_note(backbone, find_weights(str(path), backbone))
+    files.write(note, json.dumps({"weights_sha256": sha256}))
+    return path
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from tests.conftest import photo
 
 ROOT = Path(__file__).parents[2]
 
-#: Puts a decoder of PNGs that aborts in the place of the real one, in every process that is started.
+#: In every process that is started: a decoder of PNGs that aborts in the place of the real one, and a network
+#: that takes no time.
 SITECUSTOMIZE = """
 import os
 from features.images import decoding, png
+from tests.tiny import register
 
 def open_png(data):
     if data.endswith(b"abort"):
@@ -28,11 +30,12 @@ def open_png(data):
     return png.open_png(data)
 
 decoding._OPENERS = ((png.SIGNATURE, open_png), *decoding._OPENERS)
+register()
 """
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment(tmp_path: Path, tiny: str) -> dict[str, str]:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
     return os.environ | {"PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
@@ -57,7 +60,7 @@ def test_an_image_that_ends_the_process_twice_is_rejected(
     command = [
         *(sys.executable, "-m", "pipelines.cli", "extract", "--data", str(data), "--store", str(store)),
         *("--weights", "random", "--precision", "float32", "--engine", "openvino", "--chunk-size", "4"),
-        *("--max-rejected", "1"),
+        *("--max-rejected", "1", "--backbone", "tiny"),
     ]
     codes = []
     for _ in range(3):
@@ -65,7 +68,7 @@ def test_an_image_that_ends_the_process_twice_is_rejected(
         codes.append(ended.returncode)
     assert codes == [-signal.SIGABRT, -signal.SIGABRT, 0], ended.stderr
     assert "10 images seen = 9 stored + 1 rejected" in ended.stdout
-    table = feature_store.open(store)
+    table = feature_store.open(store, "tiny")
     (rejected,) = rejected_rows(table).to_pylist()
     assert (rejected["uri"], rejected["reason"]) == (str(data / "rose" / "5.png"), "crashed")
     assert "SIGABRT" in rejected["detail"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import hashlib
+import io
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -12,13 +16,16 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.extractor import InceptionV3
+from features.extractor import Extractor
+from features.images import DECODING
 from features.inputs import list_images
 from features.locations import features_path
 from features.recipe import FeatureRecipe
+from features.splits import assign_split
 from features.store.commit import rejected_rows
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
@@ -28,12 +35,12 @@ from pipelines.handler import NAMESPACE, SliceHandler
 from pipelines.planning import make_plan
 from pipelines.runner import make_pipeline
 from pipelines.runs import Header, Run
-from tests.tables import RECIPE
+from pipelines.screen import ImageProgress
 
 
 @pytest.fixture(scope="module")
-def recipe() -> FeatureRecipe:
-    return InceptionV3("random", engine="openvino").recipe
+def recipe(tiny: str) -> FeatureRecipe:
+    return Extractor("random", backbone=tiny, engine="openvino").recipe
 
 
 @pytest.fixture
@@ -74,8 +81,10 @@ def extract(run: Run, number: int, recipe: FeatureRecipe) -> list[Any]:
 def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, images: pa.Table):
     pipeline = make_pipeline("local", [])
     _ = pipeline | ExtractSlices(run, settings(table.recipe), {"note": "test"})
-    result = pipeline.run()
-    result.wait_until_finish()
+    with ImageProgress(10, io.StringIO()) as shown:
+        result = pipeline.run()
+        result.wait_until_finish()
+    assert (shown.done, shown.rejected) == (10, 1)
     newest = feature_store.open(table.store)
     assert newest.version == table.version + 3
     assert len(newest.metadata()) == 9 and len(rejected_rows(newest)) == 1
@@ -85,7 +94,10 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
         (1, 4),
         (2, 2),
     ]
-    assert {entry["note"] for entry in entries} == {"test"}
+    told = {
+        tuple(entry[name] for name in ("run_id", "note", "decoding", "precision_used")) for entry in entries
+    }
+    assert told == {("run-1", "test", DECODING, "float32")} and newest.decodings() == {DECODING: 9}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counters = {counter.key.metric.name: counter.committed for counter in query["counters"]}
     assert counters["images"] == 10 and counters["batches"] == 3 and counters["rejected_not_an_image"] == 1
@@ -94,6 +106,7 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
 
 
 def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, images: pa.Table):
+    before = datetime.datetime.now(datetime.UTC)
     for number in range(3):
         (extracted,) = extract(run, number, table.recipe)
         commit_slice(write_slice(extracted), {})
@@ -102,12 +115,29 @@ def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, ima
     listed = {row["uri"]: row for row in images.to_pylist()}
     (bad,) = rejected_rows(newest).to_pylist()
     assert rows.keys() | {bad["uri"]} == listed.keys()
+    assert max(row["size"] for row in rows.values()) > 2048
     for uri, row in rows.items():
-        for name in ("labels", "size", "modified_at"):
-            assert row[name] == listed[uri][name]
-        assert (row["view"], row["run_id"], row["format"]) == (0, "run-1", "jpeg")
-    assert {row["split"] for row in rows.values()} <= {"train", "validation", "test"}
-    assert (bad["reason"], bad["size"], bad["run_id"]) == ("not_an_image", 8, "run-1")
+        data = Path(uri).read_bytes()
+        image_id = hashlib.sha256(data).hexdigest()
+        assert before <= row.pop("extracted_at") <= datetime.datetime.now(datetime.UTC)
+        assert row == {
+            "image_id": image_id,
+            "uri": uri,
+            "labels": ["rose"],
+            "split": assign_split(image_id, None),
+            "view": 0,
+            **dict(zip(("width", "height"), Image.open(uri).size, strict=True)),
+            "format": "jpeg",
+            "size": len(data),
+            "modified_at": listed[uri]["modified_at"],
+            "run_id": "run-1",
+        }
+    assert before <= bad.pop("rejected_at") <= datetime.datetime.now(datetime.UTC)
+    assert bad == {
+        **{name: listed[bad["uri"]][name] for name in ("uri", "size", "modified_at")},
+        **{"reason": "not_an_image", "detail": "unknown format; it begins with b'no image'"},
+        "run_id": "run-1",
+    }
     X, _ = newest.matrix()
     expected = load_extractor(settings(table.recipe)).features(
         newest.metadata(["uri"]).column("uri").to_pylist()
@@ -130,26 +160,66 @@ def test_a_slice_that_is_handed_out_again_is_passed_over_once_it_is_committed(
     assert len(newest.metadata()) + len(rejected_rows(newest)) == 4
 
 
-def test_a_slice_whose_plan_is_gone_ends_without_a_fault(run: Run, table: FeatureTable, prepared: list[str]):
+@pytest.mark.parametrize(
+    ("before", "marks", "isolated"), [(0, 1, False), (1, 0, False), (1, 1, True), (2, 0, True), (0, 2, True)]
+)
+def test_an_image_that_processes_have_ended_on_twice_is_kept_apart(
+    run: Run,
+    table: FeatureTable,
+    images: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    marks: int,
+    isolated: bool,
+):
+    ended = pa.table({"uri": images.column("uri")[:1], "attempts": pa.array([before], pa.int32())})
+    plan = make_plan(images, table, attempts=ended)
+    run.write_plan(Header(table.name, plan.basis), plan.slices(10))
+    number = run.slices() - 1
+    for _ in range(marks):
+        run.begin(number)
+    asked: list[bool] = []
+    model = load_extractor(settings(table.recipe))
+
+    def note_and_extract(uris: list[str], *, isolated: bool) -> Iterator[pa.RecordBatch]:
+        asked.append(isolated)
+        return Extractor.extract(model, uris)
+
+    monkeypatch.setattr(model, "extract", note_and_extract)
+    extract(run, number, table.recipe)
+    assert asked == [isolated]
+
+
+def test_a_slice_whose_plan_is_gone_ends_without_a_fault(
+    run: Run, table: FeatureTable, prepared: list[str], caplog: pytest.LogCaptureFixture
+):
     run.remove()
     assert list(slice_numbers(run)) == []
     assert extract(run, 0, table.recipe) == [] and prepared == []
+    assert caplog.messages == ["the plan of run run-1 is missing: slice 0 is left undone"]
 
 
 def test_a_slice_of_a_table_that_was_made_anew_is_not_begun(
-    run: Run, table: FeatureTable, prepared: list[str]
+    run: Run, table: FeatureTable, prepared: list[str], caplog: pytest.LogCaptureFixture
 ):
     (extracted,) = extract(run, 0, table.recipe)
     shutil.rmtree(features_path(table.store, table.name))
     feature_store.create(table.store, table.name, table.facts)
     commit_slice(write_slice(extracted), {})
     assert extract(run, 1, table.recipe) == [] and len(prepared) == 4
-    assert feature_store.open(table.store).version == 0
+    assert feature_store.open(table.store).version == 0 and not run.attempts()
+    assert caplog.messages[-2:] == [
+        f"slice {number} is left undone: table 'inception_v3' was removed and made anew after this run had "
+        f"planned its work, which is not committed there: run it again"
+        for number in (0, 1)
+    ]
 
 
 def test_a_worker_with_another_backbone_is_refused_in_a_sentence(run: Run, table: FeatureTable):
     with pytest.raises(BottleneckError, match="backbone is not the one of the table: weights_sha256"):
-        run_pipeline(run, table, settings(RECIPE), "local", [])
+        run_pipeline(
+            run, table, settings(dataclasses.replace(table.recipe, weights_sha256="0" * 64)), "local", []
+        )
 
 
 def test_what_travels_to_workers_survives_pickling_and_does_not_grow_with_the_images(

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features import store as feature_store
 from features.inputs import LISTING_SCHEMA
@@ -14,6 +17,7 @@ from features.locations import features_path
 from features.splits import TRAIN_AND_VALIDATION, assign_split
 from features.store.parts import write_part
 from features.store.table import FeatureTable
+from pipelines import planning
 from pipelines.planning import Plan, make_plan, slice_lengths
 from pipelines.runs import PLANNED_SCHEMA, outdated
 from tests.features.inputs.refs import Ref
@@ -52,7 +56,13 @@ def todo(plan: Plan, chunk_size: int = 4096) -> list[list[str]]:
 
 def test_nothing_is_to_do_when_nothing_changed(table: FeatureTable):
     plan = plan_of([*STORED, REJECTED], table)
-    assert (plan.todo, plan.stored, plan.rejected, len(plan.missing_from_input)) == (0, 3, 1, 0)
+    assert (plan.listed, plan.todo, plan.stored, plan.rejected, len(plan.missing_from_input)) == (
+        4,
+        0,
+        3,
+        1,
+        0,
+    )
     assert todo(plan) == [] and plan.basis.version == table.version
 
 
@@ -114,6 +124,37 @@ def test_rejected_images_are_tried_again_when_changed_or_asked_for(table: Featur
     ]
     assert plan_of([REJECTED], table).todo == 0
     assert plan_of([REJECTED], table, retry_rejected=True).todo == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "todo"),
+    [
+        ((50, AT_NOON), (50, AT_NOON), 0),
+        ((50, AT_NOON), (50, AT_NOON + 1), 1),
+        ((50, AT_NOON), (51, AT_NOON), 1),
+        ((50, AT_NOON), (None, None), 1),
+        ((None, None), (50, AT_NOON), 1),
+        ((None, AT_NOON), (50, AT_NOON), 1),
+        ((50, None), (50, AT_NOON), 1),
+    ],
+)
+def test_a_rejected_image_has_changed_when_its_size_or_its_time_has(
+    tmp_path: Path, known: tuple[int | None, ...], listed: tuple[int | None, ...], todo: int
+):
+    bad = BAD._replace(size=known[0], modified_at=known[1])
+    table = make_table(tmp_path, np.empty((0, 2048)), [], rejected=[bad])
+    image = REJECTED._replace(size=listed[0], modified_at=listed[1])
+    plan = plan_of([image], table)
+    assert (plan.todo, plan.replaced, plan.rejected) == (todo, todo, 1 - todo)
+
+
+def test_augmented_views_are_no_images(table: FeatureTable):
+    views = make_rows(table.facts, np.zeros((3, 2048), np.float32), ["a", "b", "a"])
+    place = views.schema.get_field_index("view")
+    views = views.set_column(place, views.schema.field(place), pa.array([1, 2, 1], pa.int32()))
+    add(table, write_part(features_path(table.store, table.name), [views], table.facts.schema))
+    plan = plan_of([*STORED[:2], REJECTED], feature_store.open(table.store))
+    assert (plan.todo, plan.stored, plan.rejected, plan.stored_missing_from_input) == (0, 2, 1, 1)
 
 
 def test_images_whose_files_are_away_keep_their_rows(table: FeatureTable):
@@ -179,16 +220,69 @@ def test_images_that_processes_have_ended_on_come_last_with_their_part(table: Fe
     [
         ([], []),
         ([(False, None, 10)], [4, 4, 2]),
+        ([(False, None, 8)], [4, 4]),
         ([(False, None, 8), (False, "p", 3), (False, "q", 1), (False, "r", 2)], [4, 4, 4, 2]),
         ([(False, None, 2), (False, "p", 2)], [4]),
         ([(False, "p", 9), (False, "q", 1)], [9, 1]),
         ([(False, None, 3), (True, None, 1), (True, "p", 3)], [3, 4]),
+        ([(False, "p", 1), (True, "q", 1), (True, "r", 1)], [1, 2]),
     ],
 )
 def test_lengths_of_slices(groups: list[tuple[bool, str | None, int]], lengths: list[int]):
     assert slice_lengths(groups, 4) == lengths
 
 
-def test_slices_are_smaller_where_features_are_wide_or_images_few(table: FeatureTable):
-    new = [ref(n, "a") for n in range(3, 1503)]
-    assert [len(uris) for uris in todo(plan_of(new, table))] == [512, 512, 476]
+@given(
+    st.dictionaries(
+        st.tuples(st.booleans(), st.one_of(st.none(), st.sampled_from("pqrstu"))),
+        st.integers(1, 20),
+        max_size=8,
+    ),
+    st.integers(1, 9),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_slices_are_as_full_as_whole_parts_allow(counts: dict[tuple[bool, str | None], int], most: int):
+    groups = [(*key, counts[key]) for key in sorted(counts, key=lambda key: (key[0], key[1] or ""))]
+    lengths = slice_lengths(groups, most)
+    images = iter((doubtful, part) for doubtful, part, count in groups for _ in range(count))
+    slices = [[next(images) for _ in range(length)] for length in lengths]
+    assert next(images, None) is None and all(slices)
+    assert all(len({doubtful for doubtful, _ in members}) == 1 for members in slices)
+    for key, count in counts.items():
+        holding = [members for members in slices if key in members]
+        assert len(holding) == (-(-count // most) if key[1] is None else 1)
+    assert all(len(members) <= most or len(set(members)) == 1 for members in slices)
+    for before, after in itertools.pairwise(slices):
+        doubtful, part = after[0]
+        if part is not None and before[0][0] == doubtful:
+            assert len(before) + counts[doubtful, part] > most
+
+
+def test_slices_are_cut_across_what_is_read_at_once():
+    names = [str(number) for number in range(9)]
+    rows = [{"uri": name, "labels": [], "attempts": 0} for name in names]
+    batches = pa.Table.from_pylist(rows, PLANNED_SCHEMA).to_batches(max_chunksize=3)
+    slices = list(planning._cut(batches, [1, 4, 1, 3]))
+    assert [one.column("uri").to_pylist() for one in slices] == [
+        ["0"],
+        ["1", "2", "3", "4"],
+        ["5"],
+        names[6:],
+    ]
+
+
+def test_slices_are_smaller_where_features_are_wide_or_images_few(
+    table: FeatureTable, monkeypatch: pytest.MonkeyPatch
+):
+    def lengths(images: int, chunk_size: int = 4096) -> list[int]:
+        plan = plan_of([ref(number, "a") for number in range(3, 3 + images)], table)
+        return [len(uris) for uris in todo(plan, chunk_size)]
+
+    assert lengths(1500) == [512, 512, 476]
+    monkeypatch.setattr(planning, "_SMALL", 3)
+    assert lengths(100) == [4] * 25, "more than 32 slices would be smaller"
+    assert lengths(5) == [3, 2] and lengths(5, 2) == [2, 2, 1]
+    monkeypatch.setattr(planning, "_SLICE_BYTES", 2 * 4 * 2048 + 1)
+    assert lengths(5) == [2, 2, 1]
+    monkeypatch.setattr(planning, "_SLICE_BYTES", 1)
+    assert lengths(2) == [1, 1]

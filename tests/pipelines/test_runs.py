@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -15,19 +18,22 @@ import pytest
 from features import files
 from features.errors import BottleneckError
 from features.store.commit import Basis
+from features.store.conflicts import STORED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines import liveness, runs
 from pipelines.runs import (
+    ATTEMPTS_SCHEMA,
     PLANNED_SCHEMA,
     Header,
     Run,
     attempts_of_dead_runs,
     dead_runs,
     living_runs,
+    outdated,
     remove_old_runs,
     wait_for_turn,
 )
-from tests.tables import make_table
+from tests.tables import NOON, make_table
 
 
 @pytest.fixture
@@ -57,24 +63,69 @@ def test_a_plan_is_read_slice_by_slice(table: FeatureTable):
     assert run.uris().to_pylist() == ["a", "b", "c"]
 
 
+def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
+    run = planned(table, "run-1", ("a", "b"), ("c",))
+    assert run.plan_path == table.store / "runs/run-1/plan.parquet"
+    with pq.ParquetFile(run.plan_path) as file:
+        header = json.loads(file.metadata.metadata[b"bottlenecks.plan"])
+        fields = [
+            f"{field.name}: {field.type}{'' if field.nullable else ' not null'}"
+            for field in file.schema_arrow
+        ]
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    assert header == {
+        "format": 1,
+        "table": "inception_v3",
+        "table_id": table.delta.metadata().id,
+        "version": table.version,
+        "facts": table.facts.to_json(),
+    }
+    assert fields == [
+        "uri: string not null",
+        "labels: list<element: string not null> not null",
+        "split: string",
+        "size: int64",
+        "modified_at: timestamp[us, tz=UTC]",
+        "attempts: int32 not null",
+        "replaced_part: string",
+        "replaced_size: int64",
+        "replaced_modified_at: timestamp[us, tz=UTC]",
+        "replaced_image_id: string",
+        "replaced_written_at: timestamp[us, tz=UTC]",
+    ]
+    assert [(group.num_rows, group.column(0).compression) for group in groups] == [(2, "ZSTD"), (1, "ZSTD")]
+    assert pa.schema([("uri", pa.string()), ("attempts", pa.int32())]) == ATTEMPTS_SCHEMA
+
+
+def test_what_a_plan_replaces_are_rows_of_the_tables():
+    new = {"uri": "/new.png", "labels": [], "attempts": 0}
+    row = {"part": "one.parquet", "size": 7, "modified_at": NOON, "image_id": "ab", "written_at": NOON}
+    old = {**new, "uri": "/old.png", "size": 8, **{f"replaced_{name}": value for name, value in row.items()}}
+    rows = outdated(pa.Table.from_pylist([new, old], PLANNED_SCHEMA))
+    assert rows.schema == STORED_SCHEMA and rows.to_pylist() == [{"uri": "/old.png", **row}]
+
+
 def test_a_plan_that_is_missing_or_half_written_is_none(table: FeatureTable):
     run = planned(table, "run-1", ("a", "b"))
     whole = run.plan_path.read_bytes()
     run.plan_path.write_bytes(whole[: len(whole) // 2])
     assert run.header() is None and dead_runs(table) == []
     run.plan_path.unlink()
-    assert run.header() is None
+    assert run.header() is None and run.uris().to_pylist() == []
 
 
 def test_a_plan_of_a_later_version_is_refused(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runs, "_FORMAT", 2)
     run = planned(table, "run-1", ("a",))
     monkeypatch.undo()
-    with pytest.raises(BottleneckError, match="later version"):
+    with pytest.raises(BottleneckError) as error:
         run.header()
+    assert str(error.value) == f"{run.plan_path} was written by a later version: update this one"
 
 
 def test_dead_runs_are_those_of_the_table(table: FeatureTable, tmp_path: Path):
+    planned(make_table(tmp_path / "elsewhere", np.zeros((2, 2048), np.float32), ["a", "b"]), "run-0", ("a",))
+    shutil.move(tmp_path / "elsewhere/runs/run-0", tmp_path / "runs/run-0")  # of a table that was made anew
     other = make_table(tmp_path, np.zeros((2, 2048), np.float32), ["a", "b"], name="other")
     planned(table, "run-1", ("a",))
     planned(other, "run-2", ("a",))
@@ -100,6 +151,10 @@ def test_a_run_is_alive_while_it_is_kept_alive(table: FeatureTable):
     with run.kept_alive("inception_v3", local=True):
         assert run.is_alive() and run.is_alive()
         assert [one.run_id for one in living_runs(table.store, table.name)] == ["run-1"]
+        assert living_runs(table.store, "other") == []
+        with Run(table.store, "run-0").kept_alive(table.name, local=True):
+            living = [one.run_id for one in living_runs(table.store, table.name)]
+            assert living == ["run-1", "run-0"], "the one that has planned first"
     assert not run.is_alive() and dead_runs(table) == [], "a run that has ended well leaves nothing"
 
 
@@ -110,6 +165,31 @@ def test_a_run_that_ends_by_a_fault_keeps_its_plan_and_no_attempt(table: Feature
         raise KeyboardInterrupt
     assert not run.is_alive() and len(dead_runs(table)) == 1
     assert not run.attempts()
+
+
+def test_a_run_that_ends_by_a_fault_before_it_has_planned_leaves_nothing(table: FeatureTable):
+    for local in (True, False):
+        run = Run(table.store, "run-1")
+        with pytest.raises(KeyboardInterrupt), run.kept_alive(table.name, local=local):
+            raise KeyboardInterrupt
+        assert not run.plan_path.parent.exists()
+
+
+def test_attempts_are_counted_by_slice_and_those_of_dead_runs_by_image(table: FeatureTable):
+    first, second = planned(table, "run-1", ("a", "b"), ("c",)), planned(table, "run-2", ("b",))
+    ended = first.begin(0)
+    marks = [first.begin(number) for number in (0, 0, 1)] + [second.begin(0)]
+    assert ended.parent == table.store / "runs/run-1/attempts" and len(set(marks)) == 4
+    first.end(ended)
+    assert (first.attempts(), second.attempts()) == ({0: 2, 1: 1}, {0: 1})
+    counts = attempts_of_dead_runs(table)
+    assert counts.schema == ATTEMPTS_SCHEMA
+    assert sorted(map(tuple, (row.values() for row in counts.to_pylist()))) == [
+        ("a", 2),
+        ("b", 1),
+        ("b", 2),
+        ("c", 1),
+    ]
 
 
 def keep_alive(store: Path, run_id: str, begun) -> None:
@@ -169,19 +249,23 @@ def test_workers_elsewhere_keep_a_run_alive_when_its_driver_has_ended(table: Fea
 
 
 def test_waiting_ends_with_the_other_run(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
-    run, other = Run(table.store, "run-2"), planned(table, "run-1", ("a",))
-    said: list[str] = []
+    run, said = Run(table.store, "run-2"), []
+    with contextlib.ExitStack() as other:
 
-    def say(text: str) -> None:
-        said.append(text)
-        if len(said) == 2:
-            other.withdraw()
-            other.run_id = "run-3"  # it began later, and waits for this one now
+        def say(text: str) -> None:
+            said.append(text)
+            if len(said) == 2:
+                other.close()
 
-    monkeypatch.setattr(runs, "_LOOKED_EVERY", 0.01)
-    monkeypatch.setattr(runs, "living_runs", lambda store, name: [other])
-    wait_for_turn(run, table.name, say)
-    assert len(said) == 2 and "run run-1 is at work on this table" in said[0]
+        other.enter_context(planned(table, "run-1", ("a",)).kept_alive(table.name, local=True))
+        monkeypatch.setattr(runs, "_LOOKED_EVERY", 0.01)
+        wait_for_turn(run, "other", say)
+        assert not said
+        wait_for_turn(run, table.name, say)
+    assert said == 2 * [
+        "run run-1 is at work on this table: waiting until it ends "
+        "(--if-running skip does only what it has not planned)"
+    ]
 
 
 def test_dead_and_old_runs_are_removed_and_living_ones_stay(table: FeatureTable):

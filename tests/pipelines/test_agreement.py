@@ -1,0 +1,146 @@
+"""What a run may ask of a table that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features import store as feature_store
+from features.errors import BottleneckError
+from features.store.parts import write_part
+from features.store.schema import TableFacts
+from features.store.table import FeatureTable
+from pipelines.agreement import check_backbone, check_same, with_reading_of
+from pipelines.options import ExtractOptions
+from tests.tables import RECIPE, add, make_rows
+from tests.tiny import weights_file
+
+SITES = (("site_a", "train"), ("site_b", "test"))
+
+
+def made(
+    store: Path, layers: tuple[str, ...] = ("avg_pool",), *, rows: int = 1, **facts: Any
+) -> FeatureTable:
+    """A table of the data in `store / "data"`."""
+    of_table = TableFacts(
+        **{"source": str(store / "data"), "weights": "random", **facts}, layers=layers, recipe=RECIPE
+    )
+    table = feature_store.create(store, "flowers", of_table)
+    if rows:
+        batch = make_rows(of_table, np.zeros((rows, 2048), np.float32), ["a"] * rows)
+        add(table, write_part(table.folder, [batch], of_table.schema))
+    return feature_store.open(store, "flowers")
+
+
+def check(table: FeatureTable, *, source: str | None = None, **options: Any) -> None:
+    check_same(table, ExtractOptions(**options), source or table.source)
+
+
+@pytest.mark.parametrize(
+    ("facts", "options"),
+    [
+        ({}, {}),
+        ({}, {"layers": "avg_pool"}),
+        (
+            {},
+            {
+                "backbone": "inception_v3",
+                "precision": "float32",
+                "exif_orientation": False,
+                "weights": "random",
+            },
+        ),
+        ({"layers": ("mixed8", "avg_pool"), "rows": 0}, {"layers": "mixed10"}),
+        ({}, {"splits": {"train": "train", "val": "validation"}, "classes": "top"}),
+        ({"splits": SITES, "classes": "deepest"}, {}),
+        ({"splits": SITES, "classes": "deepest"}, {"splits": dict(reversed(SITES)), "classes": "deepest"}),
+    ],
+)
+def test_what_a_table_has_may_be_said_again(tmp_path: Path, facts: dict[str, Any], options: dict[str, Any]):
+    check(made(tmp_path, **facts), **options)
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "differences"),
+    [
+        ({}, {"layers": "mixed3"}, "`layers` was avg_pool and is now mixed3"),
+        (
+            {"layers": ("mixed0", "mixed8"), "rows": 0},
+            {"layers": "mixed0,mixed3"},
+            "`layers` was mixed0,mixed8 and is now mixed0,mixed3",
+        ),
+        ({}, {"precision": "bfloat16"}, "`precision` was float32 and is now bfloat16"),
+        ({}, {"exif_orientation": True}, "`exif_orientation` was False and is now True"),
+        (
+            {},  # whose layers and weights can't be compared
+            {"backbone": "resnet50", "layers": "conv2_block3_out", "weights": "/none.h5"},
+            "`backbone` was inception_v3 and is now resnet50",
+        ),
+        ({"source": "/a"}, {"source": "/b"}, "`data` was /a and is now /b"),
+        ({}, {"classes": "deepest"}, "`classes` was not given and is now deepest"),
+        ({"classes": "deepest"}, {"classes": "top"}, "`classes` was deepest and is now top"),
+        ({}, {"splits": {"site_a": "train"}}, "`splits` was not given and is now site_a=train"),
+        ({}, {"splits": {"train": "test"}}, "`splits` was not given and is now train=test"),
+        (
+            {"splits": SITES},
+            {"splits": {"site_a": "test", "site_b": "train"}, "precision": "bfloat16"},
+            "`precision` was float32 and is now bfloat16; "
+            "`splits` was site_a=train,site_b=test and is now site_a=test,site_b=train",
+        ),
+    ],
+)
+def test_a_table_refuses_what_it_was_not_made_with(
+    tmp_path: Path, facts: dict[str, Any], options: dict[str, Any], differences: str
+):
+    with pytest.raises(BottleneckError) as error:
+        check(made(tmp_path, **facts), **options)
+    assert str(error.value) == (
+        f"table 'flowers' was made another way: {differences}. "
+        f"Name a new table with `features=NAME` to keep both"
+    )
+
+
+def test_a_table_takes_the_same_weights_from_any_file_and_refuses_others(tmp_path: Path):
+    table = made(tmp_path)
+    same = weights_file(tmp_path / "same.h5", table.backbone, "0" * 64)
+    check(table, weights=str(same))
+    other = weights_file(tmp_path / "other.h5", table.backbone, "f" * 64)
+    with pytest.raises(BottleneckError) as error:
+        check(table, weights=str(other))
+    assert "`weights` was random (sha256 000000000000…) and is now other (sha256 ffffffffffff…). " in str(
+        error.value
+    )
+
+
+def test_a_backbone_that_is_given_is_the_tables(tmp_path: Path):
+    table = made(tmp_path)
+    for backbone in (None, "inception_v3"):
+        check_backbone(table, ExtractOptions(backbone=backbone))
+    with pytest.raises(BottleneckError) as error:
+        check_backbone(table, ExtractOptions(backbone="resnet50"))
+    assert str(error.value) == "table 'flowers' was made with `backbone=inception_v3`, not resnet50"
+
+
+def test_folders_are_read_as_they_were_for_the_rows_there_are(tmp_path: Path):
+    table = made(tmp_path, splits=SITES, classes="deepest")
+
+    def reading(table: FeatureTable | None = table, **options: Any) -> tuple[Any, Any]:
+        read = with_reading_of(table, ExtractOptions(**options))
+        return read.splits, read.classes
+
+    kept = dict(SITES), "deepest"
+    assert reading() == reading(data=table.source) == reading(data=f"file://{table.source}/") == kept
+    assert reading(splits={"a": "test"}, classes="top") == ({"a": "test"}, "top")
+    assert reading(classes="top") == (dict(SITES), "top")
+    assert reading(data=str(tmp_path)) == reading(None) == (None, None)
+    assert reading(made(tmp_path / "empty", rows=0, splits=SITES, classes="deepest")) == (None, None)
+    assert with_reading_of(table, ExtractOptions(chunk_size=7)).chunk_size == 7
+
+
+def test_a_built_in_data_set_is_known_by_its_name(tmp_path: Path):
+    table = made(tmp_path, source="digits", classes="top")
+    assert with_reading_of(table, ExtractOptions(data="digits")).classes == "top"
+    assert with_reading_of(table, ExtractOptions(data="flowers")).classes is None
