@@ -169,8 +169,8 @@ def weights(tiny: str, tmp_path: Path) -> Iterator[str]:
 def test_the_weights_that_the_table_was_made_with_are_found_again(
     images: Path, weights: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    store, facts = tmp_path / "store", {"weights": "mine", "weights_sha256": OTHER_SHA256}
-    saved = make_head(store, **facts)
+    store = tmp_path / "store"
+    saved = make_head(store, weights="mine", weights_sha256=OTHER_SHA256)
     feature_store.create(store, "tiny", TableFacts("digits", weights, ("avg_pool",), saved.column.recipe))
     predict(options(store, images / "c.png"))
     out, err = capfd.readouterr()
@@ -354,7 +354,7 @@ def test_it_fails_where_no_image_could_be_labelled_and_says_where_to_look(
 def test_what_does_not_fit_is_refused_and_nothing_is_written(
     images: Path,
     tmp_path: Path,
-    asked: dict[str, str | None],
+    asked: dict[str, Any],
     message: str,
     capfd: pytest.CaptureFixture[str],
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
     return make_table(tmp_path_factory.mktemp("report"), np.zeros((0, 2048)), [], name="mine", recipe=TRAINED)
 
 
-def summary_of(table: FeatureTable, **facts: object) -> Summary:
+def summary_of(table: FeatureTable, **facts: Any) -> Summary:
     """A run that saw a stored image and had nothing to do, but for some facts."""
     nothing = Summary(
         table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
