@@ -29,6 +29,7 @@ from features.store.schema import TableFacts
 from heads import LogisticHead, SavedHead
 from heads.saved import save_head
 from pipelines import predict as predict_module
+from pipelines import screen as screen_module
 from pipelines.options import PredictOptions
 from pipelines.predict import predict
 from pipelines.screen import progress
@@ -204,6 +205,7 @@ def test_images_are_labelled_block_by_block_in_their_order(
     capfd: pytest.CaptureFixture[str],
 ):
     monkeypatch.setattr(predict_module, "_BLOCK", 8)
+    monkeypatch.setattr(screen_module, "_LINE_EVERY", -1.0)
     records: list[tuple[int, int]] = []
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", lambda record: records.append((record.images, record.rejected)))
@@ -216,13 +218,19 @@ def test_images_are_labelled_block_by_block_in_their_order(
     out, err = capfd.readouterr()
     assert_same(read(out), rows_of(saved, listed, {missing: "missing"}))
     assert records == [(8, 1), (8, 0), (5, 0)]
+    assert re.findall(r"\n(\d+ of \d+) images, .*/s, \d+ s left", err) == ["8 of 21", "16 of 21", "21 of 21"]
     assert err.endswith(f"20 images labelled by head {saved.id}, 1 rejected\n")
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.CSV", "new.Parquet"])
 def test_a_file_is_written_instead_in_the_place_of_an_older_one(
-    images: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+    images: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # of no account for a file
     saved, output = make_head(tmp_path / "store"), tmp_path / name
     output.write_text("older")
     predict(options(tmp_path / "store", images, output=str(output)))
