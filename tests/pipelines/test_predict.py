@@ -66,7 +66,7 @@ def make_head(store: Path, layer: str = "avg_pool", *, seed: int = 0, **recipe: 
     return save_head(store, "tiny", head, {"columns": columns})
 
 
-def options(store: Path, images: Path, **values: Any) -> PredictOptions:
+def options(store: Path, images: Path | str, **values: Any) -> PredictOptions:
     given = {"store": str(store), "images": str(images), "backbone": "tiny", "engine": "openvino"}
     return PredictOptions(**{**given, **values})
 
@@ -220,6 +220,15 @@ def test_images_are_labelled_block_by_block_in_their_order(
     assert records == [(8, 1), (8, 0), (5, 0)]
     assert re.findall(r"\n(\d+ of \d+) images, .*/s, \d+ s left", err) == ["8 of 21", "16 of 21", "21 of 21"]
     assert err.endswith(f"20 images labelled by head {saved.id}, 1 rejected\n")
+
+
+def test_a_list_needs_no_labels_and_may_be_named_by_a_url(
+    images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    saved = make_head(tmp_path / "store")
+    (tmp_path / "list.csv").write_text(f"taken_by;file\nLange;{images / 'c.png'}\n;{images / 'turned.jpg'}")
+    predict(options(tmp_path / "store", f"file://{tmp_path}/list.csv"))
+    assert_same(read(capfd.readouterr().out), rows_of(saved, [images / "c.png", images / "turned.jpg"], {}))
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.CSV", "new.Parquet"])

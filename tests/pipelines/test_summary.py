@@ -72,13 +72,14 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
 
 
 def test_a_run_without_work_has_written_nothing(tmp_path: Path):
-    table = make_table(tmp_path, np.zeros((1, 2048), np.float32), ["a"])
-    plan = plan_of(table, "image-0.png")
+    table = make_table(tmp_path, np.zeros((0, 2048)), [], rejected=[bad("a.png", "empty")])
+    plan = plan_of(table, "a.png")
     result = summarize(table, plan, Run(tmp_path, "run-1"), left_out=0, removed=0)
     assert result == Summary(
-        table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
-        left_out=0, new=0, new_rejected=0, precisions=[], reasons={}, examples=[], missing_from_input=0,
-        removed=0, conflicts=Conflicts([], []), seconds=0.0,
+        table=table, run_id="run-1", seen=1, stored=0, rejected=1, unsettled=0, left=0, missing_files=0,
+        left_out=0, new=0, new_rejected=0, precisions=[], reasons={"empty": 1},
+        examples=[("/images/a.png", "empty", "a.png is bad")], missing_from_input=0, removed=0,
+        conflicts=Conflicts([], []), seconds=0.0,
     )  # fmt: skip
     assert result.rejected_share() == 0
 
