@@ -28,6 +28,7 @@ def test_another_runner_is_found_by_name_and_takes_them_too():
     ("beam_args", "sentence"),
     [
         (["--no_such=1", "--job_name=x", "-y"], "Beam doesn't know --no_such=1 -y (in `beam_args`)"),
+        (["--help"], "Beam doesn't know --help (in `beam_args`)"),
         (["--job_nam=x"], "Beam doesn't know --job_nam=x (in `beam_args`)"),
         (["--runner=DataflowRunner"], "name the runner as `runner`, not in `beam_args`"),
         (["--runner", "DataflowRunner"], "name the runner as `runner`, not in `beam_args`"),
