@@ -7,15 +7,16 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
-import textwrap
 import types
+import warnings
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from pipelines import screen as screen_module
+from pipelines.options import TrainOptions
 from pipelines.screen import ImageProgress, Screen, new_run_id, progress, show_download
 
 
@@ -24,61 +25,53 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=True)
+def use_standard_error(monkeypatch: pytest.MonkeyPatch) -> TextIO:
+    """Python's stream as in a program of its own: pytest's is not at the descriptor 2."""
+    stream = os.fdopen(2, "w", buffering=1, closefd=False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
 
 
-def test_chatter_goes_to_the_log_and_what_is_said_to_the_terminal(tmp_path: Path):
-    done = run(
-        """
-        import logging, os, sys, warnings
-        from pipelines.options import TrainOptions
-        from pipelines.screen import Screen
-        stderr = sys.stderr
-        for number in "12":
-            with Screen.of_run(TrainOptions(store="my store"), "run-1") as screen:
-                os.write(2, b"from C++\\n")
-                logging.getLogger("beam").warning("from Beam")
-                warnings.warn("from a library " + number)
-                screen.say("lower `min_images`\\x1b\\nfrom us")
-                screen.say()
-                for text in ("once", "once", "twice"):
-                    screen.say_once(text)
-                print("a bar", file=sys.stderr)
-            assert sys.stderr is stderr and logging.getLogger().handlers == []
-        warnings.warn("to people")
-        os.write(2, b"afterwards\\n")
-        """,
-        tmp_path,
-    )
-    assert done.stderr == (
-        "lower --min-images\\x1b\nfrom us\n\nonce\ntwice\na bar\n" * 2
-        + "<string>:17: UserWarning: to people\nafterwards\n"
-    )
-    log = (tmp_path / "my store" / "logs" / "run-1-train-head.log").read_text()
-    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "NOW", log) == "".join(
+def test_chatter_goes_to_the_log_and_what_is_said_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    standard_error = use_standard_error(monkeypatch)
+    before = list(logging.getLogger().handlers), warnings.showwarning
+    for number in (1, 2):
+        with Screen.of_run(TrainOptions(store=tmp_path / "my store"), "run-1") as screen:
+            os.write(2, b"from C++\n")
+            logging.getLogger("beam").warning("from Beam")
+            warnings.warn_explicit("from a library", UserWarning, "library.py", number)
+            screen.say("lower `min_images`\x1b\nfrom us")
+            screen.say()
+            for text in ("once", "once", "twice"):
+                screen.say_once(text)
+            print("a bar", file=sys.stderr)
+            assert capfd.readouterr().err == "lower --min-images\\x1b\nfrom us\n\nonce\ntwice\na bar\n"
+        assert (list(logging.getLogger().handlers), warnings.showwarning) == before
+        assert sys.stderr is standard_error
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "afterwards\n"
+    log = tmp_path / "my store" / "logs" / "run-1-train-head.log"
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "NOW", log.read_text()) == "".join(
         "from C++\n"
         "NOW WARNING beam: from Beam\n"
-        f"NOW WARNING py.warnings: <string>:10: UserWarning: from a library {number}\n\n"
-        for number in "12"
+        f"NOW WARNING py.warnings: library.py:{number}: UserWarning: from a library\n\n"
+        for number in (1, 2)
     )
+    assert not log.stat().st_mode & 0o111
 
 
-def test_debug_shows_everything_and_writes_no_log(tmp_path: Path):
-    done = run(
-        """
-        import os
-        from pipelines.options import InfoOptions
-        from pipelines.screen import Screen
-        with Screen.of_run(InfoOptions(), "run-1", debug=True) as screen:
-            os.write(2, b"from C++\\n")
-            screen.say("from us")
-        """,
-        tmp_path,
-    )
-    assert done.stderr == "from C++\nfrom us\n"
+def test_debug_shows_everything_and_writes_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    use_standard_error(monkeypatch)
+    with Screen.of_run(TrainOptions(store=tmp_path), "run-1", debug=True) as screen:
+        os.write(2, b"from C++\n")
+        logging.getLogger("beam").warning("from Beam")
+        screen.say("from us")
+    err = capfd.readouterr().err
+    assert re.fullmatch(r"from C\+\+\n.* WARNING beam: from Beam\nfrom us\n", err)
     assert not list(tmp_path.iterdir())
 
 
