@@ -51,6 +51,7 @@ def test_extract_gets_numbers_lists_and_paths_as_it_works_with_them() -> None:
     assert values.beam_args == ["--project=mine", "--label=a b"]
     assert (values.exif_orientation, values.retry_rejected, values.remove_gone) == (False, True, False)
     assert not parse("extract").beam_args
+    assert [parse("extract", f"--max-rejected={share}").max_rejected for share in "01"] == [0, 1]
 
 
 def test_parameters_of_a_head_add_up() -> None:
