@@ -78,7 +78,8 @@ class _ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"bottlenecks {version('bottleneck-features')}\n")
+        print(f"bottlenecks {version('bottleneck-features')}")
+        parser.exit()
 
 
 def add_flags(parser: argparse.ArgumentParser, command: str) -> None:

@@ -32,9 +32,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     table = summary.table
     unsettled = f" + {summary.unsettled:,} changed meanwhile" if summary.unsettled else ""
     unsettled += f" + {summary.left:,} left to another run" if summary.left else ""
-    lines = [
-        f"{summary.seen:,} images seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"
-    ]
+    seen = counted(summary.seen, "image")
+    lines = [f"{seen} seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"]
     if missing := summary.missing_files:
         files = counted(missing, "stored image has no file now", "stored images have no file now")
         lines.append(f"{files}, where the input says it is: the rows stay")
@@ -106,7 +105,8 @@ def _recipe_text(recipe: FeatureRecipe) -> str:
 def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
     if not cases:
         return []
-    lines = [f"{len(cases):,} images are there several times, the same bytes under different {what}:"]
+    images = counted(len(cases), "image is", "images are")
+    lines = [f"{images} there several times, the same bytes under different {what}:"]
     lines += [f"  {' = '.join(map(printable, uris))}" for uris in cases[:_SHOWN]]
     return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
 

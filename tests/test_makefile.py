@@ -3,11 +3,13 @@
 The Makefile is tried in a folder of its own, where nothing is set up. `make -n` says what would be run.
 """
 
+import ast
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pipelines.options import OPTIONS, options_of
+from pipelines.options import OPTIONS, options_of, table
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -87,6 +89,17 @@ def test_help_lists_targets_variables_and_defaults_before_any_set_up(
     assert not (clone / ".venv").exists()
 
 
+def test_the_table_of_options_needs_no_new_python_and_nothing_installed() -> None:
+    script = ROOT / "pipelines" / "options.py"
+    ast.parse(script.read_text(), feature_version=(3, 8))
+    # With -S and -I nothing but the standard library is found.
+    command = [sys.executable, "-S", "-I", str(script)]
+    result = subprocess.run(command, capture_output=True, text=True, env={"LC_ALL": "C"})
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", f"{table()}\n")
+    result = subprocess.run([*command, "info"], capture_output=True, text=True)
+    assert result.stdout == "STORE=--store BACKBONE=--backbone FEATURES=--features\n"
+
+
 def test_what_is_not_set_is_left_to_the_command(clone: Path) -> None:
     assert commands(clone, "extract") == [["extract"]]
     assert commands(clone, "extract", "VIEWS=0") == [["extract", "--views=0"]]
@@ -97,24 +110,16 @@ def test_what_is_given_empty_reaches_the_command_which_refuses_it(clone: Path) -
     assert "--data=''" in make(clone, "-n", "extract", DATA="").stdout
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "~/my photos",
-        "it's here",
-        "two  spaces",
-        "a#b",
-        "a$b",
-        "$(HOME)",
-        "mixed8,avg_pool",
-        "a;b|c&d",
-        '"x" `y`',
-        "(",
-        "-x",
-    ],
-)
-def test_a_value_reaches_the_command_as_it_is(clone: Path, value: str) -> None:
-    assert commands(clone, "extract", f"DATA={value}") == [["extract", f"--data={value}"]]
+def test_values_reach_the_command_as_they_are(clone: Path) -> None:
+    values = (
+        "~/my photos", "it's here", "two  spaces", "a#b", "a$b", "$(HOME)", "mixed8,avg_pool", "a;b|c&d",
+        '"x" `y`', "(", "-x",
+    )  # fmt: skip
+    pairs = list(zip(options_of("extract", make=True), values, strict=True))
+    given = [f"{option.variable}={value}" for option, value in pairs]
+    assert commands(clone, "extract", *given) == [
+        ["extract", *(f"{option.flag}={value}" for option, value in pairs)]
+    ]
 
 
 def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command as users meet it: extract, train, predict and ask, and what is said of wrong input."""
+"""The command as users meet it: its parts together, its exit codes, and what is said of wrong input."""
 
 from __future__ import annotations
 
@@ -11,383 +11,407 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from features import store as feature_store
+from features.backbones.weights import UNTRAINED
+from features.errors import BottleneckError
+from heads import load_head
+from pipelines import cli
 from pipelines.cli import main
 from tests.conftest import photo
 
-RANDOM = ["--weights", "random", "--engine", "openvino"]
+ROOT = Path(__file__).parents[2]
+OLD_STORE = ROOT / "tests" / "fixtures" / "old_store" / "store"
 
 
-@pytest.fixture(scope="module")
-def store(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the photos' features; a CSV gives the splits, so that both classes have test images."""
-    folder = tmp_path_factory.mktemp("cli")
+def make_csv(folder: Path, photos: Path) -> Path:
+    """A CSV of the photos that gives their splits, so that both classes have images of each."""
     lines = ["uri,labels,split"]
     for number, path in enumerate(sorted(photos.rglob("*.*"))):
         split = ("train", "train", "train", "validation", "test")[number % 5]
         lines.append(f"{path},{path.parent.name},{split}")
     (folder / "photos.csv").write_text("\n".join(lines))
-    arguments = [
-        "--data",
-        str(folder / "photos.csv"),
-        "--store",
-        str(folder / "store"),
-        "--precision",
-        "float32",
-    ]
-    assert main(["extract", *arguments, *RANDOM]) == 0
+    return folder / "photos.csv"
+
+
+def extraction(data: Path, store: Path) -> list[str]:
+    """The arguments that make a table of the tiny backbone."""
+    how = ["--backbone=tiny", "--weights=random", "--engine=openvino", "--precision=float32"]
+    return ["extract", f"--data={data}", f"--store={store}", *how]
+
+
+@pytest.fixture(scope="module")
+def store(tiny: str, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the photos' features of two layers."""
+    folder = tmp_path_factory.mktemp("cli")
+    assert main([*extraction(make_csv(folder, photos), folder / "store"), "--layers=early,avg_pool"]) == 0
     return folder / "store"
 
 
-def test_extract_ends_with_what_was_seen_and_what_to_run_next(store: Path, capfd: pytest.CaptureFixture[str]):
-    assert main(["extract", "--store", str(store)]) == 0
-    out, err = capfd.readouterr()
-    lines = out.splitlines()
-    assert lines[:2] == ["20 images seen = 20 stored + 0 rejected", "nothing new to extract"]
-    assert f"next:     make train-head STORE={store}" in lines
-    assert err.startswith("UNTRAINED WEIGHTS") and lines[-1].startswith("UNTRAINED WEIGHTS")
+@pytest.fixture
+def tiny_store(store: Path) -> list[str]:
+    return [f"--store={store}", "--backbone=tiny"]
 
 
-@pytest.mark.parametrize("kind", ["logistic", "dense"])
-def test_train_predict_and_info(
-    store: Path, photos: Path, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+def test_extract_ends_with_what_was_seen_and_what_to_run_next(
+    store: Path, tiny_store: list[str], capfd: pytest.CaptureFixture[str]
 ):
-    assert main(["train-head", "--store", str(store), "--head", kind]) == 0
-    out = capfd.readouterr().out
-    assert "accuracy" in out and "majority class" in out and "rose" in out
-
-    (tmp_path / "broken.jpg").write_text("no image")
-    (tmp_path / "deep, er").mkdir()
-    photo(3).save(tmp_path / "new.png")
-    photo(4).save(tmp_path / "deep, er" / "other.png")
-    assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
+    assert main(["extract", *tiny_store, "--beam-args="]) == 0
     out, err = capfd.readouterr()
-    rows = {Path(row["uri"]).name: row for row in csv.DictReader(io.StringIO(out))}
-    assert rows["broken.jpg"]["rejected"] == "not_an_image" and rows["broken.jpg"]["label"] == ""
-    new = rows["new.png"]
-    probabilities = {label: float(new[f"probability_{label}"]) for label in ("daisy", "rose")}
-    assert abs(sum(probabilities.values()) - 1) < 1e-5
-    assert new["label"] == max(probabilities, key=lambda label: probabilities[label])
-    assert float(new["probability"]) == max(probabilities.values())
-    assert "2 images labelled" in err and "1 rejected" in err and set(rows) >= {"other.png"}
+    recipe = feature_store.open(store, "tiny").recipe
+    assert out == (
+        "20 images seen = 20 stored + 0 rejected\n"
+        "nothing new to extract\n"
+        f"recipe:   tiny, weights random (sha256 {recipe.weights_sha256[:12]}…), float32\n"
+        f"features: {store}/features/tiny (version 1)\n"
+        f"next:     make train-head STORE={store} BACKBONE=tiny\n"
+        f"{UNTRAINED}\n"
+    )
+    first, _, last = err.splitlines()
+    assert (first, last) == (UNTRAINED, "20 images of 2 classes (daisy, rose); 0 to extract")
 
-    target = tmp_path / "predictions.parquet"
-    assert main(["predict", "--store", str(store), "--images", str(photos), "--output", str(target)]) == 0
-    assert pq.read_table(target).num_rows == 20
 
+def test_flags_reach_the_training_and_the_prediction(
+    store: Path, tiny_store: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main(["train-head", *tiny_store, "--layers=early", "--seed=3", "--set=C=10"]) == 0
+    early = load_head(store, "tiny")
+    assert f"head: {early.directory} (now the current one)\n" in capfd.readouterr().out
+    assert (early.column.layer, early.facts["parameters"]) == ("early", {"C": 10.0, "seed": 3})
+    assert main(["train-head", *tiny_store]) == 0
+    assert load_head(store, "tiny").column.layer == "avg_pool"
     capfd.readouterr()
-    assert main(["info", "--store", str(store)]) == 0
-    out = capfd.readouterr().out
-    assert "20 rows, 0 rejected" in out and f"{kind}" in out and "(current)" in out
-    counts = next(line.split() for line in out.splitlines() if line.split()[:1] == ["daisy"])
-    assert counts[1:] == ["6", "2", "2", "10"]
+    assert main(["predict", *tiny_store, f"--images={photos}", f"--head-id={early.id}"]) == 0
+    out, err = capfd.readouterr()
+    labels = [(row["uri"], row["label"]) for row in csv.DictReader(io.StringIO(out))]
+    right = sum(Path(uri).parent.name == label for uri, label in labels)
+    assert len(labels) == 20 and right >= 14, "it has learned 16 of them"
+    assert err == f"{UNTRAINED}\n20 images labelled by head {early.id}, 0 rejected\n"
 
 
-def test_a_head_refuses_another_backbone(
-    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_table_of_two_layers_is_shown_with_both(
+    store: Path, tiny_store: list[str], capfd: pytest.CaptureFixture[str]
 ):
-    from features.backbones import get_backbone
-    from features.backbones.network import build_network
+    assert main(["info", *tiny_store]) == 0
+    table = feature_store.open(store, "tiny")
+    assert [line for line in capfd.readouterr().out.splitlines() if "  layer " in line] == [
+        f"  layer     early, fingerprint {table.column('early').fingerprint}",
+        f"  layer     avg_pool, fingerprint {table.column('avg_pool').fingerprint}",
+    ]
 
-    assert main(["train-head", "--store", str(store)]) == 0
-    base = build_network(get_backbone("inception_v3"), None)
-    base.set_weights([array + 0.01 for array in base.get_weights()])
-    base.save_weights(tmp_path / "other.weights.h5")
-    arguments = ["--images", str(photos), "--weights", str(tmp_path / "other.weights.h5")]
-    assert main(["predict", "--store", str(store), *arguments]) == 1
-    assert "built on features made another way: weights_sha256" in capfd.readouterr().err
+
+def test_logs_are_written_but_with_debug(tiny_store: list[str], store: Path, photos: Path):
+    logs = store / "logs"
+    before = set(logs.iterdir())
+    for debug in (["--debug"], []):
+        for command in (["extract"], ["train-head"], ["predict", f"--images={photos / 'rose'}"]):
+            assert main([*command, *tiny_store, *debug]) == 0
+        written = sorted(path.stem.partition("-")[2][7:] for path in set(logs.iterdir()) - before)
+        assert written == ([] if debug else ["extract", "predict", "train-head"])
 
 
 def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     (tmp_path / "data" / "rose").mkdir(parents=True)
     photo(1).save(tmp_path / "data" / "rose" / "good.jpg")
     (tmp_path / "data" / "rose" / "bad.jpg").write_text("no image")
-    arguments = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), *RANDOM]
-    assert main(["extract", *arguments]) == 1
+    arguments = extraction(tmp_path / "data", tmp_path / "store")
+    assert main(arguments) == 1
     out, err = capfd.readouterr()
-    assert "2 images seen = 1 stored + 1 rejected" in out and "1 not_an_image" in out
-    assert (
-        "50% of the images tried were rejected, more than --max-rejected 0.1 allows; the others are stored. "
-        f"The first that are not_an_image: {tmp_path}/data/rose/bad.jpg (unknown format; it "
-        "begins "
-        "with b'no image'). See what these files are"
-    ) in err
-    assert len(feature_store.open(tmp_path / "store").metadata()) == 1
-    assert main(["extract", *arguments]) == 0, "nothing was tried, so nothing failed"
-
-
-def test_a_run_that_stores_nothing_fails_each_time_and_says_why(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    (tmp_path / "data" / "rose").mkdir(parents=True)
-    for number in range(4):
-        (tmp_path / "data" / "rose" / f"\x1b[31m{number}.jpg").write_text("no image")
-    arguments = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), *RANDOM]
-    for _ in range(2):
-        assert main(["extract", *arguments, "--max-rejected", "1"]) == 1
-        out, err = capfd.readouterr()
-        assert "4 images seen = 0 stored + 4 rejected" in out and "next:" not in out
-        assert "nothing is stored: 4 of 4 images are rejected. The first that are not_an_image: " in err
-        assert r"rose/\x1b[31m0.jpg (unknown format" in err and r"\x1b[31m2.jpg" in err
-        assert "3.jpg" not in err.splitlines()[-1] and "\x1b[31m" not in err + out
-
-
-@pytest.mark.parametrize("variable", ["data", "store", "weights", "layers", "features"])
-def test_an_empty_variable_is_refused_by_name(
-    tmp_path: Path, variable: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    assert main(["extract", f"--{variable}", ""]) == 1
-    err = capfd.readouterr().err
-    assert err.startswith(
-        f"bottlenecks extract: {variable.upper()} is empty: give it a value, or leave it out"
+    assert out.startswith("2 images seen = 1 stored + 1 rejected\n")
+    assert err.splitlines()[-1] == (
+        "bottlenecks extract: 50% of the images tried were rejected, more than --max-rejected 0.1 allows; "
+        f"the others are stored. The first that are not_an_image: {tmp_path}/data/rose/bad.jpg (unknown "
+        "format; it begins with b'no image'). See what these files are: web pages instead of downloads, or "
+        "data with an image's name"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert len(feature_store.open(tmp_path / "store", "tiny").metadata()) == 1
+    assert main(arguments) == 0, "nothing was tried, so nothing failed"
 
 
-def test_classes_with_few_images_can_be_left_out(store: Path, capfd: pytest.CaptureFixture[str]):
-    assert main(["train-head", "--store", str(store), "--min-images", "7"]) == 1
-    assert (
-        "0 classes of 2 in table 'inception_v3' have 7 training images or more (daisy 6, rose 6), and a head "
-        "needs two: add images (about 8 of 10 go to train), or lower --min-images" in capfd.readouterr().err
-    )
-
-
-def test_beam_args_may_be_empty(store: Path):
-    assert main(["extract", "--store", str(store), "--beam-args="]) == 0
-
-
-def test_hints_repeat_the_store_and_the_table(store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_hints_repeat_the_store_and_the_table(
+    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     named = tmp_path / "my store"
-    shutil.copytree(store / "features" / "inception_v3", named / "features" / "mine")
-    shutil.copytree(store / "rejected" / "inception_v3", named / "rejected" / "mine")
-    arguments = ["--store", str(named), "--features", "mine"]
+    shutil.copytree(store / "features" / "tiny", named / "features" / "mine")
+    shutil.copytree(store / "rejected" / "tiny", named / "rejected" / "mine")
+    arguments = [f"--store={named}", "--features=mine"]
     assert main(["info", *arguments]) == 0
-    assert f"run `make train-head STORE='{named}' FEATURES=mine`" in capfd.readouterr().out
-    assert main(["train-head", *arguments]) == 0
-    assert f"next: make predict IMAGES=… STORE='{named}' FEATURES=mine\n" in capfd.readouterr().out
+    hint = f"  no head yet: run `make train-head STORE='{named}' BACKBONE=tiny FEATURES=mine`"
+    assert capfd.readouterr().out.splitlines()[-1] == hint
+    assert main(["predict", *arguments, f"--images={photos}"]) == 1
+    assert capfd.readouterr().err == (
+        f"bottlenecks predict: there is no head for table 'mine' in {named}: "
+        f"run `make train-head STORE='{named}' FEATURES=mine` first\n"
+    )
+    assert main(["train-head", *arguments, "--set=C=1"]) == 0
+    next_step = f"next: make predict IMAGES=… STORE='{named}' BACKBONE=tiny FEATURES=mine\n"
+    assert next_step in capfd.readouterr().out
 
 
-def test_errors_that_name_a_command_repeat_the_store_and_the_table(
-    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    assert main(["train-head", "--store", str(tmp_path), "--features", "mine"]) == 1
-    assert f"run `make extract STORE={tmp_path} FEATURES=mine` first" in capfd.readouterr().err
-    shutil.copytree(store / "features", tmp_path / "features")
-    shutil.copytree(store / "rejected", tmp_path / "rejected")
-    assert main(["predict", "--store", str(tmp_path), "--images", str(photos)]) == 1
-    assert f"run `make train-head STORE={tmp_path}` first" in capfd.readouterr().err
-
-
-def test_predict_takes_lists_of_paths(
-    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    assert main(["train-head", "--store", str(store)]) == 0
-    paths = [str(path) for path in sorted(photos.rglob("*.*"))[:3]]
-    (tmp_path / "paths.txt").write_text("\n".join([*paths, "missing.jpg"]))
-    (tmp_path / "bare.csv").write_text("\n".join(paths))
-    (tmp_path / "named.csv").write_text("\n".join(["taken_by;file", *(f"Lange;{path}" for path in paths)]))
-    for name, rejected in (("paths.txt", 1), ("bare.csv", 0), ("named.csv", 0)):
-        capfd.readouterr()
-        url = f"file://{tmp_path}/{name}"
-        assert main(["predict", "--store", str(store), "--images", url]) == 0
-        out, err = capfd.readouterr()
-        rows = list(csv.DictReader(io.StringIO(out)))
-        assert sorted(row["uri"] for row in rows if not row["rejected"]) == paths
-        assert [row["rejected"] for row in rows if row["rejected"]] == ["missing"] * rejected
-        assert "3 images labelled by head" in err and f"{rejected} rejected" in err
-
-
-def test_predictions_on_a_terminal_show_no_control_characters(
-    store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    assert main(["train-head", "--store", str(store)]) == 0
-    photo(3).save(tmp_path / "\x1b[31mnew\n.png")
-    outputs = []
-    for terminal in (True, False):
-        capfd.readouterr()
-        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
-        assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
-        outputs.append(capfd.readouterr().out)
-    assert r"/\x1b[31mnew\n.png" in outputs[0] and len(outputs[0].splitlines()) == 2
-    assert f'"{tmp_path}/\x1b[31mnew\n.png"' in outputs[1]
-
-
-def test_predict_says_which_images_it_leaves_out(
-    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    assert main(["train-head", "--store", str(store)]) == 0
-    capfd.readouterr()
-    photo(3).save(tmp_path / "new.png")
-    try:
-        photo(4).save(os.fsencode(tmp_path) + b"/\xff.png", "PNG")
-    except OSError:
-        pytest.skip("this file system takes UTF-8 names only")
-    assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 0
-    out, err = capfd.readouterr()
-    assert len(out.splitlines()) == 2
-    assert r"left out 1 image whose names are not valid UTF-8 (\xff.png): rename them" in err
-    assert "1 image labelled by head" in err and "0 rejected, 1 left out" in err
-
-
-def test_splits_and_classes_are_flags(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    for site in "ab":
-        for label in ("cat", "dog"):
-            (tmp_path / "data" / site / label).mkdir(parents=True)
-            photo(ord(site) + len(label) * ord(label[0])).save(tmp_path / "data" / site / label / "1.png")
-    arguments = ["extract", "--data", str(tmp_path / "data"), *RANDOM, "--precision", "float32", "--store"]
-    assert main([*arguments, str(tmp_path / "store")]) == 1
-    assert "--splits a=train,b=test" in capfd.readouterr().err
-    assert main([*arguments, str(tmp_path / "store"), "--splits", "a=train,b=testing"]) == 0
-    rows = feature_store.open(tmp_path / "store").metadata(["labels", "split"]).to_pylist()
-    assert {row["split"] for row in rows if row["labels"] == ["cat"]} == {"test", "train"} or len(rows) == 4
-    for wrong in ("a", "a=", "=train", "a=holdout", "a=train,a=test"):
-        assert main([*arguments, str(tmp_path / "store"), "--splits", wrong]) == 1
-        assert f"--splits {wrong} is not like site_a=train,site_b=test" in capfd.readouterr().err
+def test_splits_and_classes_are_flags(tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    for number, folder in enumerate(("a/one/cat", "a/two/dog", "b/one/cat", "b/two/dog")):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        photo(number).save(tmp_path / "data" / folder / "1.png")
+    arguments = [*extraction(tmp_path / "data", tmp_path / "store"), "--splits"]
+    assert main([*arguments, "a"]) == 1
+    assert "--splits a is not like site_a=train,site_b=test" in capfd.readouterr().err
+    assert main([*arguments, "a=train,b=testing", "--classes=deepest"]) == 0
+    rows = feature_store.open(tmp_path / "store", "tiny").metadata(["uri", "labels", "split"]).to_pylist()
+    found = {tuple(row["uri"].split("/")[-4:-1]): (*row["labels"], row["split"]) for row in rows}
+    assert found == {
+        ("a", "one", "cat"): ("cat", "train"),
+        ("a", "two", "dog"): ("dog", "train"),
+        ("b", "one", "cat"): ("cat", "test"),
+        ("b", "two", "dog"): ("dog", "test"),
+    }
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "sentence"),
     [
-        (["extract", "--data", "/no/such/folder"], "DATA=/no/such/folder does not exist"),
-        (["extract", "--layers", "mixed11"], "unknown layer 'mixed11'"),
-        (["extract", "--weights", "/no/such.h5"], "there is no weights file /no/such.h5"),
-        (["extract", "--views", "2"], "VIEWS=2"),
-        (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag"),
-        (["train-head"], "run `make extract STORE="),
-        (["predict", "--images", "/no/such/folder"], "IMAGES=/no/such/folder"),
-        (["predict", "--images", "gs://bucket/x"], "gs://bucket/x is remote, which is not supported yet"),
-        (["info"], "run `make extract STORE="),
+        (["extract", "--data=/no/such/folder"], "DATA=/no/such/folder does not exist: expected "),
+        (["extract", "--layers=mixed11"], "unknown layer 'mixed11': Inception V3 has "),
+        (["extract", "--weights=/no/such.h5"], "there is no weights file /no/such.h5\n"),
+        (
+            ["extract", "--views=2"],
+            "VIEWS=2: augmented views can't be extracted yet, leave it at 0\n",
+        ),
+        (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag (in BEAM_ARGS)\n"),
+        (
+            ["train-head", "--features=mine"],
+            "there are no features named 'mine' in {store}: run `make extract STORE={store} FEATURES=mine` "
+            "first\n",
+        ),
+        (
+            ["predict", "--images=/dev", "--backbone=resnet50"],
+            "IMAGES=/dev: there are no images in this folder\n",
+        ),
+        (
+            ["predict", "--images=/no/such/folder"],
+            "IMAGES=/no/such/folder: there is no such file or folder\n",
+        ),
+        (
+            ["info"],
+            "there are no features named 'inception_v3' in {store}: run `make extract STORE={store}` ",
+        ),
+        (["info", "--features="], "FEATURES is empty: give it a value, or leave it out for the default, "),
+        (["predict", "--images="], "IMAGES is empty: give it a value\n"),
+        (["predict", "--output=", "--images=x"], "--output is empty: give it a value, or leave it out for "),
+        (["extract", "--data="], "DATA is empty: give it a value, or leave it out for the default, auto\n"),
     ],
 )
 def test_wrong_input_gets_one_sentence(
-    photos: Path, tmp_path: Path, arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, arguments: list[str], sentence: str, capfd: pytest.CaptureFixture[str]
 ):
-    if arguments[0] == "extract" and "--data" not in arguments:
-        arguments = [*arguments, "--data", str(photos)]
-    assert main([*arguments, "--store", str(tmp_path / "store")]) == 1
-    err = capfd.readouterr().err
-    assert told in err and "Traceback" not in err
-    assert not (tmp_path / "store" / "features").exists()
+    if arguments[0] == "extract" and not any("--data" in argument for argument in arguments):
+        arguments = [*arguments, f"--data={photos}"]
+    store = tmp_path / "store"
+    assert main([*arguments, f"--store={store}"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"bottlenecks {arguments[0]}: {sentence.format(store=store)}")
+    assert len(err.splitlines()) == 1
+    assert not (store / "features").exists()
 
 
-@pytest.mark.parametrize("command", ["extract", "train-head", "predict", "info"])
-@pytest.mark.parametrize("flag", ["--store", "--data", "--weights", "--images", "--output"])
-@pytest.mark.parametrize("url", ["s3://bucket/x.csv", "gs://bucket/x.csv"])
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("extract", "store"), ("extract", "data"), ("extract", "weights"),
+        ("predict", "store"), ("predict", "images"), ("predict", "weights"), ("predict", "output"),
+        ("train-head", "store"), ("info", "store"),
+    ],
+)  # fmt: skip
 def test_what_is_remote_is_refused_in_a_sentence_and_nothing_is_made(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     command: str,
     flag: str,
-    url: str,
     capfd: pytest.CaptureFixture[str],
 ):
-    flags = {
-        "extract": {"--store": "store", "--data": str(photos), "--weights": "random"},
-        "predict": {"--store": "store", "--images": str(photos), "--weights": "random", "--output": "x.csv"},
-    }.get(command, {"--store": "store"})
-    if flag not in flags:
-        return
+    given = {
+        "extract": {"store": "store", "data": str(photos), "weights": "random"},
+        "predict": {"store": "store", "images": str(photos), "weights": "random", "output": "x.csv"},
+    }.get(command, {})
     monkeypatch.chdir(tmp_path)
-    assert main([command, *(part for pair in (flags | {flag: url}).items() for part in pair)]) == 1
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err == (
-        f"bottlenecks {command}: {url} is remote, which is not supported yet: "
-        f"give a local path, or copy it here first\n"
+    flags = [f"--{name}={value}" for name, value in {**given, flag: "s3://bucket/x.csv"}.items()]
+    assert main([command, *flags]) == 1
+    assert capfd.readouterr() == (
+        "",
+        f"bottlenecks {command}: s3://bucket/x.csv is remote, which is not supported yet: "
+        f"give a local path, or copy it here first\n",
     )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_predict_fails_when_it_labels_nothing_and_refuses_a_folder_as_output_before_work(
-    store: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    assert main(["train-head", "--store", str(store)]) == 0
-    (tmp_path / "bad.jpg").write_text("no image")
-    capfd.readouterr()
-    assert main(["predict", "--store", str(store), "--images", str(tmp_path)]) == 1
-    out, err = capfd.readouterr()
-    assert "not_an_image" in out
-    assert f"none of the 1 image of IMAGES={tmp_path} could be labelled: the column 'rejected'" in err
-    (tmp_path / "x.csv").mkdir()
-    arguments = ["--images", str(photos), "--output", str(tmp_path / "x.csv")]
-    assert main(["predict", "--store", str(store), *arguments]) == 1
-    assert "x.csv: this is a folder, expected the name of a file" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("store", ["/dev/null", "/dev/null/store"])
 def test_a_store_that_can_not_be_made_gets_a_sentence(
     photos: Path, store: str, capfd: pytest.CaptureFixture[str]
 ):
-    assert main(["extract", "--data", str(photos), "--store", store, *RANDOM]) == 1
+    assert main(["extract", f"--data={photos}", f"--store={store}", "--weights=random"]) == 1
     err = capfd.readouterr().err
     assert err.startswith("bottlenecks extract: ") and "/dev/null" in err and "unexpected" not in err
 
 
-def test_a_negative_seed_is_refused(capfd: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        main(["train-head", "--seed", "-1"])
-    assert "'-1' is not a whole number from 0 up" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "error", "code", "said"),
+    [
+        ("info", BottleneckError("lower `min_images`\x1b"), 1, "lower --min-images\\x1b"),
+        (
+            "info",
+            BottleneckError("extract features first"),
+            1,
+            "run `make extract STORE=here BACKBONE=resnet50 FEATURES=mine` first",
+        ),
+        ("info", OSError(28, "No space\nleft"), 1, "[Errno 28] No space\\nleft (--debug shows where)"),
+        ("info", ValueError("a `data`"), 1, "unexpected ValueError: a `data` (--debug shows where)"),
+        ("info", KeyboardInterrupt(), 130, "stopped"),
+        ("extract", KeyboardInterrupt(), 130, "stopped; what was committed stays, run it again to go on"),
+    ],
+)
+def test_an_error_is_one_sentence_and_an_exit_code(
+    command: str,
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    def fail(options: object, debug: bool) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, f"_{command}", fail)
+    arguments = [command, "--store=here", "--features=mine", "--backbone=resnet50"]
+    assert main(arguments) == code
+    assert capfd.readouterr() == ("", f"bottlenecks {command}: {said}\n")
+    if isinstance(error, KeyboardInterrupt):
+        assert main([*arguments, "--debug"]) == code
+    else:
+        with pytest.raises(type(error)) as raised:
+            main([*arguments, "--debug"])
+        assert raised.value is error
 
 
-def test_an_unknown_flag_is_an_error(capfd: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "bottlenecks: error: the following arguments are required: COMMAND"),
+        (["info", "--no-such-flag"], "bottlenecks: error: unrecognized arguments: --no-such-flag"),
+        (["info", "--stor=x"], "bottlenecks: error: unrecognized arguments: --stor=x"),
+        (["--vers"], "bottlenecks: error: "),
+        (
+            ["train-head", "--seed=-1"],
+            "bottlenecks train-head: error: argument --seed: '-1' is not a whole number from 0 up",
+        ),
+    ],
+)
+def test_what_is_no_command_line_ends_with_2(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+):
     with pytest.raises(SystemExit) as stop:
-        main(["info", "--no-such-flag"])
+        main(arguments)
     assert stop.value.code == 2
-    assert "--no-such-flag" in capfd.readouterr().err
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("usage: bottlenecks ")
+    assert err.splitlines()[-1].startswith(message)
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipelines.cli", *arguments]
+def test_help_says_what_each_command_is_for(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = " ".join(capfd.readouterr().out.split())
+    for part in (
+        "usage: bottlenecks [-h] [--version] COMMAND ...",
+        "Run a network once over images, keep its bottleneck features, train heads from them.",
+        "extract extract the features of new and changed images",
+        "train-head train and test a head from stored features",
+        "predict label images with a head",
+        "info show tables, recipes, counts and heads",
+        "--version show the version and end",
+    ):
+        assert part in out
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    out = " ".join(capfd.readouterr().out.split())
+    assert "label images with a head options:" in out and "--debug show tracebacks and every log line" in out
+
+
+def test_the_version_is_printed(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capfd.readouterr() == (f"bottlenecks {version('bottleneck-features')}\n", "")
+
+
+def test_no_text_reaches_the_terminal_as_a_command(capfd: pytest.CaptureFixture[str]):
+    cli._show("red \x1b[31m\nand plain")
+    assert capfd.readouterr().out == "red \\x1b[31m\nand plain\n"
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+def test_a_reader_that_has_gone_gets_no_message():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "pipelines.cli", "info", f"--store={OLD_STORE}"]
+    done = subprocess.run(command, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+#: The command, where the tiny backbone is known.
+COMMAND = "from tests.tiny import register; register(); from pipelines.cli import run; run()"
 HEAVY = ["tensorflow", "keras", "openvino", "apache_beam"]
 
 
-@pytest.mark.parametrize("arguments", [["extract"], ["info"], ["train-head"]])
-def test_light_commands_import_nothing_heavy(store: Path, arguments: list[str]):
+def test_light_commands_import_nothing_heavy(tiny_store: list[str]):
+    commands = [[command, *tiny_store] for command in ("extract", "info", "train-head")]
     code = (
-        "import json, sys\nfrom pipelines.cli import main\n"
-        f"code = main({[*arguments, '--store', str(store)]!r})\n"
-        f"print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]))"
+        "import json, sys\nfrom tests.tiny import register\nfrom pipelines.cli import main\nregister()\n"
+        f"codes = [main(arguments) for arguments in {commands!r}]\n"
+        f"print(json.dumps([*codes, *(name for name in {HEAVY!r} if name in sys.modules)]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 0, 0]
 
 
-def test_ctrl_c_ends_cleanly_and_the_next_run_continues(tmp_path: Path):
+def test_ctrl_c_ends_cleanly_and_the_next_run_continues(tiny: str, tmp_path: Path):
     data = tmp_path / "data" / "rose"
     data.mkdir(parents=True)
-    for number in range(60):
-        photo(number).save(data / f"{number}.png")
-    arguments = command(
-        "extract", "--data", str(data.parent), "--store", str(tmp_path / "store"),
-        "--chunk-size", "4", "--precision", "float32", *RANDOM,
-    )  # fmt: skip
+    for number in range(200):
+        photo(number, 20, 20).save(data / f"{number}.png")
+    arguments = [
+        sys.executable,
+        "-c",
+        COMMAND,
+        *extraction(data.parent, tmp_path / "store"),
+        "--chunk-size=4",
+    ]
     running = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
-    log = tmp_path / "store" / "features" / "inception_v3" / "_delta_log"
+    log = tmp_path / "store" / "features" / "tiny" / "_delta_log"
     while running.poll() is None and len(list(log.glob("*.json"))) < 3:
-        time.sleep(0.05)
+        time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert "stopped; what was committed stays" in err and "Traceback" not in err
-    stored = len(feature_store.open(tmp_path / "store").metadata())
-    assert 8 <= stored < 60 and stored % 4 == 0
+    assert err.splitlines()[-1] == (
+        "bottlenecks extract: stopped; what was committed stays, run it again to go on"
+    )
+    assert "Traceback" not in err
+    stored = len(feature_store.open(tmp_path / "store", "tiny").metadata())
+    assert 8 <= stored < 200 and stored % 4 == 0
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=True)
-    assert "60 images seen = 60 stored" in done.stdout
-    assert f"{60 - stored} extracted by this run" in done.stdout
+    assert done.stdout.splitlines()[0] == "200 images seen = 200 stored + 0 rejected"
+    assert done.stdout.splitlines()[1].startswith(f"{200 - stored} extracted by this run in ")

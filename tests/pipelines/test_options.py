@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines import options
 from pipelines.cli import KINDS, add_flags
-from pipelines.options import ExtractOptions, InfoOptions, Options, PredictOptions, TrainOptions
+from pipelines.options import ExtractOptions, InfoOptions, Option, Options, PredictOptions, TrainOptions
 
 COMMANDS = (ExtractOptions, TrainOptions, PredictOptions, InfoOptions)
 
@@ -22,12 +19,6 @@ def parse(command: str, *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_flags(parser, command)
     return parser.parse_args(arguments)
-
-
-def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the file as the Makefile does; -S and -I leave it nothing but the standard library."""
-    command = [sys.executable, "-S", "-I", str(Path(options.__file__)), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={"LC_ALL": "C"})
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
@@ -60,6 +51,7 @@ def test_extract_gets_numbers_lists_and_paths_as_it_works_with_them() -> None:
     assert values.beam_args == ["--project=mine", "--label=a b"]
     assert (values.exif_orientation, values.retry_rejected, values.remove_gone) == (False, True, False)
     assert not parse("extract").beam_args
+    assert [parse("extract", f"--max-rejected={share}").max_rejected for share in "01"] == [0, 1]
 
 
 def test_parameters_of_a_head_add_up() -> None:
@@ -111,29 +103,53 @@ def test_every_option_is_read_in_a_known_way_and_taken_by_somebody() -> None:
 
 
 def test_options_of_another_command_are_unknown() -> None:
-    with pytest.raises(TypeError, match="train-head has no option data"):
-        TrainOptions(data="photos")
+    with pytest.raises(TypeError, match="^train-head has no option data, views$"):
+        TrainOptions(views=1, data="photos")
     with pytest.raises(AttributeError, match="info has no option 'weights'"):
         _: Any = InfoOptions().weights
     assert ExtractOptions(data="a").replace(store="b").data == "a"
 
 
-def test_the_script_prints_the_table_without_anything_installed() -> None:
-    result = run_script()
-    assert result.returncode == 0, result.stderr
-    for option in options.OPTIONS:
-        line = [line for line in result.stdout.splitlines() if line.startswith(f"  {option.variable} ")]
-        assert len(line) == option.make, option.name
-        assert not line or option.default_text in line[0]
+MADE_UP = (
+    Option("data", "auto", ("extract", "bench"), "images of a folder", make=True),
+    Option("layers", None, ("extract",), "what to store", make=True, unset="avg_pool"),
+    Option("images", None, ("predict",), "what to label", make=True, needed=True),
+    Option("views", 0, ("extract",), "not on the command line's terms", make=True, kind="count"),
+    Option("python", "", (), "which Python", make=True),
+    Option("seed", None, ("extract",), "no variable of make", unset="0"),
+)
 
 
-def test_the_script_prints_what_a_command_takes() -> None:
-    assert run_script("train-head").stdout.split() == [
-        "STORE=--store", "BACKBONE=--backbone", "LAYERS=--layers", "FEATURES=--features", "HEAD=--head",
-    ]  # fmt: skip
+def test_the_table_says_of_each_variable_its_default_its_meaning_and_who_takes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(options, "OPTIONS", MADE_UP)
+    assert options.table(60) == (
+        "  DATA       auto            images of a folder [extract,\n"
+        "                             bench]\n"
+        "  LAYERS     avg_pool        what to store [extract]\n"
+        "  IMAGES     (needed)        what to label [predict]\n"
+        "  VIEWS      0               not on the command line's terms\n"
+        "                             [extract]\n"
+        "  PYTHON     (none)          which Python"
+    )
+    assert options.main([]) == 0
+    assert capsys.readouterr() == (options.table(100) + "\n", "")
+    for length, lines in ((61, 1), (62, 2)):  # 100 and 101 characters
+        monkeypatch.setattr(options, "OPTIONS", [MADE_UP[1]._replace(help="x" * length)])
+        assert len(options.table().splitlines()) == lines
 
 
-def test_the_script_refuses_a_command_that_it_does_not_know() -> None:
-    result = run_script("train")
-    assert result.returncode == 1
-    assert result.stderr == "'train' takes no variables: expected bench, extract, info, predict, train-head\n"
+def test_what_a_command_takes_is_printed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options.main(["train-head"]) == 0
+    assert capsys.readouterr() == (
+        "STORE=--store BACKBONE=--backbone LAYERS=--layers FEATURES=--features HEAD=--head\n", ""
+    )  # fmt: skip
+    assert options.main(["predict"]) == 0
+    assert capsys.readouterr().out.endswith(" HEAD_ID=--head-id IMAGES=--images\n")
+
+
+def test_a_command_that_is_not_known_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options.main(["train"]) == 1
+    sentence = "'train' takes no variables: expected bench, extract, info, predict, train-head\n"
+    assert capsys.readouterr() == ("", sentence)

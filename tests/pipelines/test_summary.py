@@ -10,62 +10,93 @@ import pytest
 
 from features import store as feature_store
 from features.inputs import LISTING_SCHEMA
-from features.locations import features_path
-from features.store.parts import write_part
+from features.store.parts import Part, write_part
 from features.store.table import FeatureTable
 from pipelines.planning import Plan, make_plan
 from pipelines.runs import Header, Run
-from pipelines.summary import summarize
+from pipelines.summary import Conflicts, Summary, summarize
 from tests.tables import NOON, Rejected, add, make_rows, make_table
 
 
-def plan_of(table: FeatureTable, *names: str) -> Plan:
-    images = [{"uri": f"/images/{name}", "labels": ["a"], "size": 100, "modified_at": NOON} for name in names]
-    return make_plan(pa.Table.from_pylist(images, LISTING_SCHEMA), table)
+def plan_of(table: FeatureTable, *names: str, left: str = "/left", without_file: str = "/none") -> Plan:
+    images = [
+        {
+            "uri": f"/images/{name}",
+            "labels": ["a"],
+            "size": None if name == without_file else 100,
+            "modified_at": None if name == without_file else NOON,
+        }
+        for name in names
+    ]
+    left_to_others = pa.chunked_array([[f"/images/{left}"]], pa.string())
+    return make_plan(pa.Table.from_pylist(images, LISTING_SCHEMA), table, left_to_others=left_to_others)
 
 
-def bad(name: str, reason: str = "corrupt") -> Rejected:
-    return Rejected(f"/images/{name}", reason, "no image", 100, round(NOON.timestamp() * 1e6))
+def bad(name: str, reason: str) -> Rejected:
+    return Rejected(f"/images/{name}", reason, f"{name} is bad", 100, round(NOON.timestamp() * 1e6))
+
+
+def write(table: FeatureTable, count: int, prefix: str, views: list[int], run_id: str) -> Part:
+    rows = make_rows(table.facts, np.zeros((count, 2048)), ["a"] * count, prefix=prefix, run_id=run_id)
+    rows = rows.set_column(4, table.facts.schema.field("view"), pa.array(views, pa.int32()))
+    return write_part(table.folder, [rows], table.facts.schema)
 
 
 def test_images_are_counted_where_they_are_committed(tmp_path: Path):
-    table = make_table(
-        tmp_path,
-        np.zeros((2, 2048), np.float32),
-        ["a", "a"],
-        rejected=[bad("old.png", "empty"), bad("gone.png")],
-    )
-    plan = plan_of(table, "image-0.png", "new-0.png", "new-1.png", "never.png", "bad.png", "old.png")
+    before = [bad(f"{name}.png", "empty") for name in "dcba"]
+    before += [bad("old.png", "truncated"), bad("gone.png", "corrupt"), bad("vanished.png", "corrupt")]
+    table = make_table(tmp_path, np.zeros((3, 2048), np.float32), ["a"] * 3, rejected=before)
+    plan = plan_of(
+        table, "image-0.png", "image-1.png", "new-0.png", "new-1.png", "new-2.png", "bad.png", "a.png",
+        "b.png", "c.png", "d.png", "old.png", "other.png", left="other.png", without_file="image-1.png",
+    )  # fmt: skip
     run = Run(tmp_path, "run-2")
-    with run.kept_alive("inception_v3", local=True):
+    with run.kept_alive(table.name, local=True):
         run.write_plan(Header(table.name, plan.basis), plan.slices(100))
-        rows = make_rows(table.facts, np.zeros((2, 2048)), ["a"] * 2, prefix="new", run_id="run-2")
-        part = write_part(features_path(tmp_path, table.name), [rows], table.facts.schema)
-        add(table, part, [bad("bad.png")], facts={"precision_used": "float32"})
-        found = summarize(feature_store.open(tmp_path), plan, run, left_out=3, removed=1)
-    assert (found.seen, found.stored, found.rejected, found.unsettled, found.left) == (6, 3, 2, 1, 0)
-    assert (found.new, found.new_rejected, found.missing_from_input, found.left_out, found.removed) == (
-        2,
-        1,
-        1,
-        3,
-        1,
-    )
-    assert found.precisions == ["float32"]
-    assert found.reasons == {"corrupt": 1, "empty": 1}, "what is gone from the input does not count"
-    assert found.examples == [("/images/bad.png", "corrupt", "no image")]
+        # Of new-2 there is an augmented view alone, as if others had removed the image itself.
+        add(table, write(table, 3, "new", [0, 0, 1], "run-2"), facts={"precision_used": "float32"})
+        add(table, None, [bad("bad.png", "corrupt")], slice=1, facts={"precision_used": "bfloat16"})
+        add(table, write(table, 1, "x", [0], "run-9"), run_id="run-9", facts={"precision_used": "float16"})
+        add(table, slice=2)
+        newest = feature_store.open(tmp_path)
+        result = summarize(newest, plan, run, left_out=3, removed=1, seconds=2.5)
+    assert result == Summary(
+        table=newest, run_id="run-2", seen=12, stored=4, rejected=6, unsettled=1, left=1, missing_files=1,
+        left_out=3, new=2, new_rejected=1, precisions=["bfloat16", "float32"],
+        reasons={"empty": 4, "corrupt": 1, "truncated": 1},
+        examples=[(f"/images/{name}.png", "empty", f"{name}.png is bad") for name in "abc"],
+        missing_from_input=1, removed=1, conflicts=Conflicts([], []), seconds=2.5,
+    )  # fmt: skip
+    assert list(result.reasons) == ["empty", "corrupt", "truncated"]
+    assert result.rejected_share() == 1 / 3
 
 
-@pytest.mark.parametrize("copies", [0, 2])
+def test_a_run_without_work_has_written_nothing(tmp_path: Path):
+    table = make_table(tmp_path, np.zeros((0, 2048)), [], rejected=[bad("a.png", "empty")])
+    plan = plan_of(table, "a.png")
+    result = summarize(table, plan, Run(tmp_path, "run-1"), left_out=0, removed=0)
+    assert result == Summary(
+        table=table, run_id="run-1", seen=1, stored=0, rejected=1, unsettled=0, left=0, missing_files=0,
+        left_out=0, new=0, new_rejected=0, precisions=[], reasons={"empty": 1},
+        examples=[("/images/a.png", "empty", "a.png is bad")], missing_from_input=0, removed=0,
+        conflicts=Conflicts([], []), seconds=0.0,
+    )  # fmt: skip
+    assert result.rejected_share() == 0
+
+
+@pytest.mark.parametrize("copies", [0, 4])
 def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path, copies: int):
-    table = make_table(tmp_path, np.zeros((4, 2048), np.float32), ["a", "b", "a", "a"], ["train"] * 4)
-    batch = make_rows(table.facts, np.zeros((2, 2048)), ["b", "b"], ["train", "test"], prefix="copy")
-    ids = table.metadata(["image_id"]).column("image_id").combine_chunks()[:2]
+    labels: list[list[str]] = [["a"], ["b"], ["a", "b"], ["a"]]
+    table = make_table(tmp_path, np.zeros((4, 2048), np.float32), labels, ["train"] * 4)
+    others: list[list[str]] = [["b"], ["b"], ["b", "a"], ["a", "b"]]
+    splits = ["train", "test", "train", "validation"]
+    batch = make_rows(table.facts, np.zeros((4, 2048)), others, splits, prefix="copy")
+    ids = table.metadata(["uri", "image_id"]).sort_by("uri").column("image_id").combine_chunks()
     batch = batch.set_column(0, table.facts.schema.field("image_id"), ids)
     if copies:
-        add(table, write_part(features_path(tmp_path, table.name), [batch], table.facts.schema))
+        add(table, write_part(table.folder, [batch], table.facts.schema))
     newest = feature_store.open(tmp_path)
     plan = plan_of(newest, "image-0.png")
-    labels, splits = summarize(newest, plan, Run(tmp_path, "run-3"), left_out=0, removed=0).conflicts
-    assert labels == ([["/images/copy-0.png", "/images/image-0.png"]] if copies else [])
-    assert splits == ([["/images/copy-1.png", "/images/image-1.png"]] if copies else [])
+    conflicts = summarize(newest, plan, Run(tmp_path, "run-3"), left_out=0, removed=0).conflicts
+    pairs = [[f"/images/copy-{number}.png", f"/images/image-{number}.png"] for number in range(copies)]
+    assert conflicts == Conflicts(pairs[0:1] + pairs[3:], pairs[1:2] + pairs[3:])

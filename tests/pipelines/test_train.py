@@ -1,0 +1,156 @@
+"""Training as a command: what reaches the head, and what is said."""
+
+from __future__ import annotations
+
+import re
+import types
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features import store as feature_store
+from features.backbones.weights import UNTRAINED
+from features.errors import BottleneckError
+from features.locations import features_path
+from features.recipe import FeatureRecipe
+from features.store.parts import write_part
+from features.store.schema import TableFacts
+from features.store.table import FeatureTable
+from heads import format_metrics, load_head
+from pipelines import train as train_module
+from pipelines.options import TrainOptions
+from pipelines.train import train
+from tests.tables import add, make_rows
+
+LABELS = ["daisy", "rose"] * 10 + ["tulip", "none"]
+SPLITS = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4 + ["train"] * 2
+
+
+def make_table(store: Path, weights: str) -> FeatureTable:
+    """A table of two layers: the early one knows the classes, the deep one does not."""
+    recipe = FeatureRecipe(weights=weights, weights_sha256="0" * 64, backbone="tiny")
+    facts = TableFacts("digits", weights, ("early", "avg_pool"), recipe)
+    table = feature_store.create(store, "tiny", facts)
+    random = np.random.default_rng(0)
+    layers = {"early": random.normal(scale=0.1, size=(22, 8)), "avg_pool": random.normal(size=(22, 16))}
+    layers["early"][:, 0] += np.arange(22) % 2
+    one = TableFacts("digits", weights, ("early",), recipe)
+    rows = make_rows(one, layers["early"], [[] if label == "none" else label for label in LABELS], SPLITS)
+    deep = pa.array(list(layers["avg_pool"].astype(np.float32)), pa.list_(pa.float32()))
+    both = pa.RecordBatch.from_arrays(
+        [*rows.columns, deep.cast(facts.schema.field(-1).type)], schema=facts.schema
+    )
+    add(table, write_part(features_path(store, "tiny"), [both], facts.schema))
+    return feature_store.open(store, "tiny")
+
+
+@pytest.fixture(scope="module")
+def table(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
+    return make_table(tmp_path_factory.mktemp("train"), "random")
+
+
+def options(table: FeatureTable, **values: object) -> TrainOptions:
+    return TrainOptions(**{"store": str(table.store), "backbone": "tiny", **values})
+
+
+def test_what_is_said_while_a_head_is_trained_and_afterwards(
+    table: FeatureTable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    times = iter([10.0, 12.25])
+    monkeypatch.setattr(train_module, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
+    said = train(options(table, layers="avg_pool,early", min_images=2))
+    out, err = capfd.readouterr()
+    saved = load_head(table.store, "tiny")
+    assert out == ""
+    first, *steps = (line for line in err.splitlines() if line.startswith("  "))
+    assert err.splitlines()[: -len(steps) - 1] == [
+        UNTRAINED,
+        "of the layers early, avg_pool the deepest is trained from",
+        "Training a logistic head …",
+    ]
+    assert re.fullmatch(r"  1 of at most 11: C 0\.0001, log_loss 0\.\d{1,4}", first)
+    assert steps[0].startswith("  2 of at most 11: C 0.0003, log_loss ")
+    assert said == (
+        f"{format_metrics(saved.facts['metrics']['test'])}\n"
+        "\n"
+        "left out 1 image without a label\n"
+        "left out 1 image of 1 of 3 classes, those with fewer than 2 training images: tulip (1)\n"
+        "trained in 2.2 s from avg_pool of table 'tiny', version 1\n"
+        f"head: {saved.directory} (now the current one)\n"
+        f"next: make predict IMAGES=… STORE={table.store} BACKBONE=tiny\n"
+        f"{UNTRAINED}"
+    )
+
+
+def test_features_of_trained_weights_are_not_called_untrained(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    said = train(options(make_table(tmp_path, "imagenet"), head="logistic", set=["C=1"]))
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "of the layers early, avg_pool the deepest is trained from",
+        "Training a logistic head …",
+    ]
+    assert UNTRAINED not in said
+
+
+def test_what_was_asked_for_is_what_is_trained(table: FeatureTable, capfd: pytest.CaptureFixture[str]):
+    asked = options(
+        table, backbone=None, features="tiny", head="dense", layers="early", hidden=3, seed=7,
+        set=["epochs=2", "learning_rate=0.01"],
+    )  # fmt: skip
+    train(asked)
+    facts = load_head(table.store, "tiny").facts
+    assert (facts["kind"], facts["seed"], facts["columns"][0]["layer"]) == ("dense", 7, "early")
+    assert facts["parameters"].items() >= {"hidden": 3, "epochs": 2, "learning_rate": 0.01}.items()
+    assert facts["min_images"] == 1 and facts["labels"] == ["daisy", "rose", "tulip"]
+    err = capfd.readouterr().err
+    assert re.search(r"Training a dense head …\n  1 of at most 2: accuracy 0\.\d+, loss ", err)
+    assert "of the layers" not in err
+
+
+def test_a_head_of_the_early_layer_alone_knows_the_classes(table: FeatureTable):
+    train(options(table, layers="early", min_images=2))
+    early = load_head(table.store, "tiny").facts
+    train(options(table, min_images=2))
+    deep = load_head(table.store, "tiny").facts
+    assert (early["columns"][0]["layer"], deep["columns"][0]["layer"]) == ("early", "avg_pool")
+    assert early["metrics"]["test"]["accuracy"] == 1 > deep["metrics"]["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"layers": "early,mixed8"}, "unknown layer 'mixed8': Tiny has early, avg_pool, late"),
+        ({"features": "tiny", "backbone": "resnet50"}, "made with `backbone=tiny`, not resnet50"),
+        ({"hidden": 3}, "a logistic head has no parameter 'hidden'"),
+        ({"head": "dense", "seed": 1, "set": ["seed=2"]}, "'seed' is set twice, to 1 and to 2"),
+        ({"backbone": "resnet50"}, "there are no features named 'resnet50'"),
+    ],
+)
+def test_what_can_not_be_trained_is_refused_before_anything_is_said(
+    table: FeatureTable, asked: dict, message: str, capfd: pytest.CaptureFixture[str]
+):
+    with pytest.raises(BottleneckError, match=message):
+        train(options(table, **asked))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_layer_that_the_table_does_not_have_is_refused(tiny: str, tmp_path: Path):
+    from tests.tables import make_table as make_table_of_one_layer
+
+    recipe = FeatureRecipe(weights="random", weights_sha256="0" * 64, backbone="tiny")
+    table = make_table_of_one_layer(tmp_path, np.zeros((0, 16)), [], name="tiny", recipe=recipe)
+    with pytest.raises(BottleneckError, match="table 'tiny' has no layer 'early': it has avg_pool"):
+        train(options(table, layers="early,avg_pool"))
+
+
+def test_with_debug_what_libraries_say_is_shown_and_no_log_is_written(tiny: str, tmp_path: Path):
+    table = make_table(tmp_path, "random")
+    train(options(table), debug=True)
+    assert not (tmp_path / "logs").exists()
+    train(options(table))
+    (log,) = (tmp_path / "logs").iterdir()
+    assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}-train-head\.log", log.name)
