@@ -136,7 +136,8 @@ older_packages := \
     numpy==2.2.6,pandas==2.3.3,opencv-python-headless==4.12.0.88
 # The tests of what reads or writes images, tables or frames.
 older_tests := tests/features/images tests/features/inputs tests/features/store tests/features/test_extractor.py \
-    tests/heads tests/pipelines/test_planning.py tests/pipelines/test_driver.py tests/pipelines/test_cli.py \
+    tests/heads tests/pipelines/test_planning.py tests/pipelines/test_driver.py tests/pipelines/test_predict.py \
+    tests/pipelines/test_train.py tests/pipelines/test_cli.py \
     tests/test_old_store.py
 
 test-older:

@@ -32,7 +32,7 @@ _ROWS_AT_ONCE = 65_536
 #: Rows of both tables: those of features have an image_id. They are as small as can be, since the join holds
 #: them all: labels as 64 bits of hash, parts by number.
 _STORED = """
-    SELECT uri, size, modified_at, hash(labels) AS labels, split, unhex(image_id) AS image_id,
+    SELECT uri, size, modified_at, hash(list_sort(labels)) AS labels, split, unhex(image_id) AS image_id,
         extracted_at AS written_at, file_index::BIGINT AS part
     FROM {features} WHERE view = 0
     UNION ALL
@@ -69,7 +69,7 @@ _WORK = f"""
                     END
                 WHEN listing.size IS NULL THEN 'missing file'
                 WHEN listing.size = stored.size AND listing.modified_at = stored.modified_at
-                    AND hash(listing.labels) = stored.labels AND stored.split = {_SPLIT}
+                    AND hash(list_sort(listing.labels)) = stored.labels AND stored.split = {_SPLIT}
                 THEN 'same' ELSE 'changed'
             END AS state,
             coalesce(listing.uri, stored.uri) AS uri,

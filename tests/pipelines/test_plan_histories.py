@@ -185,7 +185,9 @@ def state(image: Image | None, row: Row | None, step: Step) -> str:
         return "changed" if step.retry_rejected or not same_file else "same"
     if image.away:
         return "missing file"
-    same_use = row.labels == list(image.labels) and row.split == assign_split(row.image_id, image.split)
+    same_use = sorted(row.labels or ()) == sorted(image.labels) and row.split == assign_split(
+        row.image_id, image.split
+    )
     return "same" if same_file and same_use else "changed"
 
 

@@ -95,6 +95,12 @@ def test_a_changed_image_takes_the_place_of_its_row(table: FeatureTable, change:
     assert (plan.todo, plan.replaced, plan.stored) == (1, 1, 2)
 
 
+def test_the_order_of_labels_says_nothing(tmp_path: Path):
+    table = make_table(tmp_path, np.zeros((1, 2048), np.float32), [["a", "b"]])
+    assert plan_of([ref(0, "a", labels=("b", "a"))], table).todo == 0
+    assert plan_of([ref(0, "a", labels=("b", "c"))], table).todo == 1
+
+
 @pytest.mark.parametrize("given", [None, "train", "test", TRAIN_AND_VALIDATION])
 def test_splits_are_those_that_are_assigned(tmp_path: Path, given: str | None):
     """The join says so in SQL, extraction in Python."""
