@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.options import ExtractOptions
 from tests.tables import RECIPE, add, make_rows
 from tests.tiny import weights_file
 
+TURNED = dataclasses.replace(RECIPE, exif_orientation=True)
 SITES = (("site_a", "train"), ("site_b", "test"))
 
 
@@ -26,7 +28,7 @@ def made(
 ) -> FeatureTable:
     """A table of the data in `store / "data"`."""
     of_table = TableFacts(
-        **{"source": str(store / "data"), "weights": "random", **facts}, layers=layers, recipe=RECIPE
+        **{"source": str(store / "data"), "weights": "random", "recipe": RECIPE, **facts}, layers=layers
     )
     table = feature_store.create(store, "flowers", of_table)
     if rows:
@@ -55,6 +57,7 @@ def check(table: FeatureTable, *, source: str | None = None, **options: Any) -> 
         ),
         ({"layers": ("mixed8", "avg_pool"), "rows": 0}, {"layers": "mixed10"}),
         ({}, {"splits": {"train": "train", "val": "validation"}, "classes": "top"}),
+        ({"recipe": TURNED}, {}),
         ({"splits": SITES, "classes": "deepest"}, {}),
         ({"splits": SITES, "classes": "deepest"}, {"splits": dict(reversed(SITES)), "classes": "deepest"}),
     ],
@@ -74,6 +77,7 @@ def test_what_a_table_has_may_be_said_again(tmp_path: Path, facts: dict[str, Any
         ),
         ({}, {"precision": "bfloat16"}, "`precision` was float32 and is now bfloat16"),
         ({}, {"exif_orientation": True}, "`exif_orientation` was False and is now True"),
+        ({"recipe": TURNED}, {"exif_orientation": False}, "`exif_orientation` was True and is now False"),
         (
             {},  # whose layers and weights can't be compared
             {"backbone": "resnet50", "layers": "conv2_block3_out", "weights": "/none.h5"},

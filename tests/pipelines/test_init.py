@@ -15,5 +15,5 @@ def test_what_the_package_names_is_the_drivers() -> None:
 
 
 def test_it_has_nothing_else() -> None:
-    with pytest.raises(AttributeError, match="^module 'pipelines' has no attribute 'train'$"):
-        _ = pipelines.train
+    with pytest.raises(AttributeError, match="^module 'pipelines' has no attribute 'nothing'$"):
+        _ = pipelines.nothing

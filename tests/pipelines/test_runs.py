@@ -268,10 +268,10 @@ def test_waiting_ends_with_the_other_run(table: FeatureTable, monkeypatch: pytes
     ]
 
 
-def test_dead_and_old_runs_are_removed_and_living_ones_stay(table: FeatureTable):
-    planned(table, "dead", ("a",))
-    old = planned(table, "old", ("a",))
-    before = time.time() - runs.KEPT_FOR - 1
+def test_dead_runs_are_removed_after_a_week_and_living_ones_stay(table: FeatureTable):
+    dead, old, week = planned(table, "dead", ("a",)), planned(table, "old", ("a",)), 7 * 24 * 3600
+    later, before = time.time() - week + 600, time.time() - week - 1
+    os.utime(dead.plan_path.parent, (later, later))
     os.utime(old.plan_path.parent, (before, before))
     (old.plan_path.parents[1] / ".DS_Store").touch()
     os.utime(old.plan_path.parents[1] / ".DS_Store", (before, before))
