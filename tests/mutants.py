@@ -39,6 +39,11 @@ ROOMS = ("features", "heads", "pipelines")
 
 # Tests of a module besides those in the file of its own name.
 ALSO: dict[str, tuple[str, ...]] = {
+    "features/images/pillow.py": (
+        "tests/features/images/test_families.py",
+        "tests/features/images/test_jpeg.py",
+    ),
+    "features/images/others.py": ("tests/features/images/test_orientation.py",),
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
     "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),
     "pipelines/planning.py": ("tests/pipelines/test_plan_histories.py",),

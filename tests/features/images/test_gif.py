@@ -79,7 +79,10 @@ def test_the_memory_that_decoding_takes() -> None:
 def test_a_canvas_that_the_data_can_not_fill_is_refused() -> None:
     large = bytearray(frame(0, 64, 48))
     large[5:9] = struct.pack("<HH", 12_000, 12_000)
-    assert reason(gif(bytes(large))) == "truncated"
+    blocks = len(large) - 11 - (3 << (large[9] & 7) + 1)
+    assert refusal(gif(bytes(large))) == (
+        f"truncated: 12,000 × 12,000 pixels, which {blocks:,} bytes of data can't hold"
+    )
     elsewhere = bytearray(frame(1, 64, 48))
     elsewhere[5:9] = struct.pack("<HH", 60_000, 60_000)
     assert reason(gif(frame(0, 64, 48), bytes(elsewhere))) == "too_large"

@@ -49,3 +49,11 @@ def test_damaged_exif_data_do_not_lose_the_photo() -> None:
     text = struct.pack(">I", 3) + b"tEXta\0b" + b"\0\0\0\0"  # with a wrong checksum: Pillow refuses the file
     for data in (saved(pixels_of(20, 30), "JPEG", exif=exif), png[:33] + text + png[33:]):
         np.testing.assert_array_equal(decode(data, exif_orientation=True).pixels, decode(data).pixels)
+
+
+def test_exif_data_that_can_not_be_read_say_nothing() -> None:
+    class Damaged(Image.Image):
+        def getexif(self) -> Image.Exif:
+            raise ValueError("no EXIF data")
+
+    assert orientation_of(Damaged()) == 1

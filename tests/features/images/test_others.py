@@ -12,7 +12,7 @@ from PIL import Image
 
 from features.images import ImageError, decode
 from features.images.others import open_other
-from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, saved
+from tests.features.pictures import assert_same_as_tensorflow, pixels_of, reason, refusal, saved
 
 
 def test_palette_bmp_has_its_colors() -> None:
@@ -101,6 +101,20 @@ def test_claims_of_every_format_are_refused_without_taking_memory_for_them() -> 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert [reason(data) for data in claims] == ["truncated"] * 4 + ["too_large"] * 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_how_much_a_byte_can_hold_depends_on_the_compression(compression: str | None) -> None:
+    data = saved(pixels_of(48, 64), "TIFF", compression=compression)
+    (width,) = (data.index(tag) for kind in (3, 4) if (tag := struct.pack("<HHI", 256, kind, 1)) in data)
+    data = claiming(claiming(data, width + 8, "<I", 8000), width + 12 + 8, "<I", 8000)
+    held = f"8,000 × 8,000 pixels, which {len(data):,} bytes of data can't hold"
+    assert refusal(data) == f"truncated: {held}"
+
+
+def test_how_much_a_byte_can_hold_depends_on_the_bits_of_a_pixel() -> None:
+    data = b"P6 100 100 255 " + bytes(2000)
+    assert refusal(data) == "truncated: 100 × 100 pixels, which 2,015 bytes of data can't hold"
 
 
 @pytest.mark.parametrize(

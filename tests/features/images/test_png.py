@@ -197,3 +197,12 @@ def test_a_side_that_libpng_does_not_read_is_unsupported() -> None:
 def test_a_large_picture_of_one_color_is_believed() -> None:
     plain = np.full((1500, 2000, 3), (10, 200, 30), np.uint8)
     np.testing.assert_array_equal(decode(saved(plain, "PNG")).pixels, plain)
+
+
+def test_damaged_pixels_under_a_right_checksum_are_corrupt() -> None:
+    data = saved(pixels_of(20, 30), "PNG")
+    start = data.index(b"IDAT")
+    length = int.from_bytes(data[start - 4 : start], "big")
+    chunk = b"IDAT" + bytes(length)
+    data = data[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[start + 4 + length + 4 :]
+    assert refusal(data) == "corrupt: damaged PNG data"
