@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 
-class FoldedDense(keras.layers.Layer):
+class FoldedDense(keras.layers.Layer):  # pragma: no mutate class  (Keras reads signatures)
     """`dense(dropout(normalization(x)))`, reading `x` once forward and once back.
 
     Normalization scales and shifts each column, and dropout with one mask for all rows scales it: both go
@@ -25,7 +25,7 @@ class FoldedDense(keras.layers.Layer):
         dense: a built layer, whose variables are trained.
     """
 
-    def __init__(  # pragma: no mutate function  (Keras asks for its signature)
+    def __init__(
         self, mean: np.ndarray, variance: np.ndarray, dropout: keras.layers.Dropout, dense: keras.layers.Dense
     ) -> None:
         super().__init__()
@@ -36,11 +36,16 @@ class FoldedDense(keras.layers.Layer):
 
     def call(self, x: Any, training: bool = False) -> Any:
         scale = self.dropout(ops.convert_to_tensor(self._scale), training=training)
-        kernel = self.dense.kernel * ops.transpose(scale)
-        bias = self.dense.bias - ops.matmul(self._mean, kernel)
+        kernel, bias = _folded(self.dense, self._mean, scale)
         return self.dense.activation(ops.matmul(x, kernel) + bias)
 
 
 def _scale(variance: np.ndarray) -> np.ndarray:
     """By which normalization multiplies, as `keras.layers.Normalization` does it."""
     return 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+
+
+def _folded(dense: keras.layers.Dense, mean: np.ndarray, scale: Any) -> tuple[Any, Any]:
+    """The kernel and bias that `dense` has for features that are not normalized: mean, scale (1, width)."""
+    kernel = dense.kernel * ops.transpose(scale)
+    return kernel, dense.bias - ops.matmul(mean, kernel)

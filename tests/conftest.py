@@ -24,6 +24,7 @@ hypothesis.settings.load_profile("tests")
 # Before anything imports TensorFlow, or looks for a cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ["KERAS_BACKEND"] = "tensorflow"
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the folder of the process that started them
     _keras_home = tempfile.TemporaryDirectory(prefix="keras-")
     os.environ["KERAS_HOME"] = _keras_home.name

@@ -5,11 +5,12 @@ round, and so on. A module's tests are those in the file of the same place under
 adds: a module whose faults only the tests of others would notice has no tests.
 
     python tests/mutants.py --base main           the modules that changed since a revision
-    python tests/mutants.py --all                 every module: an hour or more; may be stopped, and goes on
+    python tests/mutants.py --all                 every module: an hour or more
     python tests/mutants.py features/splits.py    these
 
-Of each module a seeded sample is tried. What was noticed stays noticed until the module changes; what was not
-is tried again when its tests have changed. Results, and the faults that went unnoticed: .mutants/MODULE/.
+A run that was stopped goes on with the module that it was at. Of each module a seeded sample is tried. What
+was noticed stays noticed until the module changes; what was not is tried again when its tests have changed.
+Results, and the faults that went unnoticed: .mutants/MODULE/.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -92,10 +94,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: durations.get(item.nodeid, 0))
 """
 
-UNNOTICED = ("survived", "no tests")
+NOTICED, UNNOTICED = ("killed", "timeout", "segfault"), ("survived", "no tests")
 
 # A worker that takes this many times as long as the tests without a fault, and some seconds, hangs.
 PATIENCE, SECONDS = 6.0, 5.0
+
+
+class MutmutError(Exception):
+    """The mutants of a module can't be tried."""
 
 
 @dataclasses.dataclass
@@ -134,6 +140,18 @@ def all_modules() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths]
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """While no other run is at work on the same results."""
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"another run is at work in {RESULTS}")
+        yield
+
+
 def git(*arguments: str) -> list[str]:
     command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -170,7 +188,7 @@ def try_module(module: str, sample: int, processes: int) -> Result:
         if to_try and tests:
             result.outcomes |= run_mutmut(module, to_try, processes)
             for name in to_try:
-                if result.outcomes[name] in UNNOTICED:
+                if result.outcomes.get(name) in UNNOTICED:
                     result.diffs[name] = get_diff_for_mutant(name, path=Path(module))
         else:
             result.outcomes |= dict.fromkeys(to_try, "no tests")
@@ -211,7 +229,7 @@ def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
         with contextlib.chdir(folder):
             yield
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a worker that was interrupted may still write
 
 
 def cache() -> Path:
@@ -229,7 +247,11 @@ def sampled(module: str, sample: int) -> list[str]:
 
 
 def run_mutmut(module: str, names: Sequence[str], processes: int) -> dict[str, str]:
-    """What became of each mutant. Ends the program where the tests fail without one."""
+    """What became of each mutant.
+
+    Raises:
+        MutmutError: mostly because the tests fail without a fault, too.
+    """
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
     # What a test starts as a process of its own finds the mutants too.
     environment = os.environ | {"PYTHONPATH": str(Path("mutants").resolve())}
@@ -239,9 +261,13 @@ def run_mutmut(module: str, names: Sequence[str], processes: int) -> dict[str, s
     if process.returncode:
         if "could not find any test case" in log.read_text():
             return dict.fromkeys(names, "no tests")
-        sys.exit(f"{module}: mutmut ended with exit code {process.returncode}; see {log.relative_to(ROOT)}")
+        raise MutmutError(
+            f"{module}: mutmut ended with code {process.returncode}: see {log.relative_to(ROOT)}"
+        )
     codes = json.loads(Path(f"mutants/{module}.meta").read_text())["exit_code_by_key"]
-    return {name: status_by_exit_code[codes[name]] for name in names}
+    # Not those that were interrupted.
+    outcomes = {name: status_by_exit_code[codes[name]] for name in names}
+    return {name: outcome for name, outcome in outcomes.items() if outcome in (*NOTICED, *UNNOTICED)}
 
 
 def row(module: str, result: Result) -> str:
@@ -263,20 +289,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: %(default)s")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     options = parser.parse_args(arguments)
-    modules = all_modules() if options.all else options.modules or modules_changed_since(options.base)
-    print(
-        "| module | tried | noticed | hung or crashed | share |",
-        "|---|--:|--:|--:|--:|",
-        sep="\n",
-        flush=True,
-    )
-    for module in modules:
-        if options.fresh:
-            shutil.rmtree(folder_of(module), ignore_errors=True)
-        result = try_module(module, options.sample, options.processes)
-        if result.outcomes:
-            print(row(module, result), flush=True)
+    if unknown := sorted(set(options.modules) - set(all_modules())):
+        parser.error(f"there is no module {', '.join(unknown)}")
+    try:
+        changed = modules_changed_since(options.base)
+    except subprocess.CalledProcessError as error:
+        parser.error(f"--base {options.base}: {error.stderr.strip()}")
+    modules = all_modules() if options.all else options.modules or changed
+    if not modules:
+        parser.exit(message=f"no module has changed since {options.base}, nor have its tests\n")
+    failed = False
+    with alone():
+        print("| module | tried | noticed | hung or crashed | share |", "|---|--:|--:|--:|--:|", sep="\n")
+        for module in modules:
+            if options.fresh:
+                shutil.rmtree(folder_of(module), ignore_errors=True)
+            try:
+                result = try_module(module, options.sample, options.processes)
+            except MutmutError as error:
+                failed = True
+                print(error, file=sys.stderr)
+            else:
+                if result.outcomes:
+                    print(row(module, result), flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -47,6 +47,8 @@ BACKBONE = Tiny(
     float32_convolutions=(0,),
 )
 RANDOM = find_weights("random", BACKBONE)
+#: Of its random weights.
+SHA256 = "2cdec62b2e9661530107ee9f298b16f0a6c31a7545b63a8b3db8d3192cd8c8ce"
 ROOT = Path(__file__).parents[1]
 
 

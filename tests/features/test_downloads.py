@@ -125,7 +125,7 @@ def test_a_server_that_behaves_badly(server: Server, tmp_path: Path, path: str, 
 def test_a_server_that_falls_silent_is_given_up(server: Server, tmp_path: Path) -> None:
     calls: list[tuple[str, int, int | None]] = []
     url, path = server.url("/stalls"), tmp_path / "file.bin"
-    assert_refused(url, path, "does not answer", patience=0.2, progress=lambda *call: calls.append(call))
+    assert_refused(url, path, "does not answer", patience=1, progress=lambda *call: calls.append(call))
     assert calls == [("file.bin", 1 << 20, len(CONTENT))]  # what had come was told as it came
 
 

@@ -390,16 +390,12 @@ def test_light_commands_import_nothing_heavy(tiny_store: list[str]):
 def test_ctrl_c_ends_cleanly_and_the_next_run_continues(tiny: str, tmp_path: Path):
     data = tmp_path / "data" / "rose"
     data.mkdir(parents=True)
-    for number in range(200):
+    for number in range(800):  # so many that it does not end before it is stopped
         photo(number, 20, 20).save(data / f"{number}.png")
-    arguments = [
-        sys.executable,
-        "-c",
-        COMMAND,
-        *extraction(data.parent, tmp_path / "store"),
-        "--chunk-size=4",
-    ]
-    running = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
+    arguments = [sys.executable, "-c", COMMAND, *extraction(data.parent, tmp_path / "store")]
+    running = subprocess.Popen(
+        [*arguments, "--chunk-size=4"], env=environment(), stderr=subprocess.PIPE, text=True
+    )
     log = tmp_path / "store" / "features" / "tiny" / "_delta_log"
     while running.poll() is None and len(list(log.glob("*.json"))) < 3:
         time.sleep(0.01)
@@ -411,7 +407,7 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_continues(tiny: str, tmp_path: Pat
     )
     assert "Traceback" not in err
     stored = len(feature_store.open(tmp_path / "store", "tiny").metadata())
-    assert 8 <= stored < 200 and stored % 4 == 0
+    assert 8 <= stored < 800 and stored % 4 == 0
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == "200 images seen = 200 stored + 0 rejected"
-    assert done.stdout.splitlines()[1].startswith(f"{200 - stored} extracted by this run in ")
+    assert done.stdout.splitlines()[0] == "800 images seen = 800 stored + 0 rejected"
+    assert done.stdout.splitlines()[1].startswith(f"{800 - stored} extracted by this run in ")

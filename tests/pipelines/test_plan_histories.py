@@ -264,7 +264,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Im
 
 
 @given(st.lists(steps, min_size=3, max_size=4))
-@settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])  # to shrink takes minutes
+@settings(max_examples=5, phases=[Phase.generate])  # to shrink takes minutes
 def test_a_plan_is_what_a_simple_model_says(
     begun: tuple[Store, dict[str, Image]], tmp_path_factory: pytest.TempPathFactory, history: list[Step]
 ):

@@ -246,7 +246,7 @@ def test_lengths_of_slices(groups: list[tuple[bool, str | None, int]], lengths: 
     ),
     st.integers(1, 9),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 def test_slices_are_as_full_as_whole_parts_allow(counts: dict[tuple[bool, str | None], int], most: int):
     groups = [(*key, counts[key]) for key in sorted(counts, key=lambda key: (key[0], key[1] or ""))]
     lengths = slice_lengths(groups, most)
@@ -284,6 +284,7 @@ def test_slices_are_smaller_where_features_are_wide_or_images_few(
         plan = plan_of([ref(number, "a") for number in range(3, 3 + images)], table)
         return [len(uris) for uris in todo(plan, chunk_size)]
 
+    assert planning._SLICE_BYTES == 64 * 2**20
     assert lengths(1500) == [512, 512, 476]
     monkeypatch.setattr(planning, "_SMALL", 3)
     assert lengths(100) == [4] * 25, "more than 32 slices would be smaller"

@@ -52,5 +52,7 @@ def test_a_process_whose_reader_has_gone_is_left_all_the_same():
 
 def test_opencv_is_left_one_thread():
     cv2.setNumThreads(2)
+    before = cv2.getNumThreads()
     turn_off_opencv_threads()
     assert cv2.getNumThreads() == 1
+    cv2.setNumThreads(before)

@@ -153,6 +153,13 @@ def test_a_run_fails_over_too_many_rejected_images_and_says_why(
     assert rejection_error(summary_of(table, **facts), ExtractOptions()) == expected
 
 
+def test_how_many_rejected_images_are_too_many_is_an_option(table: FeatureTable):
+    summary = summary_of(table, new=3, new_rejected=1)
+    assert rejection_error(summary, ExtractOptions(max_rejected=0.25)) is None
+    error = rejection_error(summary, ExtractOptions(max_rejected=0.2))
+    assert error is not None and "more than `max_rejected=0.2` allows" in error
+
+
 def write_heads(table: FeatureTable, *, current: str) -> None:
     """Two heads, as far as reports look at them."""
     folder = heads_path(table.store, table.name)

@@ -47,7 +47,7 @@ def test_keras_builds_what_the_backbone_names(monkeypatch: pytest.MonkeyPatch):
     assert get_backbone("resnet50").build(classes=3) == {"weights": None, "classes": 3}
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(NAMES), min_size=1), st.data())
 def test_layers_named_in_any_way_come_in_the_order_of_the_network_and_once(names: list[str], data):
     wanted = {"avg_pool" if name == "mixed10" else name for name in names}

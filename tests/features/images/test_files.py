@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -73,12 +74,13 @@ def odd(tmp_path: Path) -> Path:
     ],
 )
 def test_what_can_not_be_read_says_why_and_is_not_left_open(name: str, message: str, odd: Path) -> None:
-    before = os.listdir("/proc/self/fd")
+    gc.collect()
+    before = len(os.listdir("/dev/fd"))
     for read in (read_image, lambda uri: image_bytes(uri).__enter__()):
         with pytest.raises(ImageError) as error:
             read(f"{odd}/{name}")
         assert str(error.value) == message
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(os.listdir("/dev/fd")) <= before
 
 
 def test_a_file_of_the_largest_size_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
