@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 
-class FoldedDense(keras.layers.Layer):  # pragma: no mutate class  (Keras reads signatures)
+class FoldedDense(keras.layers.Layer):  # pragma: no mutate block, since Keras reads signatures
     """`dense(dropout(normalization(x)))`, reading `x` once forward and once back.
 
     Normalization scales and shifts each column, and dropout with one mask for all rows scales it: both go
