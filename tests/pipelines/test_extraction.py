@@ -9,13 +9,16 @@ import io
 import pickle
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.runners.runner import PipelineState
 from PIL import Image
 
 from features import store as feature_store
@@ -220,6 +223,32 @@ def test_a_worker_with_another_backbone_is_refused_in_a_sentence(run: Run, table
         run_pipeline(
             run, table, settings(dataclasses.replace(table.recipe, weights_sha256="0" * 64)), "local", []
         )
+
+
+def test_the_history_says_how_a_run_made_its_features(run: Run, table: FeatureTable):
+    run_pipeline(run, table, settings(table.recipe), "local", [])
+    newest = feature_store.open(table.store, table.name)
+    commits = [entry for entry in newest.delta.history() if "run_id" in entry]
+    assert len(commits) == 3 and all(name.startswith("run-1.") for name in newest.names)
+    for entry in commits:
+        assert (entry["recipe"], entry["engine"]) == (table.recipe.to_dict(), "openvino")
+        assert {"apache-beam", "deltalake", "openvino", "tensorflow"} <= entry["packages"].keys()
+        assert all(version(name) == number for name, number in entry["packages"].items())
+
+
+def test_a_runner_that_ends_otherwise_than_done_is_told(
+    run: Run, table: FeatureTable, monkeypatch: pytest.MonkeyPatch
+):
+    class Elsewhere(beam.Pipeline):
+        def run(self, *_: object) -> Any:
+            return SimpleNamespace(wait_until_finish=lambda: PipelineState.CANCELLED)
+
+    monkeypatch.setattr("pipelines.extraction.make_pipeline", lambda *_: Elsewhere())
+    with pytest.raises(BottleneckError) as error:
+        run_pipeline(run, table, settings(table.recipe), "Elsewhere", [])
+    assert str(error.value) == (
+        "the pipeline on `runner=Elsewhere` ended as CANCELLED, see the runner's own log"
+    )
 
 
 def test_what_travels_to_workers_survives_pickling_and_does_not_grow_with_the_images(
