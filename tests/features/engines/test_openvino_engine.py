@@ -13,7 +13,6 @@ import numpy as np
 import openvino
 import pytest
 
-from features.backbones.network import build_network, feature_model
 from features.engines import openvino_engine
 from features.engines.openvino_engine import OpenVinoEngine, convert, load
 from tests.tiny import BACKBONE as TINY
@@ -21,18 +20,6 @@ from tests.tiny import BACKBONE as TINY
 BFLOAT16 = (
     "bfloat16" if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return feature_model(TINY, build_network(TINY, None))
-
-
-@pytest.fixture(scope="module")
-def graph(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("graph")
-    convert(TINY, model, folder)
-    return folder
 
 
 def batch(seed: int) -> np.ndarray:

@@ -10,23 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from features.backbones.network import build_network, feature_model
 from features.engines import tensorflow_engine
 from features.engines.tensorflow_engine import convert, load
 from features.machine import processor_has_bfloat16
 from tests.tiny import BACKBONE as TINY
-
-
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return feature_model(TINY, build_network(TINY, None))
-
-
-@pytest.fixture(scope="module")
-def graph(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("graph")
-    convert(TINY, model, folder)
-    return folder
 
 
 @pytest.fixture
