@@ -87,6 +87,7 @@ def test_where_zero_is_white_16_bits_are_inverted_like_8() -> None:
         ((VALUES >> 1).astype(np.int16) - 9000, 16, 2, "signed integers"),
         (np.repeat(VALUES.astype(np.float32), 3, axis=2), 32, 3, "3 bands of 32 bits, float"),
         (np.repeat(VALUES, 13, axis=2), 16, 1, "13 bands of 16 bits, unsigned"),
+        (np.repeat(VALUES, 13, axis=2), 16, 4, "13 bands of 16 bits, unknown"),
         (VALUES.astype(np.float64), 64, 3, "1 bands of 64 bits, float"),
     ],
 )
