@@ -217,9 +217,13 @@ def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
         "pytest_add_cli_args_test_selection": tests,
         "pytest_add_cli_args": ["-m", "not slow", "-p", "no:cacheprovider"],
     }
-    # No process that has read a table or run a network can be forked: workers come from one that has not.
-    single = {"process_isolation": "forkserver", "timeout_multiplier": PATIENCE, "timeout_constant": SECONDS}
-    single["debug"] = "true"  # else mutmut keeps the messages of tests that fail without a fault to itself
+    single = {
+        # No process that has read a table or run a network can be forked: workers come from one that has not.
+        "process_isolation": "forkserver",
+        "timeout_multiplier": PATIENCE,
+        "timeout_constant": SECONDS,
+        "debug": "true",  # else mutmut keeps the messages of tests that fail without a fault to itself
+    }
     config = [f"{key} =" + "".join(f"\n    {value}" for value in values) for key, values in lists.items()]
     config += [f"{key} = {value}" for key, value in single.items()]
     with open(folder / "tests/conftest.py", "a") as conftest:
@@ -292,11 +296,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.modules) - set(all_modules())):
         parser.error(f"there is no module {', '.join(unknown)}")
-    try:
-        changed = modules_changed_since(options.base)
-    except subprocess.CalledProcessError as error:
-        parser.error(f"--base {options.base}: {error.stderr.strip()}")
-    modules = all_modules() if options.all else options.modules or changed
+    modules = all_modules() if options.all else options.modules
+    if not modules:
+        try:
+            modules = modules_changed_since(options.base)
+        except subprocess.CalledProcessError as error:
+            parser.error(f"--base {options.base}: {error.stderr.strip()}")
     if not modules:
         parser.exit(message=f"no module has changed since {options.base}, nor have its tests\n")
     failed = False

@@ -117,6 +117,7 @@ def test_values_reach_the_command_as_they_are(clone: Path) -> None:
         '"x" `y`', "(", "-x",
     )  # fmt: skip
     pairs = list(zip(options_of("extract", make=True), itertools.cycle(values), strict=False))
+    assert len(pairs) >= len(values)
     given = [f"{option.variable}={value}" for option, value in pairs]
     assert commands(clone, "extract", *given) == [
         ["extract", *(f"{option.flag}={value}" for option, value in pairs)]

@@ -10,7 +10,7 @@ from features import files
 from features.downloads import DownloadError, DownloadProgress, cache_dir, fetch
 from features.errors import BottleneckError
 from features.inputs.folder import list_folder
-from features.inputs.listing import Form, Listing
+from features.inputs.listing import Form, Listing, Request
 
 #: TensorFlow's flower photos: 3,670 in five classes, 229 MB; CC-BY, see the LICENSE.txt within.
 FLOWERS_URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
@@ -136,18 +136,11 @@ def _named(name: str, listing: Listing) -> Listing:
     return listing._replace(notices=[*listing.notices, notice])
 
 
-AUTO = Form(
-    "auto",
-    lambda data: data == "auto",
-    lambda name, request: _named(name, list_auto(request.progress)),
-)
-DIGITS = Form(
-    "digits",
-    lambda data: data == "digits",
-    lambda name, _: _named(name, list_digits()),
-)
-FLOWERS = Form(
-    "flowers",
-    lambda data: data == "flowers",
-    lambda name, request: _named(name, list_flowers(request.progress)),
-)
+def _form(name: str, list_it: Callable[[Request], Listing]) -> Form:
+    """The form of a data set that goes by a name."""
+    return Form(name, lambda data: data == name, lambda data, request: _named(data, list_it(request)))
+
+
+AUTO = _form("auto", lambda request: list_auto(request.progress))
+DIGITS = _form("digits", lambda _: list_digits())
+FLOWERS = _form("flowers", lambda request: list_flowers(request.progress))

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import store as feature_store
-from features.backbones.weights import UNTRAINED, find_weights
-from features.engines.graphs import _graph_path, _sha256_note, known_sha256
+from features.backbones.weights import UNTRAINED
+from features.engines.graphs import _graph_path
 from features.errors import BottleneckError
 from features.extractor import Extractor
 from features.recipe import Column, FeatureRecipe
@@ -34,16 +34,10 @@ from pipelines.options import PredictOptions
 from pipelines.predict import predict
 from pipelines.screen import progress
 from tests.conftest import photo
-from tests.tiny import BACKBONE, RANDOM
+from tests.tiny import BACKBONE, SHA256, weights_file
 
-#: Of no network: what it stands for is the one of `RANDOM`.
+#: Of no network: what it stands for is the random one.
 OTHER_SHA256 = "f" * 64
-
-
-def random_sha256() -> str:
-    sha256 = known_sha256(BACKBONE, RANDOM)
-    assert sha256 is not None
-    return sha256
 
 
 @functools.cache
@@ -60,7 +54,7 @@ def make_head(store: Path, layer: str = "avg_pool", *, seed: int = 0, **recipe: 
     noise = np.random.default_rng(seed).normal(scale=0.1, size=(30, BACKBONE.layers[layer]))
     X = np.tile(features_of_three_photos(layer), (10, 1)) + noise
     head = LogisticHead(C=0.1).fit(X.astype(np.float32), np.array(["cat", "dog", "a\x1bb"] * 10))
-    recipe = {"weights": "random", "weights_sha256": random_sha256(), "backbone": "tiny", **recipe}
+    recipe = {"weights": "random", "weights_sha256": SHA256, "backbone": "tiny", **recipe}
     column = Column(FeatureRecipe(**recipe), layer)
     columns = [{"layer": layer, "fingerprint": column.fingerprint, "recipe": column.recipe.to_dict()}]
     return save_head(store, "tiny", head, {"columns": columns})
@@ -156,15 +150,11 @@ def test_the_head_that_is_named_labels_and_not_the_current_one(
 @pytest.fixture
 def weights(tiny: str, tmp_path: Path) -> Iterator[str]:
     """A file of weights that was converted before, to the graph of the random ones under another hash."""
-    path = tmp_path / "mine.weights.h5"
-    path.write_text("weights")
+    path = weights_file(tmp_path / "mine.weights.h5", BACKBONE, OTHER_SHA256)
     graph = _graph_path(BACKBONE, OTHER_SHA256, "openvino")
-    shutil.copytree(_graph_path(BACKBONE, random_sha256(), "openvino"), graph)
-    note = _sha256_note(BACKBONE, find_weights(str(path), BACKBONE))
-    note.write_text(f'{{"weights_sha256": "{OTHER_SHA256}"}}')
+    shutil.copytree(_graph_path(BACKBONE, SHA256, "openvino"), graph)
     yield str(path)
     shutil.rmtree(graph)
-    note.unlink()
 
 
 def test_the_weights_that_the_table_was_made_with_are_found_again(
@@ -190,7 +180,7 @@ def test_weights_may_be_given_and_have_to_be_those_of_the_head(
     other = make_head(tmp_path / "other")
     message = (
         f"head {other.id} was built on features made another way: "
-        f"weights_sha256 was {random_sha256()[:12]}… and is now ffffffffffff…"
+        f"weights_sha256 was {SHA256[:12]}… and is now ffffffffffff…"
     )
     with pytest.raises(BottleneckError, match=f"^{re.escape(message)}$"):
         predict(options(tmp_path / "other", images, weights=weights))
