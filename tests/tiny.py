@@ -52,11 +52,16 @@ SHA256 = "2cdec62b2e9661530107ee9f298b16f0a6c31a7545b63a8b3db8d3192cd8c8ce"
 ROOT = Path(__file__).parents[1]
 
 
-def register() -> None:
-    """Make it one of the backbones of this process, its graphs in Keras's cache."""
+def make_known() -> None:
+    """Make it one of the backbones of this process."""
     if BACKBONE.name not in features.backbones.BACKBONES:
         features.backbones.BACKBONES += (BACKBONE.name,)
         sys.modules[f"features.backbones.{BACKBONE.name}"] = sys.modules[__name__]
+
+
+def register() -> None:
+    """The same, and see that its graphs are in Keras's cache."""
+    make_known()
     sha256 = known_sha256(BACKBONE, RANDOM)
     if sha256 is None or not all(_graph_path(BACKBONE, sha256, engine).exists() for engine in ENGINES):
         # In another process: converting imports TensorFlow, which most of the tests do without.
