@@ -26,6 +26,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -204,8 +205,16 @@ def try_module(module: str, sample: int, processes: int) -> Result:
 @contextlib.contextmanager
 def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
     """A copy of the tree of the module's own, for mutmut to work in, as the current folder."""
-    folder = folder_of(module) / "tree"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder_of(module).mkdir(parents=True, exist_ok=True)
+    # A new one each time: workers of a run that was interrupted may still write to theirs.
+    with tempfile.TemporaryDirectory(dir=folder_of(module), ignore_cleanup_errors=True) as name:
+        prepare_tree(Path(name), module, tests)
+        with contextlib.chdir(name):
+            yield
+
+
+def prepare_tree(folder: Path, module: str, tests: Sequence[str]) -> None:
+    """Copy what git knows, or would, and add mutmut's settings."""
     for name in git("ls-files", "--cached", "--others", "--exclude-standard"):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -230,11 +239,6 @@ def tree(module: str, tests: Sequence[str]) -> Iterator[None]:
         conftest.write(CONFTEST.format(cache=cache(), preloaded=PRELOADED))
     (folder / "mutants").mkdir()  # before Python looks for modules in it
     (folder / "setup.cfg").write_text("\n".join(["[mutmut]", *config, ""]))
-    try:
-        with contextlib.chdir(folder):
-            yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # a worker that was interrupted may still write
 
 
 def cache() -> Path:
