@@ -7,14 +7,21 @@ common is here. Nothing here knows tables: `heads.training` fits a head from one
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from features.errors import BottleneckError
+from features.text import some
+from heads.probabilities import fit_temperature, fit_thresholds, tempered
 
 #: Called as training goes on: number of the step (from 1), steps at most, figures of this step.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -36,8 +43,8 @@ class Training(NamedTuple):
         facts: the hyper-parameters that were chosen and how, for `head.json`.
         fitted: the parts that the model was fitted on: `train`, and perhaps `validation`.
         selected: the parts that hyper-parameters, or the moment to stop, were chosen on.
-        validation: numbers of the classes of the validation rows, (n,), and probabilities from a model that
-            was not fitted on them, (n, n_classes), where both are in memory.
+        validation: y of the validation rows, as `Head.fit_matrix` takes it, and their probabilities from a
+            model that was not fitted on them, (n, n_classes), where both are in memory.
     """
 
     facts: dict[str, Any]
@@ -46,16 +53,35 @@ class Training(NamedTuple):
     validation: tuple[np.ndarray, np.ndarray] | None = None
 
 
-class Head(ClassifierMixin, BaseEstimator, abc.ABC):
-    """A classifier on the features of one layer.
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class CommonParameters:
+    """The parameters that every kind of head has, besides its own."""
+
+    class_weight: str | dict | None = None
+    calibration: str | None = None
+
+
+class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
+    """A classifier on bottleneck features: of one class a row, or of several labels (multi-label).
 
     One that can learn from rows that do not fit in memory has a method `fit_stream` as well, as
     `heads.DenseHead` has it: `train_head` then streams.
 
+    Args:
+        class_weight: how much the rows of each class count, from label to number, as in scikit-learn;
+            `balanced` lets every class (of multi-label data: having a label, and not having it) count as much
+            as another, however few rows it has.
+        calibration: `temperature` scales what goes into the softmax (or sigmoid) by one number, such that the
+            log loss of rows that were held out is least: Guo et al. (2017), https://arxiv.org/abs/1706.04599
+
     Attributes:
         kind, model_file: its name in the registry, and that of its file in the store.
         packages: whose versions `head.json` keeps.
+        takes_multi_label: whether this kind can tell several labels.
         classes_: after `fit`, ndarray of shape (n_classes,), sorted.
+        multi_label_: after `fit`, whether it tells several labels.
+        thresholds_: after `fit` on multi-label data, the probability from which on a row has a label, float
+            ndarray of shape (n_classes,), chosen for the F1 of rows that were held out.
         n_features_in_: after `fit`, the width of the features.
         training_: after `fit`, how it was trained; None for a head that was loaded.
     """
@@ -63,17 +89,25 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
     kind: ClassVar[str]
     model_file: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
+    takes_multi_label: ClassVar[bool] = False
 
     classes_: np.ndarray
+    multi_label_: bool = False
+    thresholds_: np.ndarray
     n_features_in_: int
     training_: Training | None
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = self.takes_multi_label
+        return tags
 
     def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Learn from features in memory.
 
         Args:
             X: array-like of shape (n, width), features.
-            y: array-like of shape (n,), labels.
+            y: array-like of shape (n,), labels; or of shape (n, n_labels), 0 or 1, for multi-label data.
             validation: X and y to choose on, of labels that y has; where it is not given, parts of X are.
 
         Raises:
@@ -81,17 +115,23 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
             ValueError: for arrays that do not fit together, as scikit-learn's estimators do.
         """
         self.check_parameters()
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        multi_label = y is not None and type_of_target(y) == "multilabel-indicator"
+        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=multi_label)
         check_classification_targets(y)
-        classes, numbers = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
+        if multi_label and not (self.takes_multi_label and not isinstance(self.class_weight, dict)):
+            raise ValueError(
+                f"a {self.kind} head takes no y of several labels, or none with such a class_weight"
+            )
+        classes = np.arange(y.shape[1]) if multi_label else np.unique(y)
+        if len(classes) < 2 and not multi_label:
             raise ValueError(f"y has one class, {classes.tolist()[0]!r}, and a head needs two")
+        numbers = _numbers(y, classes)
         if validation is None:
             return self.fit_matrix(X.copy(), numbers, len(X), classes)
-        X_validation, y_validation = validate_data(self, *validation, dtype=np.float32, reset=False)
-        if not np.isin(y_validation, classes).all():
-            raise ValueError("y of the validation part has labels that y does not have")
-        numbers = np.concatenate([numbers, np.searchsorted(classes, y_validation)])
+        X_validation, y_validation = validate_data(
+            self, *validation, dtype=np.float32, reset=False, multi_output=multi_label
+        )
+        numbers = np.concatenate([numbers, _numbers(y_validation, classes)])
         return self.fit_matrix(np.concatenate([X, X_validation]), numbers, len(X), classes)
 
     @abc.abstractmethod
@@ -102,7 +142,8 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
 
         Args:
             X: float32 ndarray of shape (n, width): `train` rows to train on, then any validation rows.
-            y: int ndarray of shape (n,), numbers of the labels in `classes`.
+            y: int ndarray of shape (n,), numbers of the labels in `classes`; or for multi-label data of shape
+                (n, n_classes), 0 or 1.
             progress: called at each step.
         """
 
@@ -113,7 +154,8 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
             X: array-like of shape (n, n_features_in_).
 
         Returns:
-            float32 ndarray of shape (n, n_classes), columns in the order of `classes_`.
+            float32 ndarray of shape (n, n_classes), columns in the order of `classes_`; of multi-label data,
+            each row need not add up to 1.
 
         Raises:
             NotFittedError: before `fit`.
@@ -128,19 +170,55 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
         return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable label of each row of X, ndarray of shape (n,)."""
-        # Not in one line: an unfitted head has no `classes_`.
-        numbers = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[numbers]
+        """The most probable label of each row, (n,); of multi-label data 0 or 1 for each, (n, n_classes)."""
+        probabilities = self.predict_proba(X)
+        if self.multi_label_:
+            return (probabilities >= self.thresholds_).astype(int)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     @staticmethod
     def bytes_needed(rows: int, width: int, classes: int) -> int:
         """Memory that `fit_matrix` takes, features included, for a refusal before they are read."""
         return 3 * rows * width * 4
 
-    @abc.abstractmethod
     def check_parameters(self) -> None:
         """Refuse parameters out of range with a BottleneckError."""
+        for name, expected in {"class_weight": "balanced", "calibration": "temperature"}.items():
+            value = getattr(self, name)
+            if not (value in (None, expected) or (name == "class_weight" and isinstance(value, dict))):
+                raise BottleneckError(f"{name} is {value!r}, and a head expects {expected} or none")
+
+    def _choose_by(self, held_out: tuple[np.ndarray, np.ndarray] | None) -> tuple[dict[str, Any], np.ndarray]:
+        """Calibrate the model, and choose thresholds, on rows that it was not fitted on.
+
+        Args:
+            held_out: y of these rows and their probabilities.
+
+        Returns:
+            What was chosen, for `head.json`, and the calibrated probabilities.
+        """
+        facts: dict[str, Any] = {}
+        true, probabilities = held_out or (np.empty(0, int), np.empty((0, len(self.classes_)), np.float32))
+        if self.calibration and len(true):
+            facts["temperature"] = temperature = fit_temperature(true, probabilities)
+            self._scale_logits(1 / temperature)
+            probabilities = tempered(probabilities, temperature, multi_label=self.multi_label_)
+        if self.multi_label_:
+            self.thresholds_ = fit_thresholds(true, probabilities)
+        return facts, probabilities
+
+    def _scale_logits(self, factor: float) -> None:
+        """Multiply what goes into the softmax or sigmoid, by changing the weights of the model."""
+        raise BottleneckError(f"a {self.kind} head can't be calibrated")
+
+    def _weight_of_classes(self, classes: Labels) -> str | dict | None:
+        """`class_weight` by the numbers of the classes."""
+        if not isinstance(self.class_weight, dict):
+            return self.class_weight
+        numbers = {label: number for number, label in enumerate(np.asarray(classes).tolist())}
+        if unknown := [label for label in self.class_weight if label not in numbers]:
+            raise BottleneckError(f"class_weight names {some(unknown, quote=True)}, which no row is labelled")
+        return {numbers[label]: weight for label, weight in self.class_weight.items()}
 
     @abc.abstractmethod
     def _probabilities(self, X: np.ndarray) -> np.ndarray: ...
@@ -152,6 +230,29 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
     @abc.abstractmethod
     def load_model(self, path: Path) -> None:
         """Read it back."""
+
+
+def strata(y: np.ndarray) -> np.ndarray:
+    """A class for each row, to share rows out evenly by: int ndarray of shape (n,).
+
+    Args:
+        y: as `Head.fit_matrix` takes it; of several labels the rarest counts, and none is a class of its own.
+    """
+    if y.ndim == 1:
+        return y
+    rarest_first = np.argsort(y.sum(axis=0), kind="stable")
+    return np.where(y.any(axis=1), y[:, rarest_first].argmax(axis=1), y.shape[1])
+
+
+def _numbers(y: Any, classes: np.ndarray) -> np.ndarray:
+    """y as `Head.fit_matrix` takes it, from y as scikit-learn has it."""
+    if y.ndim == 2:
+        if y.shape[1] != len(classes):
+            raise ValueError(f"y has {y.shape[1]} labels, and {len(classes)} were expected")
+        return np.asarray(y.toarray() if issparse(y) else y, np.int8)
+    if not np.isin(y, classes).all():
+        raise ValueError("y of the validation part has labels that y does not have")
+    return np.searchsorted(classes, y)
 
 
 def deal(y: np.ndarray, parts: int, seed: int) -> np.ndarray:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from features.errors import BottleneckError
 from features.store.streams import as_dataset
-from heads.base import Head, Labels, Progress, Training, deal, silent
+from heads.base import Head, Labels, Progress, Training, deal, silent, strata
 
 if TYPE_CHECKING:
     import keras
@@ -30,17 +30,17 @@ _ROWS_AT_ONCE = 1024
 
 
 #: Called with `batch_size` and perhaps `shuffle` and `seed`: a pass over rows: X, float32 (batch, width), and
-#: y, int (batch,), the numbers of their classes. `functools.partial(features.store.dataset, table, "train",
-#: labels=classes)` is one.
+#: y, int (batch,), the numbers of their classes, or int8 (batch, n_labels), 0 or 1. `functools.partial(
+#: features.store.dataset, table, "train", labels=classes)` is one.
 Stream = Callable[..., "tf.data.Dataset"]
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class DenseHead(Head):
-    """Normalization, dropout and a dense softmax layer, kept as `model_`.
+    """Normalization, dropout and a dense layer, of softmax or for multi-label data sigmoid, kept as `model_`.
 
     Trained with AdamW on log loss until the validation loss has not fallen for `patience` epochs; the
-    weights of the best epoch are kept. Without validation rows it trains for all `epochs`. The softmax
+    weights of the best epoch are kept. Without validation rows it trains for all `epochs`. The last
     layer's weights begin at 0: of more features than rows, what random weights say beside the rows would
     never be unlearned.
 
@@ -54,11 +54,13 @@ class DenseHead(Head):
         epochs: passes over the train rows, at most.
         patience: epochs without a lower validation loss until training stops.
         seed: of initial weights, dropout, order of the rows and the part cut off for validation.
+        class_weight, calibration: as of `heads.Head`.
     """
 
     kind = "dense"
     model_file = "head.keras"
     packages = ("numpy", "keras", "tensorflow")
+    takes_multi_label = True
 
     hidden: int = 0
     dropout: float = 0.2
@@ -70,6 +72,7 @@ class DenseHead(Head):
     seed: int = 0
 
     def check_parameters(self) -> None:
+        super().check_parameters()
         limits = {"batch_size": 1, "epochs": 1, "patience": 1, "hidden": 0, "dropout": 0, "weight_decay": 0}
         for name, least in limits.items():
             value = getattr(self, name)
@@ -88,7 +91,8 @@ class DenseHead(Head):
         held_out = np.arange(len(X)) >= train
         if train == len(X):
             # A class of one row stays in train.
-            held_out = (deal(y, _PARTS, self.seed) == 0) & (np.bincount(y)[y] > 1)
+            of_row = strata(y)
+            held_out = (deal(of_row, _PARTS, self.seed) == 0) & (np.bincount(of_row)[of_row] > 1)
         validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
         self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress)
         if train == len(X) and validation and self.training_:
@@ -114,9 +118,10 @@ class DenseHead(Head):
         # Asserted by the stream, not counted.
         rows = int(train(batch_size=1).cardinality())
         batch_size = self.batch_size or _batch_size(rows)
-        mean, variance = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
-        self.classes_, self.n_features_in_ = np.asarray(classes), len(mean)
-        self.model_, training = self._build(mean, variance)
+        seen = moments(train(batch_size=_ROWS_AT_ONCE).as_numpy_iterator(), len(classes))
+        self.classes_, self.n_features_in_ = np.asarray(classes), len(seen.mean)
+        self.multi_label_ = seen.multi_label
+        self.model_, training = self._build(seen)
         history = training.fit(
             train(batch_size=batch_size, shuffle=True, seed=self.seed),
             validation_data=validation(batch_size=batch_size) if validation else None,
@@ -126,14 +131,24 @@ class DenseHead(Head):
             verbose=0,
         ).history
         losses = history["val_loss"] if validation else history["loss"]
+        chosen = self._choose_by(self._held_out(validation))[0]
         facts: dict[str, Any] = {
             "epochs": int(np.argmin(losses)) + 1 if validation else len(losses),
             "epochs_run": len(losses),
             "batch_size": batch_size,
             "chosen_by": "validation" if validation else "no validation images: all epochs",
+            **chosen,
         }
         self.training_ = Training(facts, ["train"], ["validation"] if validation else [])
         return self
+
+    def _held_out(self, validation: Stream | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """y and probabilities of the validation rows, where something is chosen by them after training."""
+        if validation is None or not (self.calibration or self.multi_label_):
+            return None
+        batches = list(validation(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
+        probabilities = [self._probabilities(X) for X, _ in batches]
+        return np.concatenate([y for _, y in batches]), np.concatenate(probabilities)
 
     def _callbacks(self, progress: Progress, *, stop_early: bool) -> list[keras.callbacks.Callback]:
         from keras.callbacks import EarlyStopping, LambdaCallback
@@ -142,12 +157,27 @@ class DenseHead(Head):
         stop = EarlyStopping("val_loss", patience=self.patience, restore_best_weights=True)
         return [report, *([stop] if stop_early else [])]
 
-    def _build(self, mean: np.ndarray, variance: np.ndarray) -> tuple[keras.Model, keras.Model]:
+    def _build(self, seen: Moments) -> tuple[keras.Model, keras.Model]:
         """The model, and the same layers in the form that they are trained in."""
         import keras
-        from keras import layers
 
         from heads.folding import FoldedDense
+
+        model = self.build(seen)
+        _, dropout, dense, *rest = model.layers
+        folded = FoldedDense(seen.mean, seen.variance, dropout, dense)
+        training = keras.Sequential([keras.Input((len(seen.mean),)), folded, *rest])
+        self.compile(training, seen)
+        return model, training
+
+    def build(self, seen: Moments) -> keras.Sequential:
+        """A head that has not learned yet, from features (batch, width) to probabilities (batch, n_classes).
+
+        Args:
+            seen: what is known of the train rows.
+        """
+        import keras
+        from keras import layers
 
         def dense(inputs: int, units: int, activation: str, weights: Any, seed: int) -> list[keras.Layer]:
             return [
@@ -155,22 +185,56 @@ class DenseHead(Head):
                 layers.Dense(units, activation, kernel_initializer=weights),
             ]
 
-        width, first_weights = len(mean), keras.initializers.GlorotUniform(self.seed + 1)
-        first, *rest = [
-            *(dense(width, self.hidden, "relu", first_weights, self.seed + 1) if self.hidden else []),
-            *dense(self.hidden or width, len(self.classes_), "softmax", "zeros", self.seed),
-        ]
-        scale = layers.Normalization(mean=mean, variance=variance)
-        model = keras.Sequential([keras.Input((width,)), scale, first, *rest], name="head")
-        folded = FoldedDense(mean, variance, first, rest[0])
-        training = keras.Sequential([keras.Input((width,)), folded, *rest[1:]])
-        training.compile(
+        width, first_weights = len(seen.mean), keras.initializers.GlorotUniform(self.seed + 1)
+        activation = "sigmoid" if seen.multi_label else "softmax"
+        return keras.Sequential(
+            [
+                keras.Input((width,)),
+                layers.Normalization(mean=seen.mean, variance=seen.variance),
+                *(dense(width, self.hidden, "relu", first_weights, self.seed + 1) if self.hidden else []),
+                *dense(self.hidden or width, len(seen.counts), activation, "zeros", self.seed),
+            ],
+            name="head",
+        )
+
+    def compile(self, model: keras.Model, seen: Moments) -> None:
+        """Give a model that ends in a head its loss and its optimizer; for `classes_`."""
+        import keras
+
+        loss = "binary_crossentropy" if seen.multi_label else "sparse_categorical_crossentropy"
+        model.compile(
             keras.optimizers.AdamW(self.learning_rate, self.weight_decay),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
+            loss=self._weighted_loss(seen) if self.class_weight else loss,
+            metrics=["binary_accuracy" if seen.multi_label else "accuracy"],
             jit_compile=False,  # on a CPU, XLA takes longer for a layer as small as this
         )
-        return model, training
+
+    def _weighted_loss(self, seen: Moments) -> Callable[[Any, Any], Any]:
+        """Log loss in which each class, or having a label and not having it, has a weight."""
+        from keras import ops
+
+        def balanced(counts: np.ndarray, kinds: int) -> np.ndarray:
+            return (seen.rows / (kinds * np.maximum(counts, 1))).astype(np.float32)
+
+        having, missing = balanced(seen.counts, 2), balanced(seen.rows - seen.counts, 2)
+        of_class = balanced(seen.counts, int(np.count_nonzero(seen.counts)))
+        if isinstance(by_number := self._weight_of_classes(self.classes_), dict):
+            of_class = np.array([by_number.get(number, 1) for number in range(len(of_class))], np.float32)
+
+        def of_classes(y: Any, probabilities: Any) -> Any:
+            y = ops.reshape(ops.cast(y, "int32"), (-1,))
+            return ops.sparse_categorical_crossentropy(y, probabilities) * ops.take(of_class, y)
+
+        def of_labels(y: Any, probabilities: Any) -> Any:
+            y = ops.cast(y, probabilities.dtype)
+            losses = ops.binary_crossentropy(y, probabilities) * ops.where(y > 0, having, missing)
+            return ops.mean(losses, axis=-1)
+
+        return of_labels if seen.multi_label else of_classes
+
+    def _scale_logits(self, factor: float) -> None:
+        last = self.model_.layers[-1]
+        last.set_weights([weights * factor for weights in last.get_weights()])
 
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.model_(X, training=False))
@@ -189,24 +253,44 @@ def _batch_size(rows: int) -> int:
     return min(1024, max(32, rows // 100))
 
 
-def moments(batches: Iterable[tuple[np.ndarray, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the columns of X in one pass, float32 ndarrays of shape (width,).
+class Moments(NamedTuple):
+    """What one pass over train rows tells.
+
+    Attributes:
+        mean, variance: of the features, float32 ndarrays of shape (width,).
+        counts: rows of each class, or with each label, int ndarray of shape (n_classes,).
+        rows: in all.
+        multi_label: whether rows have several labels.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    counts: np.ndarray
+    rows: int
+    multi_label: bool
+
+
+def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: int) -> Moments:
+    """Mean and variance of the columns of X, and what y holds, in one pass.
 
     Batches are combined as in Chan, Golub and LeVeque (1979), Updating Formulae and a Pairwise
     Algorithm for Computing Sample Variances. A feature that as good as never varies gets a variance of 1:
     divided by a deviation near 0, the slightest difference in a new image would drown everything else.
     """
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for X, _ in batches:
+    rows, mean, squares = 0, np.zeros(1), np.zeros(1)
+    counts, multi_label = np.zeros(classes, int), False
+    for X, y in batches:
         batch_mean = X.mean(axis=0).astype(np.float64)
         delta = batch_mean - mean
-        total = count + len(X)
-        squares = squares + X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (count * len(X) / total)
+        total = rows + len(X)
+        squares = squares + X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (rows * len(X) / total)
         mean = mean + delta * (len(X) / total)
-        count = total
-    variance = squares / count
+        rows, multi_label = total, y.ndim == 2
+        counts += y.sum(axis=0) if multi_label else np.bincount(y, minlength=classes)
+    variance = squares / rows
     varies = variance > (_LEAST_DEVIATION * mean) ** 2
-    return mean.astype(np.float32), np.where(varies, variance, 1).astype(np.float32)
+    variance = np.where(varies, variance, 1).astype(np.float32)
+    return Moments(mean.astype(np.float32), variance, counts, rows, multi_label)
 
 
 def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
@@ -219,6 +303,7 @@ def _stream_of(X: np.ndarray, y: np.ndarray) -> Stream:
                 rows = numbers[start : start + batch_size]
                 yield X[rows], y[rows]
 
-        return as_dataset(epoch, X.shape[1], len(X), batch_size, seed)
+        labels = y.shape[1] if y.ndim == 2 else None
+        return as_dataset(epoch, X.shape[1], len(X), batch_size, seed, labels=labels)
 
     return stream

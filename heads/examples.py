@@ -1,7 +1,7 @@
 """The labelled rows of a feature table, counted before a single feature is read.
 
-A head learns one label an image. `find_examples` looks at labels and splits alone, which takes
-milliseconds, and says what stands in the way of training before any feature is loaded.
+`find_examples` looks at labels and splits alone, which takes milliseconds, and says what stands in the way of
+training before any feature is loaded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from features.text import counted, printable, some
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
 
+#: Classes named in a notice.
+_SHOWN = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -28,25 +31,58 @@ class Examples:
 
     Attributes:
         classes: the labels that are learned, sorted.
-        rows: by split and label; a view of an image is a row of its own.
+        multi_label: whether images have several labels.
+        images: rows with a label that is learned, by split; a view of an image is a row of its own.
+        rows: by split and label.
         unlabelled: images without a label, which are left out.
-        left_out: rows of the classes with too few training images to be learned: by label and split.
+        left_out: rows of the labels with too few training images to be learned: by label and split.
+        min_images: how many training images a label needed.
     """
 
     classes: tuple[str, ...]
+    multi_label: bool
+    images: dict[str, int]
     rows: dict[str, dict[str, int]]
     unlabelled: int
     left_out: dict[str, dict[str, int]]
+    min_images: int
 
     def count(self, split: str) -> int:
-        """Labelled rows of a split."""
-        return sum(self.rows[split].values())
+        """Rows of a split with a label that is learned."""
+        return self.images[split]
 
     @property
     def majority_class(self) -> str:
         """The label that most rows of `train` have; of several, the first by name."""
         train = self.rows["train"]
         return max(self.classes, key=lambda label: train[label])
+
+    def notices(self) -> list[str]:
+        """What is left out and what can't be tested, a sentence each."""
+        noun, nouns = ("label", "labels") if self.multi_label else ("class", "classes")
+        notices = []
+        if self.unlabelled:
+            notices.append(f"left out {counted(self.unlabelled, 'image')} without a label")
+        if self.left_out:
+            rows = sum(sum(of_label.values()) for of_label in self.left_out.values())
+            of_all = f"{len(self.left_out):,} of {len(self.left_out) + len(self.classes):,} {nouns}"
+            what = of_all if self.multi_label else f"{counted(rows, 'image')} of {of_all}"
+            few = (
+                "no training image"
+                if self.min_images <= 1
+                else f"fewer than {self.min_images:,} training images"
+            )
+            named = (f"{label} ({of_label['train']:,})" for label, of_label in self.left_out.items())
+            notices.append(f"left out {what}, those with {few}: {some(named, shown=_SHOWN)}")
+        for split in ("validation", "test") if self.multi_label else ("test",):
+            missing = [label for label in self.classes if not self.rows[split][label]]
+            if missing:
+                have = "has" if len(missing) == 1 else "have"
+                notices.append(
+                    f"{len(missing):,} of {counted(len(self.classes), noun, nouns)} {have} no {split} image: "
+                    f"{some(missing, shown=_SHOWN)}"
+                )
+        return notices
 
 
 def find_examples(table: FeatureTable, min_images: int = 1) -> Examples:
@@ -56,48 +92,69 @@ def find_examples(table: FeatureTable, min_images: int = 1) -> Examples:
         min_images: classes with fewer images (not counting their views) in the train split are left out.
 
     Raises:
-        BottleneckError: for a table without rows or labels, for images with several labels, or where fewer
-            than two classes are left.
+        BottleneckError: for a table without rows or labels, or where fewer than two classes are left.
     """
-    rows = table.metadata(["labels", "split", "view"])
+    return count_examples(table.metadata(["labels", "split", "view"]), f"table {table.name!r}", min_images)
+
+
+def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
+    """The same for rows of whatever source.
+
+    Args:
+        rows: columns `labels`, `split` and `view`.
+        name: of the source, for messages.
+    """
     of_images = pc.equal(rows.column("view"), 0)
     label_counts = pc.list_value_length(rows.column("labels"))
     image_label_counts = pc.filter(label_counts, of_images)
     images = len(image_label_counts)
-    several = pc.sum(pc.greater(image_label_counts, 1)).as_py() or 0
+    multi_label = pc.any(pc.greater(image_label_counts, 1)).as_py() or False
     unlabelled = pc.sum(pc.equal(image_label_counts, 0)).as_py() or 0
     if images == 0:
-        raise BottleneckError(f"table {table.name!r} has no rows: extract features first")
-    if several:
-        raise BottleneckError(
-            f"training on multi-label data is not there yet: {several:,} of {images:,} images in table "
-            f"{table.name!r} have several labels, and a head learns one label an image"
-        )
+        raise BottleneckError(f"{name} has no rows: extract features first")
     if unlabelled == images:
-        raise BottleneckError(
-            f"none of the {images:,} images in table {table.name!r} has a label, and a head needs labels"
-        )
-    counts = _count(rows.filter(pc.equal(label_counts, 1)))
-    of_train = _count(rows.filter(pc.and_(pc.equal(label_counts, 1), of_images)))["train"]
+        raise BottleneckError(f"none of the {images:,} images in {name} has a label, and a head needs labels")
+    counts = _count(rows)
+    of_train = _count(rows.filter(of_images))["train"]
     labels = sorted({label for of_split in counts.values() for label in of_split})
-    classes = tuple(label for label in labels if of_train[label] >= max(1, min_images))
-    _check_classes(classes, labels, of_train, max(1, min_images), table.name)
+    least = max(1, min_images)
+    classes = tuple(label for label in labels if of_train[label] >= least)
+    _check_classes(classes, labels, of_train, least, name)
     kept = {split: {label: of_split[label] for label in classes} for split, of_split in counts.items()}
     left_out = {
         label: {split: of_split[label] for split, of_split in counts.items()}
         for label in labels
         if label not in classes
     }
-    return Examples(classes, kept, unlabelled, left_out)
+    return Examples(
+        classes, multi_label, _count_images(rows, classes), kept, unlabelled, left_out, min_images=min_images
+    )
 
 
 def _count(rows: pa.Table) -> dict[str, collections.Counter[str]]:
-    """Rows of one label each, by split and label."""
-    labelled = pa.table({"split": rows.column("split"), "label": pc.list_flatten(rows.column("labels"))})
+    """Rows with each label, by split and label."""
+    labelled = _flat(rows)
     counts: dict[str, collections.Counter[str]] = {split: collections.Counter() for split in SPLITS}
     for row in labelled.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist():
         counts[row["split"]][row["label"]] = row["count_all"]
     return counts
+
+
+def _count_images(rows: pa.Table, classes: Sequence[str]) -> dict[str, int]:
+    """Rows with any of the classes, by split."""
+    learned = _flat(rows)
+    learned = learned.filter(pc.is_in(learned.column("label"), pa.array(classes, pa.string())))
+    images = learned.group_by("split").aggregate([("row", "count_distinct")]).to_pylist()
+    return dict.fromkeys(SPLITS, 0) | {of["split"]: of["row_count_distinct"] for of in images}
+
+
+def _flat(rows: pa.Table) -> pa.Table:
+    """A row for each label of each row: its split, the number of the row, and the label."""
+    labels = rows.column("labels").combine_chunks()
+    parents = pc.list_parent_indices(labels)
+    return pa.table(
+        {"split": rows.column("split").take(parents), "row": parents, "label": pc.list_flatten(labels)}
+    )
 
 
 def _check_classes(
@@ -105,13 +162,13 @@ def _check_classes(
 ) -> None:
     if len(labels) == 1:
         raise BottleneckError(
-            f"all images in table {name!r} are labelled '{printable(labels[0])}': a head needs two classes"
+            f"all images in {name} are labelled '{printable(labels[0])}': a head needs two classes"
         )
     if len(classes) < 2:
         most = sorted(labels, key=lambda label: -of_train[label])
         counts = some((f"{label} {of_train[label]:,}" for label in most), shown=5)
         raise BottleneckError(
-            f"{counted(len(classes), 'class', 'classes')} of {len(labels):,} in table {name!r} "
+            f"{counted(len(classes), 'class', 'classes')} of {len(labels):,} in {name} "
             f"{'has' if len(classes) == 1 else 'have'} {counted(min_images, 'training image')} or more "
             f"({counts}), and a head needs two: add images (about 8 of 10 go to train), or lower `min_images`"
         )

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
 from features.errors import BottleneckError
-from heads.base import Head, Labels, Progress, Training, deal, silent
-from heads.metrics import log_loss
+from heads.base import Head, Labels, Progress, Training, deal, silent, strata
+from heads.probabilities import log_loss
 
 #: Inverse strengths of regularization to choose from, weakest last: each starts from the one before.
 CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
@@ -35,30 +37,34 @@ class _Fold(NamedTuple):
     weights: np.ndarray | None  # of the train rows; 0 for those held out
     scored: np.ndarray  # features (n, width) to predict
     held_out: np.ndarray | slice  # which of the predictions count
-    true: np.ndarray  # their classes
+    true: np.ndarray  # their classes or labels
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class LogisticHead(Head):
     """`StandardScaler` and `LogisticRegression` in a pipeline, kept as `pipeline_`.
 
-    Features are scaled by the mean and deviation of the train split. `C` is chosen on the validation
-    split by log loss, or by cross-validation on train where validation does not have every class;
-    then the model is fitted on both splits.
+    Of multi-label data each label has a regression of its own, all with the same `C`. Features are scaled by
+    the mean and deviation of the train split. `C` is chosen on the validation split by log loss, or by
+    cross-validation on train where validation does not have every class; then the model is fitted on both
+    splits.
 
     Args:
         C: inverse strength of regularization, as in scikit-learn; chosen where not given.
         seed: of the folds of a cross-validation; nothing else is random.
+        class_weight, calibration: as of `heads.Head`; `C` is chosen by a log loss that is weighted likewise.
     """
 
     kind = "logistic"
     model_file = "head.skops"
     packages = ("numpy", "scikit-learn", "skops")
+    takes_multi_label = True
 
     C: float | None = None
     seed: int = 0
 
     def check_parameters(self) -> None:
+        super().check_parameters()
         if self.C is not None and not self.C > 0:
             raise BottleneckError(f"C is {self.C}, and a logistic head expects a number above 0")
 
@@ -67,38 +73,47 @@ class LogisticHead(Head):
     ) -> Self:
         """As `Head.fit_matrix`; X is scaled where it is."""
         self.check_parameters()
+        on_validation = np.array_equal(_present(y[train:]), _present(y[:train]))
+        folds = (
+            [_Fold(None, X[train:], slice(None), y[train:])]
+            if on_validation
+            else _cross_validation(X[:train], y[:train], self.seed)
+        )
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)
-            log_losses, probabilities = self._select(X, y, train, progress)
+            candidates = CANDIDATES if self.C is None else (self.C,)
+            class_weight = self._weight_of_classes(classes)
+            search = _Search(X[:train], y[:train], folds, class_weight)
+            log_losses = search.run(candidates, progress)
             best = min(log_losses, key=lambda C: log_losses[C])
-            model = _logistic_regression(C=best).fit(X, y)
+            model = _logistic_regression(C=best, class_weight=class_weight)
+            model = (OneVsRestClassifier(model) if y.ndim == 2 else model).fit(X, y)
         self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
-        # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
-        model.classes_ = self.classes_
+        self.multi_label_ = y.ndim == 2
+        if not self.multi_label_:
+            # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
+            model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
-        selected = "train" if probabilities is None else "validation"
-        chosen_by = selected if selected == "validation" else f"{FOLDS}-fold cross-validation on train"
+        true = np.concatenate([fold.true for fold in folds])
+        chosen, probabilities = self._choose_by((true, search.probabilities))
+        selected = "validation" if on_validation else "train"
+        chosen_by = selected if on_validation else f"{FOLDS}-fold cross-validation on train"
         facts = {
             "C": best,
             "chosen_by": chosen_by if self.C is None else "the caller",
             "log_loss": [{"C": C, "log_loss": loss} for C, loss in log_losses.items()],
-            "iterations": int(model.n_iter_[0]),
+            "iterations": max((int(each.n_iter_[0]) for each in _regressions(model)), default=0),
+            **chosen,
         }
         fitted = ["train", "validation"] if len(X) > train else ["train"]
-        validation = None if probabilities is None else (y[train:], probabilities)
+        validation = (true, probabilities) if on_validation else None
         self.training_ = Training(facts, fitted, [selected], validation)
         return self
 
-    def _select(
-        self, X: np.ndarray, y: np.ndarray, train: int, progress: Progress
-    ) -> tuple[dict[float, float], np.ndarray | None]:
-        """Log loss of each C tried; the best one's probabilities of validation if that has every class."""
-        candidates = CANDIDATES if self.C is None else (self.C,)
-        if np.array_equal(np.unique(y[train:]), np.unique(y[:train])):
-            folds = [_Fold(None, X[train:], slice(None), y[train:])]
-            return _search(X[:train], y[:train], candidates, folds, progress)
-        folds = _cross_validation(X[:train], y[:train], self.seed)
-        return _search(X[:train], y[:train], candidates, folds, progress)[0], None
+    def _scale_logits(self, factor: float) -> None:
+        for model in _regressions(self.pipeline_[-1]):
+            model.coef_ *= factor
+            model.intercept_ *= factor
 
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return self.pipeline_.predict_proba(X)
@@ -148,37 +163,89 @@ def _scale_in_place(X: np.ndarray, train: int) -> StandardScaler:
     return scaler
 
 
+def _present(y: np.ndarray) -> np.ndarray:
+    """The numbers of the classes, or labels, that rows have."""
+    return np.unique(y) if y.ndim == 1 else np.flatnonzero(y.any(axis=0))
+
+
+def _regressions(model: LogisticRegression | OneVsRestClassifier) -> list[LogisticRegression]:
+    """The fitted models; a label that all rows have, or none, has no model of its own."""
+    models = model.estimators_ if isinstance(model, OneVsRestClassifier) else [model]
+    return [each for each in models if isinstance(each, LogisticRegression)]
+
+
 def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int) -> list[_Fold]:
     """Stratified folds, held out by weights of 0, since slices would be copies of most of X."""
-    fold = deal(y, FOLDS, seed)
+    fold = deal(strata(y), FOLDS, seed)
     return [
         _Fold((fold != number).astype(np.float32), X, fold == number, y[fold == number])
         for number in range(min(FOLDS, len(y)))
     ]
 
 
-def _search(
-    X: np.ndarray, y: np.ndarray, candidates: Iterable[float], folds: list[_Fold], progress: Progress
-) -> tuple[dict[float, float], np.ndarray]:
-    """Log loss over all held-out rows for each C, and the best one's predictions of the last fold.
+class _Search:
+    """Log losses of held-out rows along a path of C, where each model starts from the one before.
 
-    Ends once the loss has risen twice: it falls and rises again along the path.
+    Args:
+        X, y: the train rows.
+        folds: of them, or of validation rows.
+
+    Attributes:
+        probabilities: after `run`, of all held-out rows, fold by fold, by the best C.
     """
-    candidates = list(candidates)
-    models = [_logistic_regression(warm_start=True) for _ in folds]
-    losses: dict[float, float] = {}
-    best, risen = np.empty(0), 0
-    for step, C in enumerate(candidates, start=1):
-        total = 0.0
-        for model, fold in zip(models, folds, strict=True):
-            model.set_params(C=C).fit(X, y, sample_weight=fold.weights)
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        folds: list[_Fold],
+        class_weight: str | dict | None,
+    ) -> None:
+        self._X, self._folds = X, folds
+        # Each label by itself; of single-label data all classes are one model's.
+        self._targets = [y] if y.ndim == 1 else list(y.T)
+        self._models = [
+            [_logistic_regression(warm_start=True, class_weight=class_weight) for _ in self._targets]
+            for _ in folds
+        ]
+        self._true = np.concatenate([fold.true for fold in folds])
+        self._weights = None if class_weight is None else _weights(self._true, class_weight)
+        self.probabilities = np.empty(0)
+
+    def run(self, candidates: Iterable[float], progress: Progress) -> dict[float, float]:
+        """The log loss of each C; ends once it has risen twice: it falls and rises again along the path."""
+        candidates, losses, risen = list(candidates), dict[float, float](), 0
+        for step, C in enumerate(candidates, start=1):
+            each = [
+                self._predict(models, fold, C) for models, fold in zip(self._models, self._folds, strict=True)
+            ]
+            probabilities = np.concatenate(each)
+            loss = log_loss(self._true, probabilities, self._weights)
+            if not losses or loss < min(losses.values()):
+                self.probabilities, risen = probabilities, 0
+            else:
+                risen += 1
+            losses[C] = loss
+            progress(step, len(candidates), {"C": C, "log_loss": loss})
+            if risen == 2:
+                break
+        return losses
+
+    def _predict(self, models: list[LogisticRegression], fold: _Fold, C: float) -> np.ndarray:
+        """Probabilities of the rows that a fold holds out."""
+        columns = []
+        for model, y in zip(models, self._targets, strict=True):
+            if y.min() == y.max():  # a label that all rows have, or none
+                columns.append(np.full((len(fold.true), 1), y[0], np.float32))
+                continue
+            model.set_params(C=C).fit(self._X, y, sample_weight=fold.weights)
             probabilities = model.predict_proba(fold.scored)[fold.held_out]
-            total += log_loss(fold.true, probabilities) * len(fold.true)
-        loss = total / sum(len(fold.true) for fold in folds)
-        better = not losses or loss < min(losses.values())
-        best, risen = (probabilities, 0) if better else (best, risen + 1)
-        losses[C] = loss
-        progress(step, len(candidates), {"C": C, "log_loss": loss})
-        if risen == 2:
-            break
-    return losses, best
+            columns.append(probabilities[:, 1:] if self._true.ndim == 2 else probabilities)
+        return np.concatenate(columns, axis=1)
+
+
+def _weights(y: np.ndarray, class_weight: str | dict) -> np.ndarray:
+    """How much each row, or each label of it, counts: of the shape of y."""
+    if y.ndim == 1:
+        return compute_sample_weight(class_weight, y)
+    return np.stack([compute_sample_weight(class_weight, label) for label in y.T], axis=1)

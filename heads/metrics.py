@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.errors import BottleneckError
+from features.store.labels import encode, have_others
 from features.text import printable
+from heads.probabilities import log_loss
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
@@ -49,8 +51,7 @@ def evaluate(
             f"expected probabilities of shape (n, n_classes) = ({len(true)}, {len(classes)}) with n > 0, "
             f"got {probabilities.shape}"
         )
-    # Late: whoever only shows figures needs neither.
-    from scipy.stats import binomtest
+    # Late: whoever only shows figures needs it not.
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     predicted, numbers = probabilities.argmax(axis=1), np.arange(len(classes))
@@ -62,7 +63,7 @@ def evaluate(
     return {
         "count": len(true),
         "accuracy": correct / len(true),
-        "accuracy_interval": list(binomtest(correct, len(true)).proportion_ci(method="wilson")),
+        "accuracy_interval": interval(correct, len(true)),
         "majority_class": majority_class,
         "majority_accuracy": support[list(classes).index(majority_class)] / len(true),
         "macro_f1": float(by_class[2][seen].mean()),
@@ -75,10 +76,17 @@ def evaluate(
     }
 
 
+def interval(correct: int, count: int) -> list[float]:
+    """The 95 % interval of a share, Wilson's."""
+    from scipy.stats import binomtest
+
+    return list(binomtest(correct, count).proportion_ci(method="wilson"))
+
+
 def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, split: str) -> dict[str, Any]:
     """Measure a trained head on a split of a table, read as a stream.
 
-    Images of the classes that training left out are left out here, too; `left_out` says how many.
+    Images without any of the labels that were learned are left out here, too; `left_out` says how many.
 
     Args:
         facts: of this head, as in `head.json`: `columns`, `majority_class`, `left_out`.
@@ -86,47 +94,47 @@ def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, sp
     Raises:
         BottleneckError: for a split without rows, or a label that this head never saw.
     """
-    layer, left_out = facts["columns"][0]["layer"], facts.get("left_out")
+    layers = [column["layer"] for column in facts["columns"]]
+    left_out, multi_label = facts.get("left_out") or {}, head.multi_label_
     classes = head.classes_.tolist()
     true, probabilities, skipped = [], [], 0
-    for X, labels in table.batches(split, layer=layer, labelled=True):
+    for X, labels in table.batches(split, layers=layers, labelled=True, multi_label=multi_label):
         if left_out:
-            known = np.array([label not in left_out for label in labels])
+            known = have_others(labels, left_out)
             skipped += len(known) - int(known.sum())
             X, labels = X[known], labels[known]
         if len(X):
             probabilities.append(head.predict_proba(X))
-            true.append(class_numbers(labels, classes))
+            true.append(encode(labels, classes, multi_label=multi_label, ignored=left_out))
     if not true:
         raise BottleneckError(f"the {split} split of table {table.name!r} has no rows to test this head on")
-    predicted = np.concatenate(probabilities)
-    metrics = evaluate(np.concatenate(true), predicted, classes, majority_class=facts["majority_class"])
+    metrics = evaluate_head(head, facts, np.concatenate(true), np.concatenate(probabilities))
     return metrics | ({"left_out": skipped} if skipped else {})
 
 
-def class_numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Numbers of the labels in `classes`, int ndarray of shape (n,).
+def evaluate_head(
+    head: Head, facts: Mapping[str, Any], true: np.ndarray, probabilities: np.ndarray
+) -> dict[str, Any]:
+    """Metrics of a head's probabilities: see `evaluate` and `heads.multi_label.evaluate_labels`.
 
-    Raises:
-        BottleneckError: for other labels.
+    Args:
+        facts: of this head, as in `head.json`: `majority_class`.
+        true: as `heads.Head.fit_matrix` takes y.
     """
-    numbers = {label: number for number, label in enumerate(classes)}
-    unknown = sorted(set(labels) - numbers.keys())
-    if unknown:
-        raise BottleneckError(
-            f"this head was not taught the labels {', '.join(map(repr, unknown[:5]))}: train it again"
-        )
-    return np.fromiter((numbers[label] for label in labels), np.int64, len(labels))
+    classes = head.classes_.tolist()
+    if not head.multi_label_:
+        return evaluate(true, probabilities, classes, majority_class=facts["majority_class"])
+    from heads.multi_label import evaluate_labels
 
-
-def log_loss(true: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean of −ln p(true class); p is kept above float32's epsilon, so that one sure error stays finite."""
-    likelihood = probabilities[np.arange(len(true)), true].astype(np.float64)
-    return float(-np.log(np.clip(likelihood, np.finfo(np.float32).eps, 1)).mean())
+    return evaluate_labels(true, probabilities, classes, thresholds=head.thresholds_)
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:
     """Metrics as a text table: the figures, then each class with its row of the confusion matrix."""
+    if "hamming_loss" in metrics:
+        from heads.multi_label import format_label_metrics
+
+        return format_label_metrics(metrics)
     low, high = metrics["accuracy_interval"]
     lines = [
         f"accuracy        {metrics['accuracy']:6.1%}   95 % interval {low:.1%} to {high:.1%}, "
@@ -143,7 +151,7 @@ def format_metrics(metrics: dict[str, Any]) -> str:
 
 def _class_table(metrics: dict[str, Any]) -> list[str]:
     """One line a class; the columns of the confusion matrix are numbered, to stay narrow."""
-    labels = [_short(label) for label in metrics["per_class"]]
+    labels = [short(label) for label in metrics["per_class"]]
     width = max(len("true class"), *map(len, labels))
     cell = max(len(str(max(map(max, metrics["confusion_matrix"])))), len(str(len(labels)))) + 2
     numbers = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
@@ -161,7 +169,7 @@ def _class_table(metrics: dict[str, Any]) -> list[str]:
 
 
 def _confused_pairs(metrics: dict[str, Any]) -> list[str]:
-    labels = [_short(label) for label in metrics["per_class"]]
+    labels = [short(label) for label in metrics["per_class"]]
     confusion = np.array(metrics["confusion_matrix"])
     support = confusion.sum(axis=1)
     np.fill_diagonal(confusion, 0)
@@ -183,6 +191,6 @@ def _confused_pairs(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
     label = printable(label)
     return label if len(label) <= _SHOWN_LABEL else label[: _SHOWN_LABEL - 1] + "…"

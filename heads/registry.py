@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import types
 import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -78,17 +79,27 @@ def _check_names(kind: str, names: Iterable[str]) -> None:
 
 def _parse(kind: str, name: str, text: str) -> Any:
     annotation = typing.get_type_hints(head_class(kind).__init__)[name]
-    types = typing.get_args(annotation) or (annotation,)
-    if typing.get_origin(annotation) is typing.Literal:
-        words = {str(value).lower(): value for value in types}
-        expected = f"one of {', '.join(map(str, types))}"
-    else:
-        words, expected = {}, " or ".join(_TYPES[of] for of in types)
-        for of in types:
+    words: dict[str, Any] = {}
+    expected: list[str] = []
+    converters: list[Any] = []
+    for of in _members(annotation):
+        if typing.get_origin(of) is typing.Literal:
+            values = typing.get_args(of)
+            words |= {str(value).lower(): value for value in values}
+            expected += [f"one of {', '.join(map(str, values))}" if values[1:] else str(values[0])]
+        elif of in _TYPES:  # others can't be written as text
             words |= _WORDS.get(of, {})
+            expected.append(_TYPES[of])
+            converters.append(of)
     if text.lower() in words:
         return words[text.lower()]
-    for convert in (of for of in types if of in (int, float, str)):
+    for convert in (of for of in converters if of in (int, float, str)):
         with contextlib.suppress(ValueError):
             return convert(text)
-    raise BottleneckError(f"a {kind} head expects {expected} for {name}, not {text!r}")
+    raise BottleneckError(f"a {kind} head expects {' or '.join(expected)} for {name}, not {text!r}")
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The types that a union is of; another type alone."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)

@@ -13,6 +13,7 @@ import json
 import platform
 import re
 import secrets
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +53,16 @@ class SavedHead:
         return self.facts["id"]
 
     @property
-    def column(self) -> Column:
-        """The feature column that it was trained on."""
-        (column,) = self.facts["columns"]
-        return Column(FeatureRecipe.from_dict(column["recipe"]), column["layer"])
+    def columns(self) -> tuple[Column, ...]:
+        """The feature columns that it was trained on, side by side."""
+        return tuple(
+            Column(FeatureRecipe.from_dict(column["recipe"]), column["layer"])
+            for column in self.facts["columns"]
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(column.layer for column in self.columns)
 
     @cached_property
     def head(self) -> Head:
@@ -63,24 +70,29 @@ class SavedHead:
         head = new_head(self.facts["kind"], self.facts["parameters"])
         head.classes_ = np.array(self.facts["labels"])
         head.n_features_in_ = self.facts["width"]
+        head.multi_label_ = self.facts.get("multi_label", False)
+        if head.multi_label_:
+            head.thresholds_ = np.array(self.facts["thresholds"])
         head.training_ = None
         head.load_model(self.directory / head.model_file)
         return head
 
-    def check(self, features: FeatureTable | Column) -> str | None:
+    def check(self, features: FeatureTable | Sequence[Column]) -> str | None:
         """Refuse features that were made another way than those this head was trained on.
 
         Args:
-            features: a table, or one column of it.
+            features: a table, or columns in the order of this head's.
 
         Returns:
             None, or a notice where they differ in precision alone.
 
         Raises:
-            BottleneckError: where they differ in anything else, or the table has no such layer.
+            BottleneckError: where they differ in anything else, or the table has no such layers.
         """
-        column = features if isinstance(features, Column) else features.column(self.column.layer)
-        return check_column(self.column, column, user=f"head {self.id}")
+        given = features if isinstance(features, Sequence) else features.columns(self.layers)
+        pairs = zip(self.columns, given, strict=True)
+        notices = [check_column(expected, column, user=f"head {self.id}") for expected, column in pairs]
+        return next(filter(None, notices), None)
 
     def evaluate(self, table: FeatureTable, split: str = "test") -> dict[str, Any]:
         """Measure this head on a split; see `heads.metrics.evaluate_split`."""
@@ -155,7 +167,9 @@ def _facts(head: Head) -> dict[str, Any]:
     parameters = head.get_params()
     return {
         "kind": head.kind,
+        "multi_label": head.multi_label_,
         "labels": head.classes_.tolist(),
+        **({"thresholds": head.thresholds_.tolist()} if head.multi_label_ else {}),
         "width": head.n_features_in_,
         "parameters": parameters,
         "training": head.training_.facts if head.training_ else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,15 @@ from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
 from features.machine import available_memory
 from features.recipe import Column
+from features.store.labels import encode
 from features.store.table import FeatureTable
-from features.text import counted, some
 from heads.examples import Examples, find_examples
-from heads.metrics import class_numbers, evaluate, evaluate_split
+from heads.metrics import evaluate_head, evaluate_split
 from heads.registry import new_head
 from heads.saved import SavedHead, save_head
 
 if TYPE_CHECKING:
     from heads.base import Head, Progress
-
-#: Classes named in a notice.
-_SHOWN = 5
 
 
 def train_head(
@@ -30,7 +28,7 @@ def train_head(
     features: str = DEFAULT_BACKBONE,
     *,
     kind: str = "logistic",
-    layer: str | None = None,
+    layers: str | Iterable[str] | None = None,
     version: int | None = None,
     min_images: int = 1,
     progress: Progress | None = None,
@@ -40,12 +38,14 @@ def train_head(
 
     What stands in the way of training is reported before any feature is loaded. The version of the table
     that was read is kept in `head.json`: the same version and parameters (`seed` is one) give the same head.
+    Where images have several labels, the head tells several.
 
     Args:
         store: folder of the store.
         features: name of the table.
         kind: of head, one of `heads.registry.HEADS`.
-        layer: the feature column; by default the one deepest in the network.
+        layers: feature columns, as a list or with commas between them, which feed the head together; by
+            default the one deepest in the network.
         version: of the table; the newest by default.
         min_images: classes with fewer training images are left out, of training and of testing.
         progress: called at each step of training with its number, the steps at most, and its figures.
@@ -61,31 +61,47 @@ def train_head(
     head = new_head(kind, parameters)
     head.check_parameters()
     table = feature_store.open(store, features, version=version)
-    column = table.column(layer)
+    columns = table.columns(layers)
     examples = find_examples(table, min_images)
+    if examples.multi_label and not head.takes_multi_label:
+        raise BottleneckError(f"a {kind} head learns one label an image, and table {features!r} has several")
     if not examples.count("test"):
         raise BottleneckError(
             f"the test split of table {features!r} has no labelled image of a class with training images, "
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
             f"or give the splits with the images"
         )
-    _fit(head, table, column.layer, examples, progress or (lambda *step: None))
-    facts = _facts(table, column, head, examples, min_images)
+    _fit(head, table, columns, examples, progress or (lambda *step: None))
+    facts = _facts(table, columns, head, examples)
     facts["metrics"] = _measure(head, table, facts)
     return save_head(table.store, table.name, head, facts)
 
 
-def _fit(head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> None:
+def _fit(
+    head: Head, table: FeatureTable, columns: Sequence[Column], examples: Examples, progress: Progress
+) -> None:
     """Fit on the train split and choose on validation, as a stream where the head can."""
     classes, train, validation = examples.classes, examples.count("train"), examples.count("validation")
+    layers = [column.layer for column in columns]
+    ignored, multi_label = examples.left_out, examples.multi_label
     if hasattr(head, "fit_stream"):
-        stream = functools.partial(feature_store.dataset, table, labels=classes, layer=layer)
+        stream = functools.partial(
+            feature_store.dataset,
+            table,
+            labels=classes,
+            layers=layers,
+            multi_label=multi_label,
+            ignored=ignored,
+        )
         on = functools.partial(stream, "validation") if validation else None
         head.fit_stream(functools.partial(stream, "train"), on, classes, progress)
         return
-    _check_memory(head, train + validation, table.column(layer).width, len(classes))
-    X, labels = table.matrix(["train", "validation"], layer=layer, classes=classes)
-    head.fit_matrix(X, class_numbers(labels, classes), train, classes, progress)
+    width = sum(column.width for column in columns)
+    check_memory(head, head.bytes_needed(train + validation, width, len(classes)), train + validation)
+    splits = ["train", "validation"]
+    X, labels = table.matrix(splits, layers=layers, classes=classes, multi_label=multi_label)
+    y = encode(labels, classes, multi_label=multi_label, ignored=ignored)
+    head.fit_matrix(X, y, train, classes, progress)
 
 
 def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str, Any]:
@@ -93,16 +109,19 @@ def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str
     assert head.training_ is not None, "fit sets it"
     metrics = {}
     if head.training_.validation is not None:
-        true, probabilities = head.training_.validation
-        classes, majority_class = head.classes_.tolist(), facts["majority_class"]
-        metrics["validation"] = evaluate(true, probabilities, classes, majority_class=majority_class)
+        metrics["validation"] = evaluate_head(head, facts, *head.training_.validation)
     elif "validation" in facts["splits"]["selected"]:
         metrics["validation"] = evaluate_split(head, facts, table, "validation")
     return metrics | {"test": evaluate_split(head, facts, table, "test")}
 
 
-def _check_memory(head: Head, rows: int, width: int, classes: int) -> None:
-    needed, available = head.bytes_needed(rows, width, classes), available_memory()
+def check_memory(head: Head, needed: int, rows: int) -> None:
+    """Refuse what would not fit in memory, before it is read.
+
+    Args:
+        needed: bytes.
+    """
+    available = available_memory()
     if available is not None and needed > available:
         raise BottleneckError(
             f"a {head.kind} head on {rows:,} rows needs about {needed / 1e9:,.1f} GB of memory, and "
@@ -110,46 +129,33 @@ def _check_memory(head: Head, rows: int, width: int, classes: int) -> None:
         )
 
 
-def _facts(
-    table: FeatureTable, column: Column, head: Head, examples: Examples, min_images: int
-) -> dict[str, Any]:
+def _facts(table: FeatureTable, columns: Sequence[Column], head: Head, examples: Examples) -> dict[str, Any]:
     training = head.training_
     assert training is not None, "fit sets it"
-    recipe = column.recipe.to_dict()
     return {
         "table": table.name,
         "table_version": table.version,
-        "columns": [{"layer": column.layer, "fingerprint": column.fingerprint, "recipe": recipe}],
+        "columns": column_facts(columns),
         "splits": {
             "fitted": training.fitted,
             "selected": training.selected,
             "tested": ["test"],
-            "rows": {split: examples.count(split) for split in examples.rows},
+            "rows": examples.images,
         },
-        "min_images": min_images,
-        "notices": _notices(examples, min_images),
+        "min_images": examples.min_images,
+        "notices": examples.notices(),
         "left_out": examples.left_out,
         "majority_class": examples.majority_class,
     }
 
 
-def _notices(examples: Examples, min_images: int) -> list[str]:
-    notices = []
-    if examples.unlabelled:
-        notices.append(f"left out {counted(examples.unlabelled, 'image')} without a label")
-    if examples.left_out:
-        rows = sum(sum(of_label.values()) for of_label in examples.left_out.values())
-        classes = len(examples.left_out) + len(examples.classes)
-        few = "no training image" if min_images <= 1 else f"fewer than {min_images:,} training images"
-        named = (f"{label} ({of_label['train']:,})" for label, of_label in examples.left_out.items())
-        notices.append(
-            f"left out {counted(rows, 'image')} of {len(examples.left_out):,} of {classes:,} classes, "
-            f"those with {few}: {some(named, shown=_SHOWN)}"
-        )
-    untested = [label for label in examples.classes if not examples.rows["test"][label]]
-    if untested:
-        notices.append(
-            f"{len(untested):,} of {len(examples.classes):,} classes have no test image: "
-            f"{some(untested, shown=_SHOWN)}"
-        )
-    return notices
+def column_facts(columns: Iterable[Column]) -> list[dict[str, Any]]:
+    """What `head.json` says of the feature columns that a head was trained on."""
+    return [
+        {
+            "layer": column.layer,
+            "fingerprint": column.fingerprint,
+            "recipe": column.recipe.to_dict(),
+        }
+        for column in columns
+    ]

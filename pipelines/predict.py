@@ -38,7 +38,8 @@ _BLOCK = 1024
 def predict(options: PredictOptions, *, debug: bool = False) -> None:
     """Write one row an image: `uri`, `label`, `probability`, `rejected`, and `probability_<label>` each.
 
-    An image that can't be read has its reason in `rejected`, and neither label nor probabilities.
+    A head of several labels gives `labels`, with `|` between them, instead of `label` and `probability`. An
+    image that can't be read has its reason in `rejected`, and neither labels nor probabilities.
 
     Raises:
         BottleneckError: where there are no images, no head, or another backbone than the head was trained on.
@@ -59,7 +60,7 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
 def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen: Screen) -> None:
     uris = listing.images.column("uri")
     extractor = _extractor(saved, options)
-    notice = saved.check(Column(extractor.recipe, extractor.layers[0]))
+    notice = saved.check([Column(extractor.recipe, layer) for layer in extractor.layers])
     if notice:
         screen.say(notice)
     if extractor.recipe.weights == "random":
@@ -101,17 +102,17 @@ def _list(images: str) -> Listing:
 
 def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
     """The backbone that the head's features came from."""
-    column = saved.column
-    if options.backbone not in (None, column.recipe.backbone):
+    recipe = saved.columns[0].recipe
+    if options.backbone not in (None, recipe.backbone):
         raise BottleneckError(
-            f"head {saved.id} was trained on {column.recipe.backbone}, not on `backbone={options.backbone}`"
+            f"head {saved.id} was trained on {recipe.backbone}, not on `backbone={options.backbone}`"
         )
     weights = options.weights
     if weights == "auto":
         stored = options.features in feature_store.table_names(options.store)
         table = feature_store.open(options.store, options.features) if stored else None
-        weights = table.facts.weights if table else column.recipe.weights
-    return make_extractor(ExtractorSettings(weights, (column.layer,), options.engine, column.recipe))
+        weights = table.facts.weights if table else recipe.weights
+    return make_extractor(ExtractorSettings(weights, saved.layers, options.engine, recipe))
 
 
 def _blocks(uris: pa.ChunkedArray, extractor: Extractor) -> Iterator[pa.Table]:
@@ -132,18 +133,29 @@ def _label(block: pa.Table, saved: SavedHead) -> pa.Table:
     good = pc.is_null(block.column("reason")).to_numpy()
     probabilities = np.full((len(good), len(labels)), np.nan)
     if good.any():
-        features = block.filter(pa.array(good)).column(saved.column.layer)
-        probabilities[good] = saved.head.predict_proba(matrix(features, saved.column.width))
-    best = np.where(good, np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1), 0)
-    columns = {
-        "uri": block.column("uri"),
-        "label": pa.array([labels[number] for number in best], pa.string(), mask=~good),
-        "probability": pa.array(probabilities[np.arange(len(good)), best], mask=~good),
-        "rejected": block.column("reason"),
-    }
+        rows = block.filter(pa.array(good))
+        X = [matrix(rows.column(column.layer), column.width) for column in saved.columns]
+        probabilities[good] = saved.head.predict_proba(np.concatenate(X, axis=1))
+    columns = {"uri": block.column("uri"), **_answers(saved, labels, probabilities, good)}
+    columns["rejected"] = block.column("reason")
     for number, label in enumerate(labels):
         columns[f"probability_{label}"] = pa.array(probabilities[:, number], mask=~good)
     return pa.table(columns)
+
+
+def _answers(
+    saved: SavedHead, labels: list[str], probabilities: np.ndarray, good: np.ndarray
+) -> dict[str, pa.Array]:
+    """`label` and `probability` of the best class of each image; or its `labels`, by their thresholds."""
+    if saved.head.multi_label_:
+        has = np.nan_to_num(probabilities) >= saved.head.thresholds_
+        texts = ["|".join(itertools.compress(labels, of_image)) for of_image in has]
+        return {"labels": pa.array(texts, pa.string(), mask=~good)}
+    best = np.where(good, np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1), 0)
+    return {
+        "label": pa.array([labels[number] for number in best], pa.string(), mask=~good),
+        "probability": pa.array(probabilities[np.arange(len(good)), best], mask=~good),
+    }
 
 
 def _check_output(output: Path | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -141,8 +142,8 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         yield f"  decoding  {', '.join(numbers)}"
     if min(decodings, default=DECODING) < DECODING:
         yield f"            some kinds of images are read otherwise since number {DECODING}"
-    for layer in table.layers:
-        yield f"  layer     {layer}, fingerprint {table.column(layer).fingerprint}"
+    for column in table.columns(table.layers):
+        yield f"  layer     {column.layer}, fingerprint {column.fingerprint}"
     if table.facts.untrained:
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
@@ -152,11 +153,18 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     heads = list_heads(table.store, table.name)
     current = current_head(table.store, table.name)
     for head in heads:
-        accuracy = f"test accuracy {head['metrics']['test']['accuracy']:.3f}"
+        accuracy = _score_text(head["metrics"]["test"])
         mark = " (current)" if head["id"] == current else ""
         yield f"  head      {head['id']}{mark}: {accuracy}, from version {head['table_version']}"
     if not heads:
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
+
+
+def _score_text(metrics: Mapping[str, Any]) -> str:
+    """The figure that heads of a kind of data are known by."""
+    if "hamming_loss" in metrics:
+        return f"test average precision {metrics['average_precision']['macro']:.3f}"
+    return f"test accuracy {metrics['accuracy']:.3f}"
 
 
 def _count_lines(rows: pa.Table) -> Iterable[str]:

@@ -22,17 +22,13 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     name = table_name(options)
     table = feature_store.open(options.store, name)
     check_backbone(table, options)
-    layers = table.layers if options.layers is None else table.backbone.parse_layers(options.layers)
-    for named in layers:
-        table.column(named)  # refuses one that the table does not have
-    layer = layers[-1]
+    layers = ", ".join(column.layer for column in table.columns(options.layers))
     flags = {name: getattr(options, name) for name in ("seed", "hidden")}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
     parameters = parse_parameters(options.head, [*given, *(options.set or [])])
     with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         untrained = [UNTRAINED] if table.facts.untrained else []
-        several = [f"of the layers {', '.join(layers)} the deepest is trained from"] if layers[1:] else []
-        for line in [*untrained, *several, f"Training a {options.head} head …"]:
+        for line in [*untrained, f"Training a {options.head} head …"]:
             screen.say(line)
 
         def report(step: int, steps: int, figures: dict[str, float]) -> None:
@@ -44,7 +40,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             options.store,
             name,
             kind=options.head,
-            layer=layer,
+            layers=options.layers,
             min_images=options.min_images,
             progress=report,
             **parameters,
@@ -54,7 +50,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         format_metrics(saved.facts["metrics"]["test"]),
         "",
         *saved.facts["notices"],
-        f"trained in {seconds:.1f} s from {layer} of table {table.name!r}, "
+        f"trained in {seconds:.1f} s from {layers} of table {table.name!r}, "
         f"version {saved.facts['table_version']}",
         f"head: {saved.directory} (now the current one)",
         f"next: {make_command('predict', options.store, name, table.backbone.name, 'IMAGES=…')}",

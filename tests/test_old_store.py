@@ -49,7 +49,8 @@ def features_by_name(table: FeatureTable, layer: str) -> dict[str, np.ndarray]:
     """Features by the image's path below the photos."""
     uris = table.metadata(["uri"]).column("uri").to_pylist()
     return {
-        os.path.relpath(uri, PHOTOS): row for uri, row in zip(uris, table.matrix(layer=layer)[0], strict=True)
+        os.path.relpath(uri, PHOTOS): row
+        for uri, row in zip(uris, table.matrix(layers=layer)[0], strict=True)
     }
 
 
@@ -61,7 +62,7 @@ def by_name(table: FeatureTable, *columns: str) -> dict[str, tuple[Any, ...]]:
 def test_it_is_read(old: FeatureTable) -> None:
     assert old.version == EXPECTED["version"]
     assert old.layers == ("mixed0", "avg_pool")
-    assert {layer: old.column(layer).fingerprint for layer in old.layers} == EXPECTED["fingerprints"]
+    assert {layer: old.columns(layer)[0].fingerprint for layer in old.layers} == EXPECTED["fingerprints"]
     rows = by_name(old, "split", "image_id")
     assert [[name, split, image_id[:12]] for name, (split, image_id) in sorted(rows.items())] == EXPECTED[
         "rows"
@@ -115,7 +116,7 @@ def test_it_is_continued(old: FeatureTable, capfd: pytest.CaptureFixture[str]) -
     assert "26 images seen = 25 stored + 1 rejected" in capfd.readouterr().out
 
     table = feature_store.open(STORE)
-    assert {layer: table.column(layer).fingerprint for layer in table.layers} == EXPECTED["fingerprints"]
+    assert {layer: table.columns(layer)[0].fingerprint for layer in table.layers} == EXPECTED["fingerprints"]
     assert table.decodings() == {DECODING: 3, 0: 22}
     assert rejected_rows(table).column("reason").to_pylist() == ["truncated"]
     now, new = (
@@ -132,5 +133,5 @@ def test_it_is_continued(old: FeatureTable, capfd: pytest.CaptureFixture[str]) -
     head = train_head(STORE)
     assert head.facts["columns"][0]["fingerprint"] == EXPECTED["fingerprints"]["avg_pool"]
     old_head = load_head(STORE, id=EXPECTED["heads"]["dense"]["id"])
-    assert old_head.check(table.column("avg_pool")) is None
+    assert old_head.check(table.columns("avg_pool")) is None
     assert old_head.evaluate(table)["count"] >= 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from features import files
 from features.errors import BottleneckError
+from features.store.labels import encode, have_labels, read_labels
 from features.store.vectors import list_values
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from features.store.table import FeatureTable
 
-#: Features and what is known of their rows: X of shape (n, width), and y or labels of shape (n,).
+#: Features and what is known of their rows: X of shape (n, width), and y or labels of as many rows.
 Batch = tuple[np.ndarray, np.ndarray]
 
 _Item = TypeVar("_Item")
@@ -36,7 +37,10 @@ _READERS = 2
 
 
 class RowGroup(NamedTuple):
-    """Wanted rows of one row group of a part: their numbers within the group, ascending, and their labels."""
+    """Wanted rows of one row group of a part: their numbers within the group, ascending, and their labels.
+
+    Labels are a str or None each, or a tuple of str.
+    """
 
     path: str
     number: int
@@ -45,23 +49,26 @@ class RowGroup(NamedTuple):
 
 
 def find_row_groups(
-    paths: Iterable[str | Path], split: str | None, labelled: bool, classes: frozenset[str] | None
+    paths: Iterable[str | Path],
+    split: str | None,
+    *,
+    labelled: bool,
+    classes: Collection[str] | None,
+    multi_label: bool,
 ) -> list[RowGroup]:
     """The row groups that hold rows of `split`; see `FeatureTable.batches` for the arguments.
 
     Raises:
-        BottleneckError: for rows that have several labels.
+        BottleneckError: for rows that have several labels, unless `multi_label`.
     """
     groups = []
     for path in paths:
         file = files.parquet_file(path)
         table = file.read(["labels", "split"], use_threads=False)
-        labels = _single_labels(table.column("labels"))
+        labels = read_labels(table.column("labels"), multi_label=multi_label)
         wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
-        if classes is not None:
-            wanted &= np.fromiter((label in classes for label in labels), bool, len(labels))
-        elif labelled:
-            wanted &= labels != None  # noqa: E711  (element by element)
+        if labelled or classes is not None:
+            wanted &= have_labels(labels, classes)
         start = 0
         for number in range(file.num_row_groups):
             stop = start + file.metadata.row_group(number).num_rows
@@ -72,15 +79,22 @@ def find_row_groups(
     return groups
 
 
-def read_matrix(groups: list[RowGroup], column: str, width: int) -> Batch:
-    """The rows of all groups, in their order: X of shape (n, width), and labels of shape (n,)."""
-    X = np.empty((_count(groups), width), np.float32)
+def read_matrix(groups: list[RowGroup], widths: Mapping[str, int]) -> Batch:
+    """The rows of all groups, in their order.
+
+    Args:
+        widths: of the feature columns, which lie side by side in the matrix.
+
+    Returns:
+        X, float32 of shape (n, sum of the widths), and labels, of shape (n,).
+    """
+    X = np.empty((_count(groups), sum(widths.values())), np.float32)
     with ThreadPoolExecutor(_READERS) as readers:
-        return X, _read_groups(groups, column, X, readers)
+        return X, _read_groups(groups, widths, X, readers)
 
 
 def read_batches(
-    groups: list[RowGroup], column: str, width: int, batch_size: int, *, shuffle: bool, seed: int
+    groups: list[RowGroup], widths: Mapping[str, int], batch_size: int, *, shuffle: bool, seed: int
 ) -> Iterator[Batch]:
     """The same, a batch after the other; `shuffle` mixes the rows of eight groups from all over the table."""
     random = np.random.default_rng(seed)
@@ -89,6 +103,7 @@ def read_batches(
         random.shuffle(groups)
     together = _SHUFFLE_GROUPS if shuffle else _READERS
     pools = [groups[start : start + together] for start in range(0, len(groups), together)]
+    width = sum(widths.values())
     with ThreadPoolExecutor(_READERS) as readers:
 
         def read(pool: list[RowGroup]) -> Batch:
@@ -98,7 +113,7 @@ def read_batches(
             memory = pa.allocate_buffer(rows * width * 4)
             X = np.frombuffer(memory, np.float32).reshape(rows, width)
             order = random.permutation(rows) if shuffle else None
-            return X, _read_groups(pool, column, X, readers, order)
+            return X, _read_groups(pool, widths, X, readers, order)
 
         yield from _rebatch(_read_ahead(read, pools), batch_size)
 
@@ -108,7 +123,9 @@ def dataset(
     split: str | None = None,
     *,
     labels: Sequence[str],
-    layer: str | None = None,
+    layers: str | Iterable[str] | None = None,
+    multi_label: bool = False,
+    ignored: Collection[str] = (),
     batch_size: int = 256,
     shuffle: bool = False,
     seed: int = 0,
@@ -118,45 +135,55 @@ def dataset(
     Args:
         split: `train`, `validation`, `test`, or None for every row.
         labels: the classes; y is the index into it. Images of others are left out.
-        layer: the feature column; by default the one deepest in the network.
+        layers: feature columns, side by side; by default the one deepest in the network.
+        multi_label: whether images may have several of the labels: y says of each whether it has it.
+        ignored: labels besides, which count for nothing.
 
     Returns:
-        Dataset of X : float32 (batch, width) and y : int32 (batch,).
+        Dataset of X : float32 (batch, width) and y : int64 (batch,), or int8 (batch, n_labels).
     """
-    column = table.column(layer)
-    index = {label: number for number, label in enumerate(labels)}
+    columns = table.columns(layers)
+    rows = _count(table.row_groups(split, classes=labels, multi_label=multi_label))
 
     def epoch(seed: int) -> Iterator[Batch]:
         batches = table.batches(
             split,
-            layer=column.layer,
+            layers=[column.layer for column in columns],
             classes=labels,
+            multi_label=multi_label,
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
         )
         for X, names in batches:
-            yield X, np.fromiter((index[name] for name in names), np.int32, len(names))
+            yield X, encode(names, labels, multi_label=multi_label, ignored=ignored)
 
-    rows = _count(table.row_groups(split, classes=labels))
-    return as_dataset(epoch, column.width, rows, batch_size, seed)
+    width = sum(column.width for column in columns)
+    return as_dataset(epoch, width, rows, batch_size, seed, labels=len(labels) if multi_label else None)
 
 
 def as_dataset(
-    epoch: Callable[[int], Iterator[Batch]], width: int, rows: int, batch_size: int, seed: int
+    epoch: Callable[[int], Iterator[Batch]],
+    width: int,
+    rows: int,
+    batch_size: int,
+    seed: int,
+    *,
+    labels: int | None = None,
 ) -> tf.data.Dataset:
     """Batches that a generator gives, anew for each epoch, as a dataset of known cardinality, read ahead.
 
     Args:
-        epoch: called with a seed of its own for each epoch; gives X of shape (batch, width) and y of shape
-            (batch,), integers.
+        epoch: called with a seed of its own for each epoch; gives X of shape (batch, width) and y, integers.
         rows: in all batches.
         seed: of the first epoch.
+        labels: how many columns y has; None for one class a row, y of shape (batch,).
     """
     import tensorflow as tf
 
     seeds = iter(range(seed, 2**62))
-    signature = (tf.TensorSpec((None, width), tf.float32), tf.TensorSpec((None,), tf.int32))
+    y = tf.TensorSpec((None,), tf.int64) if labels is None else tf.TensorSpec((None, labels), tf.int8)
+    signature = (tf.TensorSpec((None, width), tf.float32), y)
     data = tf.data.Dataset.from_generator(lambda: epoch(next(seeds)), output_signature=signature).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
     # Autotuning sleeps in doubling steps and can hold up the end of the process for many seconds.
@@ -169,29 +196,18 @@ def _equals(column: pa.ChunkedArray, value: str) -> np.ndarray:
     return pc.equal(column, value).to_numpy()
 
 
-def _single_labels(column: pa.ChunkedArray) -> np.ndarray:
-    """The label of each row or None, as an object ndarray of shape (n,)."""
-    counts = pc.list_value_length(column).to_numpy()
-    if (counts > 1).any():
-        raise BottleneckError(
-            "the table has images with several labels, and a matrix takes one label an image: "
-            "read their features with pyarrow or pandas"
-        )
-    labels = np.full(len(counts), None, object)
-    labels[counts == 1] = pc.list_flatten(column).to_numpy()
-    return labels
-
-
-def _rows_of_group(group: RowGroup, column: str, width: int) -> np.ndarray:
-    """Features of the wanted rows of a row group, shape (rows, width); a view where these are all."""
+def _read_rows(group: RowGroup, widths: Mapping[str, int]) -> Iterator[np.ndarray]:
+    """Features of the wanted rows of a row group, (rows, width) of each column; views where they are all."""
     # Mapped rather than read ahead: what the system has cached already is not copied once more.
     with files.parquet_file(group.path, mapped=True, pre_buffer=False) as file:
-        (chunk,) = file.read_row_group(group.number, columns=[column], use_threads=False).column(0).chunks
-    try:
-        values = list_values(chunk, width)
-    except ValueError as error:
-        raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
-    return values if len(group.rows) == len(values) else values[group.rows]
+        rows = file.read_row_group(group.number, columns=list(widths), use_threads=False)
+    for column, width in widths.items():
+        (chunk,) = rows.column(column).chunks
+        try:
+            values = list_values(chunk, width)
+        except ValueError as error:
+            raise BottleneckError(f"{group.path}, column {column!r}: {error}") from error
+        yield values if len(group.rows) == len(values) else values[group.rows]
 
 
 def _count(groups: Iterable[RowGroup]) -> int:
@@ -200,7 +216,7 @@ def _count(groups: Iterable[RowGroup]) -> int:
 
 def _read_groups(
     groups: list[RowGroup],
-    column: str,
+    widths: Mapping[str, int],
     X: np.ndarray,
     readers: ThreadPoolExecutor,
     order: np.ndarray | None = None,
@@ -212,7 +228,10 @@ def _read_groups(
     def fill(group: RowGroup, start: int) -> None:
         rows = slice(start, start + len(group.rows))
         places = rows if order is None else order[rows]
-        X[places] = _rows_of_group(group, column, X.shape[1])
+        column = 0
+        for values in _read_rows(group, widths):
+            X[places, column : column + values.shape[1]] = values
+            column += values.shape[1]
         labels[places] = group.labels
 
     collections.deque(readers.map(fill, groups, starts[:-1].tolist()), maxlen=0)

@@ -49,7 +49,7 @@ class FeatureTable:
         self.name = name
         self.delta = delta
         self.version = delta.version()
-        self._row_groups: dict[tuple[str | None, bool, frozenset[str] | None], list[RowGroup]] = {}
+        self._row_groups: dict[tuple, list[RowGroup]] = {}
         self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
         self.source, self.layers, self.recipe = self.facts.source, self.facts.layers, self.facts.recipe
         self.folder, self.rejected_folder = features_path(store, name), rejected_path(store, name)
@@ -72,17 +72,22 @@ class FeatureTable:
         """Whether Delta knows the columns that `facts` say: its own, but while another run makes it anew."""
         return _columns(pa.schema(self.delta.schema().to_arrow())) == _columns(facts.schema)
 
-    def column(self, layer: str | None = None) -> Column:
-        """The feature column of `layer`; without a name, the one deepest in the network."""
-        if layer is None:
-            return Column(self.recipe, self.layers[-1])
-        (name,) = self.backbone.parse_layers([layer])
-        if name not in self.layers:
+    def columns(self, layers: str | Iterable[str] | None = None) -> tuple[Column, ...]:
+        """The feature columns of some layers, in the order of the network.
+
+        Args:
+            layers: their names, as a list or with commas between them; by default the deepest that is stored.
+
+        Raises:
+            BottleneckError: for layers that are not stored, or unknown.
+        """
+        wanted = self.layers[-1:] if layers is None else self.backbone.parse_layers(layers)
+        if missing := [layer for layer in wanted if layer not in self.layers]:
             raise BottleneckError(
-                f"table {self.name!r} has no layer {layer!r}: it has {', '.join(self.layers)}; "
-                f"extract others into a table of their own with `features=NAME`"
+                f"table {self.name!r} has no layer {', '.join(map(repr, missing))}: it has "
+                f"{', '.join(self.layers)}; extract others into a table of their own with `features=NAME`"
             )
-        return Column(self.recipe, name)
+        return tuple(Column(self.recipe, layer) for layer in wanted)
 
     @cached_property
     def names(self) -> list[str]:
@@ -127,40 +132,45 @@ class FeatureTable:
         self,
         split: str | Sequence[str] | None = None,
         *,
-        layer: str | None = None,
+        layers: str | Iterable[str] | None = None,
         labelled: bool = False,
         classes: Sequence[str] | None = None,
+        multi_label: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels, in memory.
 
         Args:
             split: `train`, `validation`, `test`, several of them (their rows follow in that order),
                 or None for every row.
-            layer: the feature column; by default the one deepest in the network.
+            layers: feature columns, which lie side by side in X; by default the one deepest in the network.
             labelled: leave out the images without a label.
-            classes: leave out the images whose label is none of these, too.
+            classes: leave out the images that have none of these labels, too.
+            multi_label: give all labels of an image.
 
         Returns:
             X : float32 ndarray of shape (n, width); labels : object ndarray of shape (n,), a str each, or
-            None for an image without a label.
+            None for an image without a label; or, with `multi_label`, a tuple of str each.
 
         Raises:
-            BottleneckError: for rows that have several labels, or an unknown layer.
+            BottleneckError: for rows that have several labels, unless `multi_label`, or an unknown layer.
         """
-        column = self.column(layer)
+        widths = _widths(self.columns(layers))
         splits = [split] if split is None or isinstance(split, str) else list(split)
         groups = [
-            group for one in splits for group in self.row_groups(one, labelled=labelled, classes=classes)
+            group
+            for one in splits
+            for group in self.row_groups(one, labelled=labelled, classes=classes, multi_label=multi_label)
         ]
-        return read_matrix(groups, column.layer, column.width)
+        return read_matrix(groups, widths)
 
     def batches(
         self,
         split: str | None = None,
         *,
-        layer: str | None = None,
+        layers: str | Iterable[str] | None = None,
         labelled: bool = False,
         classes: Sequence[str] | None = None,
+        multi_label: bool = False,
         batch_size: int = 1024,
         shuffle: bool = False,
         seed: int = 0,
@@ -171,25 +181,35 @@ class FeatureTable:
 
         Args:
             split: `train`, `validation`, `test`, or None for every row.
-            labelled: leave out the images without a label.
-            classes: leave out the images whose label is none of these, too.
+            layers, labelled, classes, multi_label: as of `matrix`.
             batch_size: rows in each batch; the last may have fewer.
 
         Yields:
             X : float32 ndarray of shape (batch_size, width); labels : object ndarray of shape (batch_size,).
         """
-        column = self.column(layer)
-        groups = self.row_groups(split, labelled=labelled, classes=classes)
-        return read_batches(groups, column.layer, column.width, batch_size, shuffle=shuffle, seed=seed)
+        groups = self.row_groups(split, labelled=labelled, classes=classes, multi_label=multi_label)
+        return read_batches(groups, _widths(self.columns(layers)), batch_size, shuffle=shuffle, seed=seed)
 
     def row_groups(
-        self, split: str | None = None, *, labelled: bool = False, classes: Iterable[str] | None = None
+        self,
+        split: str | None = None,
+        *,
+        labelled: bool = False,
+        classes: Iterable[str] | None = None,
+        multi_label: bool = False,
     ) -> list[RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
-        key = (split, labelled and classes is None, None if classes is None else frozenset(classes))
+        among = None if classes is None else frozenset(classes)
+        key = (split, labelled and among is None, among, multi_label)
         if key not in self._row_groups:
-            self._row_groups[key] = find_row_groups(self.paths, *key)
+            self._row_groups[key] = find_row_groups(
+                self.paths, split, labelled=labelled, classes=among, multi_label=multi_label
+            )
         return self._row_groups[key]
+
+
+def _widths(columns: Iterable[Column]) -> dict[str, int]:
+    return {column.layer: column.width for column in columns}
 
 
 def _columns(schema: pa.Schema) -> list[tuple[str, bytes | None]]:

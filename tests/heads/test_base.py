@@ -170,7 +170,7 @@ def test_a_head_without_training_says_so() -> None:
 def test_a_head_is_an_estimator_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray]) -> None:
     head = LogisticHead(C=0.01)
     copy = clone(clone(head).set_params(seed=7).fit(*rows))
-    assert copy.get_params() == {"C": 0.01, "seed": 7}
+    assert copy.get_params() == {"C": 0.01, "seed": 7, "class_weight": None, "calibration": None}
     assert not hasattr(copy, "classes_")
     model = make_pipeline(PCA(5), head)
     assert cross_val_score(model, *rows, cv=3).min() > 0.8

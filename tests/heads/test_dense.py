@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from features.errors import BottleneckError
 from heads import DenseHead
 from heads.base import Training, deal
-from heads.dense import Stream, _batch_size, _stream_of, moments
+from heads.dense import Moments, Stream, _batch_size, _stream_of, moments
 from tests.heads.conftest import facts
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -39,11 +39,13 @@ class Recorded:
         return self.stream(**options)
 
 
+#: Of four features and three classes.
+SEEN = Moments(np.arange(4, dtype=np.float32), np.full(4, 2, np.float32), np.array([5, 3, 2]), 10, False)
+
+
 def built(**parameters: Any) -> tuple[keras.Model, keras.Model]:
     """The model for four features and three classes, and the one that is trained."""
-    head = DenseHead(**parameters)
-    head.classes_ = np.array(["a", "b", "c"])
-    return head._build(np.arange(4, dtype=np.float32), np.full(4, 2, np.float32))
+    return DenseHead(**parameters)._build(SEEN)
 
 
 def described(model: keras.Model) -> list[tuple[str, dict[str, Any]]]:
@@ -247,7 +249,13 @@ def test_the_saved_model_is_all_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 40, 100])
 def test_moments_are_those_of_all_rows(noisy: Rows, batch_size: int) -> None:
     X = noisy[0] * 3 + 5
-    mean, variance = moments(_stream_of(X, noisy[1])(batch_size=batch_size).as_numpy_iterator())
+    seen = moments(_stream_of(X, noisy[1])(batch_size=batch_size).as_numpy_iterator(), 3)
+    mean, variance = seen.mean, seen.variance
+    assert (seen.rows, seen.counts.tolist(), seen.multi_label) == (
+        len(X),
+        np.bincount(noisy[1], minlength=3).tolist(),
+        False,
+    )
     assert (mean.dtype, variance.dtype) == (np.float32, np.float32)
     np.testing.assert_allclose(mean, X.mean(axis=0, dtype=np.float64), rtol=1e-5)
     np.testing.assert_allclose(variance, X.var(axis=0, dtype=np.float64), rtol=1e-5)
@@ -257,9 +265,10 @@ def test_a_feature_that_as_good_as_never_varies_does_not_drown_the_others() -> N
     """It has to vary by a ten-thousandth of its mean."""
     deviations = np.array([0, 0.01, 0.29, 0.31, 0.01])
     X = np.array([[3, 3000, 3000, -3000, 0]]) + np.outer([1, -1] * 4, deviations)
-    mean, variance = moments([(X[:3], None), (X[3:], None)])
-    np.testing.assert_allclose(mean, [3, 3000, 3000, -3000, 0], atol=1e-5)
-    np.testing.assert_allclose(variance, [1, 1, 1, 0.31**2, 0.01**2], rtol=1e-4)
+    y = np.zeros(len(X), int)
+    seen = moments([(X[:3], y[:3]), (X[3:], y[3:])], 1)
+    np.testing.assert_allclose(seen.mean, [3, 3000, 3000, -3000, 0], atol=1e-5)
+    np.testing.assert_allclose(seen.variance, [1, 1, 1, 0.31**2, 0.01**2], rtol=1e-4)
 
 
 def batches(stream: Stream, **options: Any) -> list[tuple[list[float], list[int]]]:

@@ -21,7 +21,7 @@ import heads.logistic
 from features.errors import BottleneckError
 from heads import LogisticHead
 from heads.base import silent
-from heads.logistic import CANDIDATES, _cross_validation, _scale_in_place, _search
+from heads.logistic import CANDIDATES, _cross_validation, _scale_in_place, _Search
 from tests.heads.conftest import facts
 
 CLASSES = tuple("abcdefghij")
@@ -183,7 +183,7 @@ def test_cross_validation_where_validation_is_empty_or_lacks_a_class(
     assert facts(head)["chosen_by"] == "5-fold cross-validation on train"
     assert head.training_[1:] == (fitted, ["train"], None)
     folds = _cross_validation(StandardScaler().fit_transform(X[:15]), y[:15], seed=0)
-    losses, _ = _search(StandardScaler().fit(X[:15]).transform(X[:15]), y[:15], CANDIDATES, folds, silent)
+    losses = _Search(StandardScaler().fit_transform(X[:15]), y[:15], folds, None).run(CANDIDATES, silent)
     tried = [tried["log_loss"] for tried in facts(head)["log_loss"]]
     assert tried == pytest.approx(list(losses.values()), rel=1e-3)
 
@@ -198,7 +198,7 @@ def test_cross_validation_is_that_of_scikit_learn(rows: tuple[np.ndarray, np.nda
     """Rows held out by a weight of 0 count as little as rows left out."""
     X, y = StandardScaler().fit_transform(rows[0][:103]), rows[1][:103]
     folds = _cross_validation(X, y, seed=0)
-    tried, _ = _search(X, y, [0.001, 0.01], folds, silent)
+    tried = _Search(X, y, folds, None).run([0.001, 0.01], silent)
     for C in (0.001, 0.01):
         losses = np.full(len(X), np.nan)
         for fold in folds:
@@ -235,7 +235,7 @@ def test_the_search_ends_when_the_loss_was_not_the_least_twice(
     X, y = random.normal(size=(20, 3)), np.arange(20) % 2
     seen: list[np.ndarray] = []
 
-    def made_up(true: np.ndarray, probabilities: np.ndarray) -> float:
+    def made_up(true: np.ndarray, probabilities: np.ndarray, weights: None) -> float:
         seen.append(probabilities)
         return losses[len(seen) - 1]
 
@@ -243,18 +243,11 @@ def test_the_search_ends_when_the_loss_was_not_the_least_twice(
     candidates = [10.0**n for n in range(len(losses))]
     steps: list[Any] = []
     fold = heads.logistic._Fold(None, X[:5], slice(None), y[:5])
-    found, probabilities = _search(X, y, candidates, [fold], lambda *step: steps.append(step))
+    search = _Search(X, y, [fold], None)
+    found = search.run(candidates, lambda *step: steps.append(step))
     assert found == dict(zip(candidates[:tried], losses, strict=False))
-    assert probabilities is seen[best]
+    assert search.probabilities is seen[best]
     assert steps == [(n + 1, len(losses), {"C": candidates[n], "log_loss": losses[n]}) for n in range(tried)]
-
-
-def test_folds_count_by_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
-    of_rows = {6: 1.0, 2: 5.0}
-    monkeypatch.setattr(heads.logistic, "log_loss", lambda true, probabilities: of_rows[len(true)])
-    folds = [heads.logistic._Fold(None, X[:n], slice(None), y[:n]) for n in of_rows]
-    assert _search(X, y, [1.0], folds, silent)[0] == {1.0: 2.0}
 
 
 @pytest.mark.parametrize(("limit", "threads"), [(10**6, 1), (0, 2)])

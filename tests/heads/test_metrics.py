@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
-from heads.metrics import class_numbers, evaluate, evaluate_split, format_metrics, log_loss
+from heads.metrics import evaluate, evaluate_split, format_metrics, log_loss
 from tests.heads.conftest import LAYERS, approximate, narrow_table
 
 CLASSES = ["daisy", "rose", "tulip", "violet"]
@@ -120,19 +120,10 @@ def test_shapes_that_do_not_agree_are_refused(rows: int, shape: tuple[int, int])
     )
 
 
-def test_numbers_of_labels() -> None:
-    labels = np.array(["violet", "daisy", "violet"], object)
-    numbers = class_numbers(labels, CLASSES)
-    assert (numbers.tolist(), numbers.dtype) == ([3, 0, 3], np.int64)
-    with pytest.raises(BottleneckError) as caught:
-        class_numbers(np.array([*"gfedcba", "rose"], object), CLASSES)
-    expected = "this head was not taught the labels 'a', 'b', 'c', 'd', 'e': train it again"
-    assert str(caught.value) == expected
-
-
 class ReadsOff:
     """A head whose probabilities are the first features."""
 
+    multi_label_ = False
     classes_ = np.array(CLASSES[:3])
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:

@@ -75,7 +75,11 @@ def test_parameters_are_read_by_the_types_of_the_fields() -> None:
 @pytest.mark.parametrize(
     ("kind", "setting", "message"),
     [
-        ("logistic", "hidden=3", "a logistic head has no parameter 'hidden': it takes C, seed"),
+        (
+            "logistic",
+            "hidden=3",
+            "a logistic head has no parameter 'hidden': it takes C, calibration, class_weight, seed",
+        ),
         ("dense", "hidden", "'hidden' sets no parameter: expected NAME=VALUE"),
         ("dense", "hidden=3=4", "a dense head expects a whole number for hidden, not '3=4'"),
         ("dense", "=3", "'=3' sets no parameter: expected NAME=VALUE"),
@@ -102,4 +106,7 @@ def test_the_same_setting_twice_is_no_contradiction() -> None:
 def test_all_unknown_parameters_are_named() -> None:
     with pytest.raises(BottleneckError) as caught:
         new_head("logistic", {"units": 3, "depth": 2, "C": 1.0})
-    assert str(caught.value) == "a logistic head has no parameter 'depth', 'units': it takes C, seed"
+    assert (
+        str(caught.value)
+        == "a logistic head has no parameter 'depth', 'units': it takes C, calibration, class_weight, seed"
+    )

@@ -70,9 +70,10 @@ def test_head_json(saved: SavedHead, trained: LogisticHead) -> None:
         "created_at": facts["created_at"],
         **FACTS,
         "kind": "logistic",
+        "multi_label": False,
         "labels": ["müsli", "rose"],
         "width": 48,
-        "parameters": {"C": 0.01, "seed": 3},
+        "parameters": {"C": 0.01, "seed": 3, "class_weight": None, "calibration": None},
         "training": trained.training_.facts,
         "seed": 3,
         "packages": {"python": platform.python_version(), **versions},
@@ -124,9 +125,11 @@ def test_a_head_that_an_earlier_version_saved_predicts_as_it_did(kind: str) -> N
     expected = json.loads((FIXTURE / "expected.json").read_text())[kind]
     np.testing.assert_allclose(saved.head.predict_proba(pixels), expected, atol=1e-5)
     assert saved.head.classes_.tolist() == ["one", "two", "zero"]
-    assert saved.head.get_params() == saved.facts["parameters"]
-    assert saved.column == Column(RECIPE, LAYERS[0])
-    assert saved.column.fingerprint == saved.facts["columns"][0]["fingerprint"]
+    unknown_then = {"class_weight": None, "calibration": None}
+    assert saved.head.get_params() == saved.facts["parameters"] | unknown_then
+    assert saved.head.multi_label_ is False
+    assert saved.columns == (Column(RECIPE, LAYERS[0]),)
+    assert saved.columns[0].fingerprint == saved.facts["columns"][0]["fingerprint"]
 
 
 def test_the_newest_is_current_and_others_are_found_by_id(
@@ -229,9 +232,9 @@ def test_a_head_asks_a_table_for_its_own_layer(
     saved: SavedHead, two_layers: FeatureTable, tmp_path: Path
 ) -> None:
     assert saved.check(two_layers) is None
-    assert saved.check(two_layers.column(LAYERS[0])) is None
+    assert saved.check(two_layers.columns(LAYERS[0])) is None
     renamed = dataclasses.replace(RECIPE, weights="the-same-in-another-file")
-    assert saved.check(Column(renamed, LAYERS[0])) is None
+    assert saved.check([Column(renamed, LAYERS[0])]) is None
     other = narrow_table(tmp_path / "other", {LAYERS[1]: np.ones((1, 64))}, ["rose"], ["test"])
     with pytest.raises(BottleneckError, match=f"has no layer '{LAYERS[0]}'"):
         saved.check(other)
@@ -252,17 +255,17 @@ def test_another_recipe_is_refused_by_name_of_the_difference(
     saved: SavedHead, change: dict[str, Any], difference: str
 ) -> None:
     with pytest.raises(BottleneckError) as caught:
-        saved.check(Column(dataclasses.replace(RECIPE, **change), LAYERS[0]))
+        saved.check([Column(dataclasses.replace(RECIPE, **change), LAYERS[0])])
     assert str(caught.value) == f"head {saved.id} was built on features made another way: {difference}"
 
 
 def test_another_layer_is_refused(saved: SavedHead) -> None:
     with pytest.raises(BottleneckError, match=f"layer was {LAYERS[0]} and is now {LAYERS[1]}"):
-        saved.check(Column(RECIPE, LAYERS[1]))
+        saved.check([Column(RECIPE, LAYERS[1])])
 
 
 def test_another_precision_is_accepted_with_a_notice(saved: SavedHead) -> None:
-    assert saved.check(Column(dataclasses.replace(RECIPE, precision="bfloat16"), LAYERS[0])) == (
+    assert saved.check([Column(dataclasses.replace(RECIPE, precision="bfloat16"), LAYERS[0])]) == (
         f"head {saved.id} was built on float32 features and is given bfloat16 ones: "
         "close, but not the same numbers"
     )

@@ -16,9 +16,8 @@ from features.errors import BottleneckError
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, evaluate, load_head, train_head
-from heads.examples import Examples
 from heads.logistic import CANDIDATES
-from heads.training import _check_memory, _notices
+from heads.training import check_memory
 from tests.heads.conftest import LAYERS, RECIPE, MakeSmallTable, approximate, narrow_table
 from tests.tables import add, make_rows
 
@@ -53,7 +52,7 @@ def known_by(saved: SavedHead) -> dict[str, Any]:
 
 
 def expected_metrics(saved: SavedHead, table: FeatureTable, split: str) -> dict[str, Any]:
-    X, labels = table.matrix(split, layer=saved.column.layer, classes=TAUGHT)
+    X, labels = table.matrix(split, layers=saved.layers, classes=TAUGHT)
     true = np.array([TAUGHT.index(label) for label in labels])
     metrics = evaluate(true, saved.head.predict_proba(X), TAUGHT, majority_class="rose")
     return metrics | {"left_out": 1}
@@ -72,6 +71,7 @@ COMMON: dict[str, Any] = {
     ],
     "left_out": {"lotus": {"train": 0, "validation": 1, "test": 1}},
     "majority_class": "rose",
+    "multi_label": False,
     "labels": ["daisy", "rose", "tulip"],
     "width": 48,
 }
@@ -81,7 +81,9 @@ ROWS = {"train": 30, "validation": 10, "test": 10}
 def test_head_json_of_a_logistic_head(garden: FeatureTable) -> None:
     """All that is needed to train it again, and how good it is."""
     steps: list[tuple[int, int, dict[str, float]]] = []
-    saved = train_head(garden.store, layer=LAYERS[0], min_images=2, progress=lambda *step: steps.append(step))
+    saved = train_head(
+        garden.store, layers=LAYERS[0], min_images=2, progress=lambda *step: steps.append(step)
+    )
     facts = known_by(saved)
     assert [step[:2] for step in steps] == [(n + 1, len(CANDIDATES)) for n in range(len(steps))]
     assert facts["training"].pop("log_loss") == [figures for *_, figures in steps]
@@ -98,7 +100,7 @@ def test_head_json_of_a_logistic_head(garden: FeatureTable) -> None:
         },
         "metrics": {"test": expected_metrics(saved, garden, "test")},
         "kind": "logistic",
-        "parameters": {"C": None, "seed": 0},
+        "parameters": {"C": None, "seed": 0, "class_weight": None, "calibration": None},
         "training": {"C": 10.0, "chosen_by": "validation"},
         "seed": 0,
     }
@@ -111,7 +113,7 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
     saved = train_head(
         garden.store,
         kind="dense",
-        layer=LAYERS[0],
+        layers=LAYERS[0],
         min_images=2,
         progress=lambda *step: steps.append(step),
         **parameters,
@@ -135,6 +137,8 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
             "epochs": 4,
             "patience": 5,
             "seed": 3,
+            "class_weight": None,
+            "calibration": None,
         },
         "training": {"epochs": best[0], "epochs_run": 4, "batch_size": 32, "chosen_by": "validation"},
         "seed": 3,
@@ -144,7 +148,7 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
 
 def test_the_deepest_layer_is_the_default(garden: FeatureTable) -> None:
     saved = train_head(garden.store, C=0.01)
-    assert (saved.column.layer, saved.facts["width"]) == (LAYERS[1], 64)
+    assert (saved.layers, saved.facts["width"]) == ((LAYERS[1],), 64)
     assert saved.facts["metrics"]["test"]["accuracy"] < 1, "it is noise"
     assert saved.evaluate(garden) == saved.facts["metrics"]["test"]
 
@@ -172,7 +176,10 @@ def test_the_same_version_and_seed_give_the_same_head(two_classes: FeatureTable)
     other = train_head(two_classes.store, seed=4, version=first.facts["table_version"])
     assert known_by(again) == known_by(first)
     np.testing.assert_array_equal(coefficients(first), coefficients(again))
-    assert (first.facts["seed"], first.facts["parameters"]) == (3, {"C": None, "seed": 3})
+    assert (first.facts["seed"], first.facts["parameters"]) == (
+        3,
+        {"C": None, "seed": 3, "class_weight": None, "calibration": None},
+    )
     assert other.facts["training"]["log_loss"] != first.facts["training"]["log_loss"]
     assert (grown.facts["table_version"], first.facts["table_version"]) == (2, 1)
     assert grown.facts["splits"]["rows"] == {"train": 48, "validation": 0, "test": 6}
@@ -221,14 +228,84 @@ def test_nothing_to_test_on_is_refused(small_table: MakeSmallTable, labels: list
     assert not (table.store / "heads").exists()
 
 
-def test_multi_label_data_is_refused_in_plain_words(small_table: MakeSmallTable) -> None:
-    table = small_table(["daisy", "rose", ["daisy", "rose"]] * 2, ["train"] * 3 + ["test"] * 3)
-    with pytest.raises(BottleneckError, match="multi-label data is not there yet: 2 of 6 images"):
-        train_head(table.store)
+MULTI_LABEL: list[Any] = [["a"], ["b"], ["a", "b"], ["b", "c"], ["c"], ["a", "d"]]
+
+
+@pytest.fixture
+def multi_label(tmp_path: Path) -> FeatureTable:
+    """180 images (108, 36 and 36) of four labels, each easy to see in one of two layers."""
+    random = np.random.default_rng(0)
+    labels = MULTI_LABEL * 30
+    has = np.array([[label in of_image for label in "abcd"] for of_image in labels])
+    X = {}
+    for layer, width, columns in ((LAYERS[0], 48, slice(2)), (LAYERS[1], 64, slice(2, 4))):
+        centers = random.normal(size=(4, width))
+        X[layer] = has[:, columns] @ centers[columns] + random.normal(scale=0.5, size=(len(labels), width))
+    splits = [("train", "train", "train", "validation", "test")[n // 6 % 5] for n in range(len(labels))]
+    return narrow_table(tmp_path / "several", X, labels, splits)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"kind": "dense", "learning_rate": 0.05, "epochs": 30}],
+    ids=["logistic", "dense"],
+)
+def test_a_head_of_several_labels_and_layers(multi_label: FeatureTable, parameters: dict[str, Any]) -> None:
+    """What each layer shows of the labels is known to it, and the table's labels, beyond one."""
+    alone = train_head(multi_label.store, layers=LAYERS[1], **parameters)
+    saved = train_head(multi_label.store, layers=f"{LAYERS[1]},{LAYERS[0]}", **parameters)
+    assert [column["layer"] for column in saved.facts["columns"]] == list(LAYERS) == list(saved.layers)
+    assert len({column["fingerprint"] for column in saved.facts["columns"]}) == 2
+    assert saved.facts["width"] == 48 + 64
+    assert saved.facts["multi_label"] and saved.facts["labels"] == list("abcd")
+    test = saved.facts["metrics"]["test"]
+    assert test["average_precision"]["macro"] > 0.98 > 0.95 > alone.facts["metrics"]["test"]["f1"]["macro"]
+    assert test["f1"]["macro"] > 0.95 and test["count"] == 36
+    assert saved.facts["metrics"]["validation"]["count"] == 36
+    assert saved.facts["splits"]["rows"] == {"train": 108, "validation": 36, "test": 36}
+    again = load_head(multi_label.store)
+    X, labels = multi_label.matrix("test", layers=LAYERS, multi_label=True)
+    assert again.head.predict(X).shape == (36, 4)
+    assert again.evaluate(multi_label) == approximate(test)
+    assert {label: of["threshold"] for label, of in test["per_class"].items()} == dict(
+        zip("abcd", again.facts["thresholds"], strict=True)
+    )
+    assert [tuple(np.array(list("abcd"))[row == 1]) for row in again.head.predict(X)].count(("a",)) == 6
+    assert sum(of_image == ("a",) for of_image in labels) == 6
+
+
+def test_a_table_without_one_of_its_layers_is_refused_by_a_head(
+    multi_label: FeatureTable, tmp_path: Path
+) -> None:
+    saved = train_head(multi_label.store, layers=LAYERS, C=0.1)
+    assert saved.check(multi_label) is None
+    other = narrow_table(tmp_path, {LAYERS[1]: np.ones((1, 64))}, ["a"], ["test"])
+    with pytest.raises(BottleneckError, match=f"has no layer '{LAYERS[0]}': it has {LAYERS[1]};"):
+        saved.check(other)
+    with pytest.raises(BottleneckError, match=f"layer was {LAYERS[0]} and is now {LAYERS[1]}"):
+        saved.check([*saved.columns[1:], *saved.columns[:1]])
+
+
+def test_rare_labels_are_left_out_and_images_with_others_stay(multi_label: FeatureTable) -> None:
+    saved = train_head(multi_label.store, C=0.1, min_images=20)
+    assert saved.facts["labels"] == ["a", "b", "c"]
+    assert saved.facts["left_out"] == {"d": {"train": 18, "validation": 6, "test": 6}}
+    assert saved.facts["metrics"]["test"]["count"] == 36, "those of d have another label, too"
+    assert (
+        "left out 1 of 4 labels, those with fewer than 20 training images: d (18)" in saved.facts["notices"]
+    )
+
+
+def test_a_kind_that_learns_one_label_refuses_several(
+    multi_label: FeatureTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LogisticHead, "takes_multi_label", False)
+    with pytest.raises(BottleneckError, match="a logistic head learns one label an image, and table"):
+        train_head(multi_label.store)
 
 
 def test_parameters_are_refused_before_the_table_is_opened(tmp_path: Path) -> None:
-    message = "a logistic head has no parameter 'hidden': it takes C, seed"
+    message = "a logistic head has no parameter 'hidden': it takes C, calibration, class_weight, seed"
     with pytest.raises(BottleneckError, match=re.escape(message)):
         train_head(tmp_path, hidden=3)
     with pytest.raises(BottleneckError, match="C is -1"):
@@ -237,7 +314,7 @@ def test_parameters_are_refused_before_the_table_is_opened(tmp_path: Path) -> No
 
 def test_an_unknown_layer_is_refused(two_classes: FeatureTable) -> None:
     with pytest.raises(BottleneckError, match="has no layer 'block6o_add'"):
-        train_head(two_classes.store, layer="block6o_add")
+        train_head(two_classes.store, layers="block6o_add")
 
 
 def test_a_table_that_does_not_fit_is_refused_before_it_is_read(
@@ -257,10 +334,10 @@ def test_what_just_fits_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = LogisticHead.bytes_needed(1000, 2048, 10)
     for available in (needed, None):
         monkeypatch.setattr(heads.training, "available_memory", lambda available=available: available)
-        _check_memory(LogisticHead(), 1000, 2048, 10)
+        check_memory(LogisticHead(), needed, 1000)
     monkeypatch.setattr(heads.training, "available_memory", lambda: needed - 1)
     with pytest.raises(BottleneckError, match="on 1,000 rows needs about 0.4 GB"):
-        _check_memory(LogisticHead(), 1000, 2048, 10)
+        check_memory(LogisticHead(), needed, 1000)
 
 
 def test_training_a_logistic_head_imports_no_tensorflow(two_classes: FeatureTable) -> None:
@@ -279,40 +356,6 @@ def test_training_a_logistic_head_imports_no_tensorflow(two_classes: FeatureTabl
     assert done.stdout == ""
 
 
-def examples(
-    taught: dict[str, tuple[int, int]], left_out: dict[str, tuple[int, int]], unlabelled: int = 0
-) -> Examples:
-    """By label, rows of train and of test; those that are left out have one row more, for validation."""
-    rows = {
-        split: {label: counts[number] for label, counts in taught.items()}
-        for number, split in enumerate(("train", "test"))
-    }
-    others = {label: {"train": n, "validation": 1, "test": m} for label, (n, m) in left_out.items()}
-    return Examples(tuple(taught), rows | {"validation": {}}, unlabelled, others)
-
-
-def test_of_nothing_that_is_left_out_nothing_is_said() -> None:
-    assert _notices(examples({"a": (1, 1), "b": (1, 1)}, {}), min_images=9) == []
-
-
-def test_what_is_left_out_is_said() -> None:
-    of_few = {label: (number, 2) for number, label in enumerate("cdefgh")}
-    taught = {"a": (1200, 1), "b": (9, 0)}
-    assert _notices(examples(taught, of_few, unlabelled=1200), min_images=1000) == [
-        "left out 1,200 images without a label",
-        "left out 33 images of 6 of 8 classes, those with fewer than 1,000 training images: "
-        "c (0), d (1), e (2), f (3), g (4) and 1 more",
-        "1 of 2 classes have no test image: b",
-    ]
-    untested = {label: (1, 0) for label in "abcdefg"}
-    for min_images in (0, 1):
-        assert _notices(examples(untested, {"poppy": (0, 0)}, unlabelled=1), min_images) == [
-            "left out 1 image without a label",
-            "left out 1 image of 1 of 8 classes, those with no training image: poppy (0)",
-            "7 of 7 classes have no test image: a, b, c, d, e and 2 more",
-        ]
-
-
 @pytest.mark.parametrize(
     "parameters", [{"C": 0.1}, {"kind": "dense", "epochs": 1}], ids=["logistic", "dense"]
 )
@@ -320,17 +363,17 @@ def test_rows_of_classes_that_are_left_out_teach_nothing(
     garden: FeatureTable, tmp_path: Path, parameters: dict[str, Any]
 ) -> None:
     """The same head as from a table without them, and without what has no label."""
-    X, labels = garden.matrix(layer=LAYERS[0])
+    X, labels = garden.matrix(layers=LAYERS[0])
     splits = garden.metadata(["split"]).column("split").to_pylist()
     kept = [number for number, label in enumerate(labels) if label in TAUGHT]
     narrow_table(tmp_path, {LAYERS[0]: X[kept]}, [labels[n] for n in kept], [splits[n] for n in kept])
-    head = train_head(garden.store, layer=LAYERS[0], **parameters).head
+    head = train_head(garden.store, layers=LAYERS[0], **parameters).head
     alone = train_head(tmp_path, **parameters).head
     np.testing.assert_allclose(alone.predict_proba(X), head.predict_proba(X), atol=1e-6)
 
 
 def test_a_label_that_the_head_never_saw_is_an_error(garden: FeatureTable, tmp_path: Path) -> None:
-    head = train_head(garden.store, layer=LAYERS[0], C=0.1)
+    head = train_head(garden.store, layers=LAYERS[0], C=0.1)
     other = narrow_table(tmp_path, {LAYERS[0]: np.zeros((2, 48))}, ["daisy", "cactus"], ["test", "test"])
     with pytest.raises(BottleneckError, match="this head was not taught the labels 'cactus'"):
         head.evaluate(other)

@@ -81,9 +81,12 @@ def test_flags_reach_the_training_and_the_prediction(
     assert main(["train-head", *tiny_store, "--layers=early", "--seed=3", "--set=C=10"]) == 0
     early = load_head(store, "tiny")
     assert f"head: {early.directory} (now the current one)\n" in capfd.readouterr().out
-    assert (early.column.layer, early.facts["parameters"]) == ("early", {"C": 10.0, "seed": 3})
+    assert (early.layers, early.facts["parameters"]) == (
+        ("early",),
+        {"C": 10.0, "seed": 3, "class_weight": None, "calibration": None},
+    )
     assert main(["train-head", *tiny_store]) == 0
-    assert load_head(store, "tiny").column.layer == "avg_pool"
+    assert load_head(store, "tiny").layers == ("avg_pool",)
     capfd.readouterr()
     assert main(["predict", *tiny_store, f"--images={photos}", f"--head-id={early.id}"]) == 0
     out, err = capfd.readouterr()
@@ -99,8 +102,8 @@ def test_a_table_of_two_layers_is_shown_with_both(
     assert main(["info", *tiny_store]) == 0
     table = feature_store.open(store, "tiny")
     assert [line for line in capfd.readouterr().out.splitlines() if "  layer " in line] == [
-        f"  layer     early, fingerprint {table.column('early').fingerprint}",
-        f"  layer     avg_pool, fingerprint {table.column('avg_pool').fingerprint}",
+        f"  layer     early, fingerprint {table.columns('early')[0].fingerprint}",
+        f"  layer     avg_pool, fingerprint {table.columns('avg_pool')[0].fingerprint}",
     ]
 
 

@@ -111,8 +111,8 @@ def test_stored_features_are_those_of_the_extractor(data: Path, tmp_path: Path):
     uris = table.metadata(["uri"]).column("uri").to_pylist()
     expected = InceptionV3("random", layers="mixed2,avg_pool", engine="openvino").features(uris)
     for layer in ("mixed2", "avg_pool"):
-        np.testing.assert_allclose(table.matrix(layer=layer)[0], expected[layer], rtol=1e-4, atol=1e-5)
-    assert table.column("avg_pool").fingerprint != table.column("mixed2").fingerprint
+        np.testing.assert_allclose(table.matrix(layers=layer)[0], expected[layer], rtol=1e-4, atol=1e-5)
+    assert table.columns("avg_pool")[0].fingerprint != table.columns("mixed2")[0].fingerprint
 
 
 def test_a_second_run_extracts_nothing_and_adds_no_rows(messy: Path, tmp_path: Path):
@@ -367,7 +367,7 @@ def test_a_table_of_another_backbone_has_its_name_and_trains_and_predicts(
         photo(100 + number).save(data / ("rose" if number % 2 else "daisy") / f"more-{number}.png")
     table = run(data, tmp_path / "store", layers="early,avg_pool").table
     assert (table.name, table.layers) == ("tiny", ("early", "avg_pool"))
-    assert table.matrix(layer="early")[0].shape == (27, 8)
+    assert table.matrix(layers="early")[0].shape == (27, 8)
     assert main(["train-head", *store, "--layers", "early"]) == 0
     assert main(["predict", *store, "--images", str(data)]) == 0
     assert "27 images labelled by head" in capfd.readouterr().err

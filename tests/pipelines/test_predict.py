@@ -73,8 +73,8 @@ def read(output: str) -> pa.Table:
 def rows_of(saved: SavedHead, images: list[Path], rejected: dict[Path, str], **how: Any) -> dict[str, list]:
     """What is to be predicted, from the features of the images and the head's own words."""
     good = [image for image in images if image not in rejected]
-    extractor = Extractor("random", backbone="tiny", layers=saved.column.layer, engine="openvino", **how)
-    X = extractor.features(map(str, good))[saved.column.layer]
+    extractor = Extractor("random", backbone="tiny", layers=saved.layers, engine="openvino", **how)
+    X = extractor.features(map(str, good))[saved.layers[0]]
     probabilities = dict(zip(good, saved.head.predict_proba(X), strict=True))
     labels, nothing = list(saved.facts["labels"]), np.full(3, None)
     assert len({labels[row.argmax()] for row in probabilities.values()}) > 1 or len(good) == 1
@@ -162,7 +162,7 @@ def test_the_weights_that_the_table_was_made_with_are_found_again(
 ):
     store = tmp_path / "store"
     saved = make_head(store, weights="mine", weights_sha256=OTHER_SHA256)
-    feature_store.create(store, "tiny", TableFacts("digits", weights, ("avg_pool",), saved.column.recipe))
+    feature_store.create(store, "tiny", TableFacts("digits", weights, ("avg_pool",), saved.columns[0].recipe))
     predict(options(store, images / "c.png"))
     out, err = capfd.readouterr()
     assert_same(read(out), rows_of(saved, [images / "c.png"], {}))

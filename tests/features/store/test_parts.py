@@ -78,8 +78,8 @@ def test_every_row_is_kept_once_in_row_groups_of_one_split(
                 if values:
                     assert (found.min, found.max) == (min(values), max(values))
         for split, numbers in of_split.items():
-            wanted = find_row_groups([path], split, False, None)
-            X, labels = read_matrix(wanted, "x", 2)
+            wanted = find_row_groups([path], split, labelled=False, classes=None, multi_label=False)
+            X, labels = read_matrix(wanted, {"x": 2})
             assert X.tolist() == [[number, -number] for number in numbers]
             assert labels.tolist() == [f"label {number}" for number in numbers]
         assert file.schema_arrow.equals(NARROW)

@@ -40,7 +40,7 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> list[RowGroup]:
                 columns = [labels, ["train"] * size, list(X[start : start + size])]
                 writer.write_table(pa.table(columns, schema=schema))
                 start += size
-    return find_row_groups(sorted(folder.iterdir()), None, False, None)
+    return find_row_groups(sorted(folder.iterdir()), None, labelled=False, classes=None, multi_label=False)
 
 
 def numbers(batches: list[streams.Batch]) -> list[int]:
@@ -60,16 +60,16 @@ def test_every_wanted_row_comes_once_whatever_the_batches(
         rows = np.array(sorted(data.draw(st.sets(st.sampled_from(group.rows.tolist()), min_size=1))))
         wanted.append(group._replace(rows=rows, labels=group.labels[rows]))
     expected = [int(label) for group in wanted for label in group.labels]
-    batches = list(read_batches(wanted, "x", WIDTH, batch_size, shuffle=shuffle, seed=seed))
+    batches = list(read_batches(wanted, {"x": WIDTH}, batch_size, shuffle=shuffle, seed=seed))
     found = numbers(batches)
     assert (sorted(found) if shuffle else found) == (sorted(expected) if shuffle else expected)
     sizes = [len(rows) for rows, _ in batches]
     assert sizes == [batch_size] * (len(expected) // batch_size) + [len(expected) % batch_size] * (
         len(expected) % batch_size > 0
     )
-    again = list(read_batches(wanted, "x", WIDTH, COUNT, shuffle=shuffle, seed=seed))
+    again = list(read_batches(wanted, {"x": WIDTH}, COUNT, shuffle=shuffle, seed=seed))
     assert numbers(again) == found
-    assert numbers([read_matrix(wanted, "x", WIDTH)]) == expected
+    assert numbers([read_matrix(wanted, {"x": WIDTH})]) == expected
 
 
 def test_shuffling_mixes_the_rows_of_eight_groups_from_all_over_the_table(groups: list[RowGroup]) -> None:
@@ -77,7 +77,7 @@ def test_shuffling_mixes_the_rows_of_eight_groups_from_all_over_the_table(groups
     group_of = {int(label): number for number, group in enumerate(groups) for label in group.labels}
     orders = {}
     for seed in (0, 1):
-        orders[seed] = numbers(list(read_batches(groups, "x", WIDTH, 10, shuffle=True, seed=seed)))
+        orders[seed] = numbers(list(read_batches(groups, {"x": WIDTH}, 10, shuffle=True, seed=seed)))
         order = [group_of[row] for row in orders[seed]]
         together = list(dict.fromkeys(order))[:8]
         rows = sum(len(groups[number].rows) for number in together)
@@ -121,7 +121,7 @@ def test_row_groups_are_found_by_split_and_label(
         part(tmp_path / "1", [(["a"], "train"), ([], "train"), (["b"], "test")], 2),
         part(tmp_path / "2", [(["c"], "test"), (["a"], "train")], 5),
     ]
-    found = find_row_groups(paths, split, labelled, None if classes is None else frozenset(classes))
+    found = find_row_groups(paths, split, labelled=labelled, classes=classes, multi_label=False)
     assert [
         (Path(group.path).name, group.number, group.rows.tolist(), group.labels.tolist()) for group in found
     ] == expected
@@ -131,21 +131,20 @@ def test_row_groups_are_found_by_split_and_label(
 def test_images_with_several_labels_are_no_matrix(tmp_path: Path) -> None:
     path = part(tmp_path / "1", [(["a"], "train"), (["a", "b"], "test")], 2)
     with pytest.raises(BottleneckError) as refusal:
-        find_row_groups([path], "train", False, None)
+        find_row_groups([path], "train", labelled=False, classes=None, multi_label=False)
     assert str(refusal.value) == (
-        "the table has images with several labels, and a matrix takes one label an image: "
-        "read their features with pyarrow or pandas"
+        "the table has images with several labels: `multi_label=True` gives a tuple of them each"
     )
 
 
 def test_rows_of_another_width_are_refused_with_their_file(groups: list[RowGroup]) -> None:
     with pytest.raises(BottleneckError) as refusal:
-        read_matrix(groups, "x", 4)
+        read_matrix(groups, {"x": 4})
     assert str(refusal.value) == (
         f"{groups[0].path}, column 'x': expected rows of 4 features each, and there are others"
     )
     with pytest.raises(BottleneckError, match="expected rows of 4"):
-        list(read_batches(groups, "x", 4, 8, shuffle=False, seed=0))
+        list(read_batches(groups, {"x": 4}, 8, shuffle=False, seed=0))
 
 
 def test_no_more_than_one_pool_is_read_ahead() -> None:
@@ -177,7 +176,7 @@ def test_a_dataset_has_a_generator_for_each_epoch_and_a_known_length() -> None:
         np.testing.assert_array_equal(np.concatenate([rows for rows, _ in batches]), X[:9])
         assert np.concatenate([numbers for _, numbers in batches]).tolist() == list(range(9))
         assert {rows.dtype for rows, _ in batches} == {np.dtype(np.float32)}
-        assert {numbers.dtype for _, numbers in batches} == {np.dtype(np.int32)}
+        assert {numbers.dtype for _, numbers in batches} == {np.dtype(np.int64)}
     assert seeds == [7, 8]
     assert not data.options().autotune.enabled
 
@@ -187,7 +186,7 @@ def test_a_dataset_of_some_classes_of_a_split(tmp_path: Path) -> None:
     layers["avg_pool"] = np.repeat(-layers["mixed0"], 8, axis=1)
     labels = ["a", "b", [], "c", "b", "a", "c", "b"]
     table = make_table(tmp_path, layers, labels, ["train"] * 6 + ["test"] * 2)
-    data = feature_store.dataset(table, "train", labels=["b", "a"], layer="mixed0", batch_size=3)
+    data = feature_store.dataset(table, "train", labels=["b", "a"], layers="mixed0", batch_size=3)
     batches = [(rows[:, 0].numpy().tolist(), numbers.numpy().tolist()) for rows, numbers in data]
     assert batches == [([0, 1, 4], [1, 0, 0]), ([5], [1])]
     assert data.cardinality().numpy() == 2

@@ -91,12 +91,12 @@ def test_the_deepest_of_several_layers_is_read_unless_another_is_named(tmp_path:
     table = make_table(tmp_path, layers, ["a"] * 3)
     widths = {None: (2048, 2), "avg_pool": (2048, 2), "mixed10": (2048, 2), "mixed0": (256, 1)}
     for layer, (width, value) in widths.items():
-        column = table.column(layer)
+        (column,) = table.columns(layer)
         assert (column.recipe, column.width) == (RECIPE, width)
-        ((batch, _),) = table.batches(layer=layer)
-        for X in (table.matrix(layer=layer)[0], batch):
+        ((batch, _),) = table.batches(layers=layer)
+        for X in (table.matrix(layers=layer)[0], batch):
             np.testing.assert_array_equal(X, np.full((3, width), value))
-    assert table.column().layer == table.column("mixed10").layer == "avg_pool"
+    assert table.columns() == table.columns("mixed10") == table.columns(["avg_pool"])
 
 
 def test_pandas_pyarrow_duckdb_and_polars_read_it(table: FeatureTable, X: np.ndarray):
@@ -146,7 +146,7 @@ def test_an_empty_table_reads_as_empty(tmp_path: Path):
 
 def test_a_layer_that_is_not_stored_is_named(table: FeatureTable):
     with pytest.raises(BottleneckError) as refusal:
-        table.matrix(layer="mixed3")
+        table.matrix(layers="mixed3")
     assert str(refusal.value) == (
         "table 'inception_v3' has no layer 'mixed3': it has avg_pool; "
         "extract others into a table of their own with `features=NAME`"

@@ -1,0 +1,89 @@
+"""Probabilities against what is true: their log loss, and the temperature and thresholds that suit them.
+
+Temperature and thresholds are chosen on held-out rows, which the model was not fitted on: those of
+validation, or of the folds of a cross-validation; never those of test.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Where nothing says better.
+DEFAULT_THRESHOLD = 0.5
+
+#: Probabilities are kept so far from 0 and 1, such that one sure error stays finite.
+EPSILON = float(np.finfo(np.float32).eps)
+
+#: Within which a temperature is looked for.
+_TEMPERATURES = (0.05, 20.0)
+
+
+def log_loss(true: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean of −ln p(what is true); p is kept above float32's epsilon, so that one sure error stays finite.
+
+    Args:
+        true: numbers of the classes, (n,); or 0 and 1 of several labels, (n, n_labels): then the mean is over
+            rows and labels.
+        probabilities: (n, n_classes).
+        weights: of the shape of `true`; the mean is weighted by them.
+    """
+    if true.ndim == 1:
+        likelihood = probabilities[np.arange(len(true)), true]
+    else:
+        likelihood = np.where(true, probabilities, 1 - probabilities)
+    losses = -np.log(np.clip(likelihood.astype(np.float64), EPSILON, 1))
+    return float(np.average(losses, weights=weights))
+
+
+def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float:
+    """The temperature by which logits are to be divided for the least log loss.
+
+    Args:
+        true: numbers of the classes (n,), or 0 and 1 of several labels (n, n_classes).
+        probabilities: of shape (n, n_classes).
+    """
+    from scipy.optimize import minimize_scalar
+
+    multi_label = true.ndim == 2
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(true, tempered(probabilities, np.exp(log_temperature), multi_label=multi_label))
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
+
+
+def tempered(probabilities: np.ndarray, temperature: float, *, multi_label: bool) -> np.ndarray:
+    """The probabilities that the same logits give after division by `temperature`: of the same shape."""
+    from scipy.special import expit, logit, softmax
+
+    kept = np.clip(probabilities.astype(np.float64), EPSILON**2, 1 - EPSILON**2)
+    if multi_label:
+        return expit(logit(kept) / temperature)
+    return softmax(np.log(kept) / temperature, axis=1)
+
+
+def fit_thresholds(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """For each label the probability from which on rows get it, for the best F1 of that label.
+
+    Half-way between the probabilities of two rows; of several that are as good the one nearest to 0.5, which
+    a label that no row has gets, too.
+
+    Args:
+        true: 0 and 1, of shape (n, n_labels).
+        probabilities: of the same shape.
+
+    Returns:
+        float64 ndarray of shape (n_labels,).
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    thresholds = np.full(probabilities.shape[1], DEFAULT_THRESHOLD)
+    for label in np.flatnonzero(true.any(axis=0)):
+        precision, recall, scores = precision_recall_curve(true[:, label], probabilities[:, label])
+        f1 = 2 * precision * recall / np.maximum(precision + recall, EPSILON)
+        below = np.append(0, scores[:-1])  # all thresholds from here to the score give the same labels
+        default = (below < DEFAULT_THRESHOLD) & (scores >= DEFAULT_THRESHOLD)
+        candidates = np.where(default, DEFAULT_THRESHOLD, (below + scores) / 2)
+        best = candidates[f1[:-1] == f1[:-1].max()]
+        thresholds[label] = best[np.abs(best - DEFAULT_THRESHOLD).argmin()]
+    return thresholds
