@@ -1,7 +1,8 @@
-"""Which split an image belongs to: the one it came with, or one cut by a hash of its bytes.
+"""Which split an image belongs to: the one it came with, or one cut by a hash of its group or its bytes.
 
-The cut depends on the image alone. So it never changes as data is added, it is the same on every
-machine, and exact duplicates always land on the same side.
+The cut depends on the name of the group (a patient, a camera) where the image has one, else on the image
+alone. So it never changes as data is added, it is the same on every machine, no group is torn apart, and
+exact duplicates without a group always land on the same side.
 """
 
 from __future__ import annotations
@@ -30,18 +31,20 @@ _PLAIN_NAMES = {"train", "val", "valid", "validation", "test"}
 #: Words around the name of a split that do not change it: `seg_train`, `test_set`, `train-images`.
 _FILLERS = {"seg", "set", "data", "dataset", "images", "imgs", "split"}
 
-#: Of every ten images, by hash: eight, one and one of the whole; nine and one of a given training part.
+#: Of every ten images or groups, by hash: eight, one and one of the whole; nine and one of a given training
+#: part.
 CUT = ("train",) * 8 + ("validation", "test")
 CUT_TRAINING = ("train",) * 9 + ("validation",)
 
 
-def assign_split(image_id: str, given: str | None) -> str:
+def assign_split(image_id: str, given: str | None, group: str | None = None) -> str:
     """The split of an image: `train`, `validation` or `test`.
 
     Args:
         image_id: the sha256 of the file's bytes, in hex.
         given: the split that the data came with; None cuts 80/10/10, and `train+validation` 90/10
             between the two.
+        group: what decides the cut instead of the image; None for an image without a group.
 
     Raises:
         BottleneckError: for a given split of another name.
@@ -57,14 +60,27 @@ def assign_split(image_id: str, given: str | None) -> str:
             f"unknown split {given!r}: expected one of {', '.join([*SPLITS, TRAIN_AND_VALIDATION])}, or none"
         )
     # Hashed once more, so that the cut is independent of any other use of the id's leading digits.
-    digest = hashlib.sha256(b"split:" + image_id.encode()).digest()
+    key = image_id if group is None else group
+    digest = hashlib.sha256(b"split:" + key.encode()).digest()
     return cut[int.from_bytes(digest[:8], "big") % 10]
 
 
-def assign_splits(image_ids: pa.Array, given: pa.Array) -> pa.Array:
-    """The splits of images, as columns: see `assign_split`."""
-    pairs = zip(image_ids.to_pylist(), given.to_pylist(), strict=True)
-    return pa.array([assign_split(image_id, split) for image_id, split in pairs], pa.string())
+def assign_splits(image_ids: pa.Array, given: pa.Array, groups: pa.Array | None = None) -> pa.Array:
+    """The splits of images, as columns: see `assign_split`; without `groups`, no image has one."""
+    columns = (image_ids, given, _or_nulls(groups, len(image_ids)))
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return pa.array([assign_split(*row) for row in rows], pa.string())
+
+
+def are_cut_by_hash(image_ids: pa.Array, groups: pa.Array | None, splits: pa.Array) -> bool:
+    """Whether splits are those that the hash cuts of a whole: nobody gave any of them."""
+    columns = (image_ids, _or_nulls(groups, len(image_ids)), splits)
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return all(assign_split(image_id, None, group) == split for image_id, group, split in rows)
+
+
+def _or_nulls(groups: pa.Array | None, images: int) -> pa.Array:
+    return pa.nulls(images, pa.string()) if groups is None else groups
 
 
 def given_splits(names: Collection[str]) -> tuple[dict[str, str | None], list[str]]:

@@ -41,11 +41,12 @@ def check_backbone(table: FeatureTable, options: Options) -> None:
         )
 
 
-def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> None:
+def check_same(table: FeatureTable, options: ExtractOptions, source: str, *, groups: bool) -> None:
     """Refuse a run that would put other features into the table than it holds.
 
     Args:
         source: the input that is asked for, as its listing names it.
+        groups: whether that gives groups.
 
     Raises:
         BottleneckError: for any difference; the message names each.
@@ -54,6 +55,8 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str) -> Non
     same_backbone = not differences
     if source != table.source:
         differences["data"] = (table.source, source)
+    elif groups != table.facts.groups:  # of another input they say nothing
+        differences["group"] = (_groups_text(table.facts.groups), _groups_text(groups))
     if same_backbone and options.layers is not None:
         wanted = table.backbone.parse_layers(options.layers)
         if not set(wanted) <= set(table.layers):
@@ -91,6 +94,10 @@ def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tup
 def _same_splits(given: Mapping[str, str], of_table: Mapping[str, str]) -> bool:
     """Whether the folders are read alike; a table of which nothing was said took those named like splits."""
     return given == of_table if of_table else all(parse_split(name) == split for name, split in given.items())
+
+
+def _groups_text(groups: bool) -> str:
+    return "a column of the input" if groups else "missing from the input or empty"
 
 
 def _splits_text(splits: Mapping[str, str]) -> str:

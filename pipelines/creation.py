@@ -65,7 +65,9 @@ def create_table(
         say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
     splits, classes = tuple((options.splits or {}).items()), options.classes
-    facts = TableFacts(listing.source, source.spec, layers, recipe, splits, classes)
+    facts = TableFacts(
+        listing.source, source.spec, layers, recipe, splits, classes, groups=listing.has_groups()
+    )
     if empty is not None:
         return decide_anew(empty, facts)
     return feature_store.create(store, options.features, facts)

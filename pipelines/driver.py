@@ -135,7 +135,7 @@ def _list(
         for notice in [*([UNTRAINED] if table.facts.untrained else []), *listing.notices]:
             say(notice)
     if binding:
-        check_same(table, options, listing.source)
+        check_same(table, options, listing.source, groups=listing.has_groups())
     return listing, table
 
 

@@ -30,20 +30,22 @@ MOST_ATTEMPTS = 2
 _ROWS_AT_ONCE = 65_536
 
 #: Rows of both tables: those of features have an image_id. They are as small as can be, since the join holds
-#: them all: labels as 64 bits of hash, parts by number.
+#: them all: labels and groups as 64 bits of hash each, parts by number.
 _STORED = """
-    SELECT uri, size, modified_at, hash(list_sort(labels)) AS labels, split, unhex(image_id) AS image_id,
-        extracted_at AS written_at, file_index::BIGINT AS part
+    SELECT uri, size, modified_at, hash(list_sort(labels)) AS labels, split, hash({group}) AS "group",
+        unhex(image_id) AS image_id, extracted_at AS written_at, file_index::BIGINT AS part
     FROM {features} WHERE view = 0
     UNION ALL
-    SELECT uri, size, modified_at, NULL, NULL, NULL, rejected_at, file_index::BIGINT FROM {rejected}
+    SELECT uri, size, modified_at, NULL, NULL, NULL, NULL, rejected_at, file_index::BIGINT FROM {rejected}
 """
 
 #: See `features.splits.assign_split`.
 _SPLIT = """
     CASE WHEN list_contains($splits, listing.split) THEN listing.split ELSE
         (CASE WHEN listing.split IS NULL THEN $cut ELSE $cut_training END)[
-            1 + (('0x' || left(sha256('split:' || lower(hex(stored.image_id))), 16))::UBIGINT % 10)::BIGINT
+            1 + (('0x' || left(sha256(
+                'split:' || coalesce(listing."group", lower(hex(stored.image_id)))
+            ), 16))::UBIGINT % 10)::BIGINT
         ]
     END
 """
@@ -69,11 +71,12 @@ _WORK = f"""
                     END
                 WHEN listing.size IS NULL THEN 'missing file'
                 WHEN listing.size = stored.size AND listing.modified_at = stored.modified_at
-                    AND hash(list_sort(listing.labels)) = stored.labels AND stored.split = {_SPLIT}
+                    AND hash(list_sort(listing.labels)) = stored.labels
+                    AND hash(listing."group") = stored."group" AND stored.split = {_SPLIT}
                 THEN 'same' ELSE 'changed'
             END AS state,
             coalesce(listing.uri, stored.uri) AS uri,
-            listing.labels, listing.split, listing.size, listing.modified_at,
+            listing.labels, listing.split, listing."group", listing.size, listing.modified_at,
             coalesce(ended.attempts, 0)::INTEGER AS attempts,
             CASE WHEN stored.image_id IS NULL THEN $rejected ELSE $features END[1 + stored.part]
                 AS replaced_part,
@@ -153,9 +156,8 @@ class Plan:
         groups = self._connection.sql(
             "SELECT doubtful, whole, count(*) FROM todo GROUP BY ALL ORDER BY doubtful, whole NULLS FIRST"
         ).fetchall()
-        rows = self._connection.sql(
-            f"SELECT {', '.join(PLANNED_SCHEMA.names)} FROM todo ORDER BY doubtful, whole NULLS FIRST, uri"
-        )
+        columns = ", ".join(f'"{name}"' for name in PLANNED_SCHEMA.names)
+        rows = self._connection.sql(f"SELECT {columns} FROM todo ORDER BY doubtful, whole NULLS FIRST, uri")
         return _cut(rows.to_arrow_reader(_ROWS_AT_ONCE), slice_lengths(groups, most))
 
 
@@ -169,8 +171,8 @@ def make_plan(
 ) -> Plan:
     """Compare a listing with what is stored, by size and time of change: no image is read.
 
-    An image is extracted again when its file, its labels or its given split changed. One whose file is not
-    there now keeps its row: the disk may not be mounted.
+    An image is extracted again when its file, its labels, its group or its given split changed. One whose
+    file is not there now keeps its row: the disk may not be mounted.
 
     Args:
         images: in `features.inputs.LISTING_SCHEMA`.
@@ -183,6 +185,7 @@ def make_plan(
     connection.register("attempts", ATTEMPTS_SCHEMA.empty_table() if attempts is None else attempts)
     connection.register("left_to_others", pa.table({"uri": left_to_others or pa.array([], pa.string())}))
     stored = _STORED.format(
+        group='"group"' if table.facts.groups else "NULL::VARCHAR",
         features=parts_relation(connection, table.paths, table.facts.schema),
         rejected=parts_relation(connection, table.rejected_paths, REJECTED_SCHEMA),
     )

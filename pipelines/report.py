@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
@@ -21,11 +22,13 @@ from heads import current_head, list_heads
 from pipelines.agreement import check_backbone
 from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.runs import living_runs
-from pipelines.summary import Summary
+from pipelines.summary import Conflicts, Summary
 from pipelines.wording import make_command, table_name
 
 #: Examples shown of a long list.
 _SHOWN = 3
+
+_Case = TypeVar("_Case")
 
 
 def summary_text(summary: Summary, options: ExtractOptions) -> str:
@@ -52,8 +55,7 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
             f"{images} no longer in the input, moved or deleted: the rows stay "
             f"(ARGS=--remove-gone takes them out)"
         )
-    lines += _conflict_lines("labels", summary.conflicts.labels)
-    lines += _conflict_lines("splits", summary.conflicts.splits)
+    lines += _conflict_lines(summary.conflicts)
     tried = summary.new + summary.new_rejected
     if tried:
         rate = tried / summary.seconds
@@ -103,13 +105,28 @@ def _recipe_text(recipe: FeatureRecipe) -> str:
     return f"{recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
 
 
-def _conflict_lines(what: str, cases: list[list[str]]) -> list[str]:
-    if not cases:
-        return []
-    images = counted(len(cases), "image is", "images are")
-    lines = [f"{images} there several times, the same bytes under different {what}:"]
-    lines += [f"  {' = '.join(map(printable, uris))}" for uris in cases[:_SHOWN]]
-    return [*lines, *([f"  … and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])]
+def _conflict_lines(conflicts: Conflicts) -> Iterable[str]:
+    for what, cases in (("labels", conflicts.labels), ("splits", conflicts.splits)):
+        images = counted(len(cases), "image is", "images are")
+        several = f"{images} there several times, the same bytes under different {what}:"
+        yield from _examples(several, cases, lambda uris: " = ".join(map(printable, uris)))
+    groups = counted(len(conflicts.groups), "group is", "groups are")
+    torn = f"{groups} torn apart by the splits that the data came with:"
+    yield from _examples(torn, conflicts.groups, _torn_text)
+
+
+def _torn_text(group: tuple[str, dict[str, int]]) -> str:
+    name, counts = group
+    return f"{printable(name)}: " + ", ".join(f"{count:,} in {split}" for split, count in counts.items())
+
+
+def _examples(title: str, cases: Sequence[_Case], text: Callable[[_Case], str]) -> Iterable[str]:
+    """A title, the first of the cases that it is about, and how many more there are; nothing for none."""
+    if cases:
+        yield title
+        yield from (f"  {text(case)}" for case in cases[:_SHOWN])
+    if len(cases) > _SHOWN:
+        yield f"  … and {len(cases) - _SHOWN:,} more"
 
 
 def info_text(options: InfoOptions) -> str:
@@ -128,7 +145,7 @@ def info_text(options: InfoOptions) -> str:
 
 def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     recipe = table.recipe
-    rows = table.metadata(["labels", "split"])
+    rows = table.metadata(["labels", "split", *(["group"] if table.facts.groups else [])])
     rejected = len(rejected_rows(table))
     counts = f"{counted(len(rows), 'row')}, {counted(rejected, 'rejected image')}"
     yield f"{table.name}  (version {table.version}, {counts})"
@@ -144,6 +161,8 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         yield f"            some kinds of images are read otherwise since number {DECODING}"
     for column in table.columns(table.layers):
         yield f"  layer     {column.layer}, fingerprint {column.fingerprint}"
+    if table.facts.groups:
+        yield f"  groups    {_groups_text(rows)}"
     if table.facts.untrained:
         yield f"  {UNTRAINED}"
     yield from _count_lines(rows)
@@ -165,6 +184,14 @@ def _score_text(metrics: Mapping[str, Any]) -> str:
     if "hamming_loss" in metrics:
         return f"test average precision {metrics['average_precision']['macro']:.3f}"
     return f"test accuracy {metrics['accuracy']:.3f}"
+
+
+def _groups_text(rows: pa.Table) -> str:
+    """How many groups there are, and whether each is in one split."""
+    grouped = rows.filter(rows.column("group").is_valid()).group_by("group")
+    splits = grouped.aggregate([("split", "count_distinct")]).column("split_count_distinct")
+    torn = pc.sum(pc.greater(splits, 1)).as_py()
+    return f"{len(splits):,} ({f'{torn:,} torn apart by given splits' if torn else 'each in one split'})"
 
 
 def _count_lines(rows: pa.Table) -> Iterable[str]:

@@ -127,7 +127,10 @@ class Run:
     def slice(self, number: int) -> pa.Table:
         """The images of a slice, in `PLANNED_SCHEMA`."""
         with files.parquet_file(self.plan_path, metadata=_footer(self.plan_path)) as file:
-            return file.read_row_group(number, use_threads=False).cast(PLANNED_SCHEMA)
+            rows = file.read_row_group(number, use_threads=False)
+        # A run that died may have planned before images had groups.
+        others = {} if "group" in rows.column_names else {"group": None}
+        return to_schema(rows, PLANNED_SCHEMA, **others)
 
     def uris(self) -> pa.ChunkedArray:
         """The images of all slices; none where the run is done."""

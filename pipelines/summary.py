@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from features.splits import SPLITS
 from features.store.schema import REJECTED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines.planning import Plan
@@ -24,13 +25,24 @@ _DUPLICATES = f"""
     FROM {{features}} WHERE view = 0 AND {_KEY} IN (SELECT key FROM repeated)
     GROUP BY image_id ORDER BY min(uri)
 """
+_TORN = f"""
+    SELECT "group", {", ".join(f"count(*) FILTER (split = '{split}')" for split in SPLITS)}
+    FROM {{features}} WHERE view = 0 AND "group" IS NOT NULL
+    GROUP BY "group" HAVING min(split) <> max(split) ORDER BY "group"
+"""
 
 
 class Conflicts(NamedTuple):
-    """The same bytes under different labels or in different given splits: (uris) of each case."""
+    """What training and testing on the stored images would suffer from.
+
+    Attributes:
+        labels, splits: the same bytes under different labels, or in different splits: the uris of each case.
+        groups: those that given splits tear apart: name, and from each of its splits to its images there.
+    """
 
     labels: list[list[str]]
     splits: list[list[str]]
+    groups: list[tuple[str, dict[str, int]]]
 
 
 class Summary(NamedTuple):
@@ -115,6 +127,7 @@ def summarize(
     ).fetchall()
     connection.execute(_REPEATED.format(features=features))
     duplicates = connection.execute(_DUPLICATES.format(features=features)).fetchall()
+    torn = connection.execute(_TORN.format(features=features)).fetchall() if table.facts.groups else []
     connection.close()
     return Summary(
         table=table,
@@ -136,9 +149,15 @@ def summarize(
         conflicts=Conflicts(
             [uris for uris, labels, _ in duplicates if labels],
             [uris for uris, _, splits in duplicates if splits],
+            [(group, _without_zeros(counts)) for group, *counts in torn],
         ),
         seconds=seconds,
     )
+
+
+def _without_zeros(counts: list[int]) -> dict[str, int]:
+    """From split to count, of the splits that have any."""
+    return {split: count for split, count in zip(SPLITS, counts, strict=True) if count}
 
 
 def _precisions_of_run(table: FeatureTable, plan: Plan, run_id: str) -> list[str]:

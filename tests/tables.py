@@ -56,6 +56,7 @@ def make_rows(
     X: Features,
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
+    groups: Sequence[str | None] | None = None,
     *,
     prefix: str = "image",
     run_id: str = "run-1",
@@ -65,11 +66,14 @@ def make_rows(
     count = len(layers[facts.layers[0]])
     uris = [f"/images/{prefix}-{number}.png" for number in range(count)]
     image_ids = [hashlib.sha256(uri.encode()).hexdigest() for uri in uris]
+    groups = groups if groups is not None else [None] * count
+    cut = [assign_split(one, None, group) for one, group in zip(image_ids, groups, strict=True)]
     rows = {
         "image_id": image_ids,
         "uri": uris,
         "labels": [[label] if isinstance(label, str) else list(label) for label in labels],
-        "split": list(splits) if splits is not None else [assign_split(one, None) for one in image_ids],
+        "split": list(splits) if splits is not None else cut,
+        **({"group": list(groups)} if facts.groups else {}),
         "view": [0] * count,
         "width": [8] * count,
         "height": [8] * count,
@@ -88,6 +92,7 @@ def make_table(
     X: Features,
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
+    groups: Sequence[str | None] | None = None,
     *,
     name: str = "inception_v3",
     recipe: FeatureRecipe = RECIPE,
@@ -99,13 +104,14 @@ def make_table(
         X: features of shape (n, 2048) for one `avg_pool` column, or those of each layer.
         labels: of each image: one name, or several, or none.
         splits: of each image; by hash where not given.
+        groups: of each image; without them the table has no such column.
     """
     layers = _by_layer(X, "avg_pool")
-    facts = TableFacts(source="digits", weights=recipe.weights, layers=tuple(layers), recipe=recipe)
+    facts = TableFacts("digits", recipe.weights, tuple(layers), recipe, groups=groups is not None)
     table = feature_store.create(store, name, facts)
     part = None
     if len(labels):
-        rows = make_rows(facts, X, labels, splits)
+        rows = make_rows(facts, X, labels, splits, groups)
         part = write_part(features_path(table.store, name), [rows], facts.schema, run_id="run-1")
     add(table, part, rejected, run_id="run-1")
     return feature_store.open(store, name)

@@ -19,12 +19,21 @@ PATHS = (
 )
 LABELS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "dx", "tags")
 SPLITS = ("split", "set", "subset")
+GROUPS = ("group", "group_id")
+
+#: Names of columns that are often meant as groups, the largest groups first. They are taken for them only
+#: once they are renamed: tables were made from files that have them.
+_LIKE_GROUPS = (
+    *("patient", "patient_id", "subject", "subject_id", "case_id"),
+    *("lesion", "lesion_id", "camera", "camera_id"),
+)
 
 
 def known_names() -> str:
     """The names that columns are known by, for messages."""
     return (
-        f"paths are known as {', '.join(PATHS)}; labels as {', '.join(LABELS)}; splits as {', '.join(SPLITS)}"
+        f"paths are known as {', '.join(PATHS)}; labels as {', '.join(LABELS)}; "
+        f"splits as {', '.join(SPLITS)}; groups as {', '.join(GROUPS)}"
     )
 
 
@@ -32,7 +41,7 @@ class Columns(NamedTuple):
     """Where in a record what stands.
 
     Attributes:
-        path, labels, split: numbers of the columns; `labels` may be several or none.
+        path, labels, split, group: numbers of the columns; `labels` may be several or none.
         header: the columns' names as they stand in the file; None for a file without a header, in which all
             cells after the path are labels.
     """
@@ -41,6 +50,7 @@ class Columns(NamedTuple):
     labels: tuple[int, ...]
     split: int | None
     header: tuple[str, ...] | None
+    group: int | None = None
 
     def labels_of(self, record: Record) -> tuple[str, ...]:
         """The labels of a row, each once."""
@@ -58,6 +68,9 @@ class Columns(NamedTuple):
     def split_of(self, record: Record) -> str:
         return "" if self.split is None else record.cells[self.split]
 
+    def group_of(self, record: Record) -> str:
+        return "" if self.group is None else record.cells[self.group]
+
     def described(self, changes: Collection[str], *, alone: str) -> list[str]:
         """What was taken from where, in a few words each; `alone` where there is no header."""
         changed = f" ({', '.join(changes)})" if changes else ""
@@ -72,13 +85,30 @@ class Columns(NamedTuple):
             parts.append("no labels")
         if self.split is not None:
             parts.append(f"split from '{printable(self.header[self.split])}'")
+        if self.group is not None:
+            parts.append(f"group from '{printable(self.header[self.group])}'")
         return parts
 
+    def used(self) -> set[int | None]:
+        """Numbers of the columns that count, and None."""
+        return {self.path, *self.labels, self.split, self.group}
+
     def unused(self) -> str:
-        used = {self.path, *self.labels, self.split}
+        """The columns that do not count, to end a notice with."""
         header = enumerate(self.header or ())
-        names = [name or f"column {number + 1}" for number, name in header if number not in used]
+        names = [name or f"column {number + 1}" for number, name in header if number not in self.used()]
         return f"; not used: {some(names, shown=6)}" if names else ""
+
+    def group_hint(self) -> str:
+        """What to do where a column that is not used may be meant as the groups, to end a notice with."""
+        names = {_plain(name): name for name in self.header or ()}
+        alike = next((names[name] for name in _LIKE_GROUPS if name in names), None)
+        if self.group is not None or alike is None:
+            return ""
+        why = "to keep the images of each on one side of the split"
+        if self.split is not None:
+            why = "to see whether the splits tear any apart"
+        return f"; rename '{printable(alike)}' to 'group' {why}"
 
 
 def find_columns(records: Records, path: str, *, labelled: bool = True) -> Columns:
@@ -97,7 +127,7 @@ def find_columns(records: Records, path: str, *, labelled: bool = True) -> Colum
     first = records.first
     where = f"{printable(path)}, line {first.line}"
     names = [_plain(cell) for cell in first.cells]
-    known = {*PATHS, *LABELS, *SPLITS}
+    known = {*PATHS, *LABELS, *SPLITS, *GROUPS}
     if any(map(is_image_name, first.cells)) or not any(name in known or _numbered(name) for name in names):
         _refuse_unknown_header(records, where)
         columns = Columns(0, (), None, None)
@@ -110,8 +140,9 @@ def find_columns(records: Records, path: str, *, labelled: bool = True) -> Colum
         labels=_label_columns(names),
         split=next((names.index(name) for name in SPLITS if name in names), None),
         header=first.cells,
+        group=next((names.index(name) for name in GROUPS if name in names), None),
     )
-    others = len(first.cells) - 1 - (columns.split is not None)
+    others = len(first.cells) - 1 - (columns.split is not None) - (columns.group is not None)
     if labelled and others and not columns.labels:
         raise BottleneckError(
             f"{where}: no column is known for the labels (found {some(first.cells, shown=8)}): "
@@ -154,7 +185,7 @@ def _refuse_unknown_header(records: Records, where: str) -> None:
 
 def _refuse_hidden_columns(records: Records, path: str) -> None:
     """Refuse what would be read as labels in a file without a header, and is something else."""
-    paths, others = set(PATHS), {*LABELS, *SPLITS}
+    paths, others = set(PATHS), {*LABELS, *SPLITS, *GROUPS}
     for record in records:
         if any(map(is_image_name, record.cells)):
             continue
@@ -185,7 +216,7 @@ def _refuse_flags(records: Records, columns: Columns, where: str) -> None:
 def _check_cells(records: Records, columns: Columns, path: str) -> None:
     """Refuse rows of too many cells, and used cells with line breaks."""
     header = columns.header
-    used = {columns.path, *columns.labels, columns.split}
+    used = columns.used()
     name = printable(path)
     for record in records:
         cells = record.cells

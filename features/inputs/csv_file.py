@@ -36,13 +36,13 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
 
     Args:
         path: absolute path of the file, in UTF-8.
-        labelled: whether labels and splits are wanted; without them, columns that are not known do not
-            matter.
+        labelled: whether labels, splits and groups are wanted; without them, columns that are not known do
+            not matter.
 
     Raises:
         BottleneckError: for an empty file, columns that are not known, a quote that is not closed, a split
             of unknown name, a remote uri, a path that fits several files, or one image with two different
-            sets of labels or splits; the message names the line.
+            sets of labels, splits or groups; the message names the line.
     """
     name = printable(path)
     if path.lower().endswith(".txt"):
@@ -61,7 +61,8 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
         raise BottleneckError(f"{name} lists no images: expected lines of uri,label")
     _refuse_header_without_file(records, columns, rows, name)
     once = _each_once(rows, name)
-    notices = [_understood(path, separator, columns, finder, once)]
+    hint = columns.group_hint() if labelled else ""
+    notices = [_understood(path, separator, columns, finder, once) + hint]
     if repeated := len(rows) - len(once):
         notices.append(f"{counted(repeated, 'line repeats', 'lines repeat')} an image, which is taken once")
     images, about_splits = _with_splits(once)
@@ -90,9 +91,10 @@ def _rows(
         if not path:
             raise BottleneckError(f"{where}: there is no path")
         split = _split_of(record, columns, where) if labelled else None
+        group = (columns.group_of(record) or None) if labelled else None
         labels = columns.labels_of(record) if labelled else ()
         uri, facts = finder.find(path, where)
-        yield uri, labels, split, facts.size, facts.modified_at, record.line
+        yield uri, labels, split, group, facts.size, facts.modified_at, record.line
 
 
 def _split_of(record: Record, columns: Columns, where: str) -> str | None:
@@ -116,7 +118,8 @@ def _each_once(rows: pa.Table, name: str) -> pa.Table:
     firsts: dict[str, dict[str, Any]] = {}
     for row in rows.filter(pc.is_in(rows.column("uri"), repeated.combine_chunks())).to_pylist():
         first = firsts.setdefault(row["uri"], row)
-        if set(first["labels"]) != set(row["labels"]) or first["split"] != row["split"]:
+        same_use = first["split"] == row["split"] and first["group"] == row["group"]
+        if not same_use or set(first["labels"]) != set(row["labels"]):
             raise BottleneckError(
                 f"{name}, lines {first['line']} and {row['line']}: {printable(row['uri'])} is given twice, "
                 f"as {_described(first)} and as {_described(row)}; "
@@ -145,12 +148,17 @@ def _understood(path: str, separator: str, columns: Columns, finder: PathFinder,
     unlabelled = pc.sum(pc.equal(pc.list_value_length(rows.column("labels")), 0)).as_py()
     if 0 < unlabelled < len(rows):
         parts.append(f"{unlabelled:,} without a label")
+    ungrouped = rows.column("group").null_count
+    if 0 < ungrouped < len(rows):
+        parts.append(f"{ungrouped:,} without a group")
     return f"{printable(os.path.basename(path))}: {', '.join(parts)}{columns.unused()}"
 
 
 def _described(row: dict[str, Any]) -> str:
     labels = printable("|".join(row["labels"])) or "no label"
-    return f"{labels} ({row['split']})" if row["split"] else labels
+    facts = [row["split"]] if row["split"] else []
+    facts += [f"group {printable(row['group'])}"] if row["group"] else []
+    return f"{labels} ({', '.join(facts)})" if facts else labels
 
 
 LIST = Form(

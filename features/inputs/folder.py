@@ -87,7 +87,7 @@ def list_folder(
 
 def list_file(path: str) -> Listing:
     """A single image file, by its absolute path, as an input of one image without a label."""
-    columns = [[path], [[]], [None], *([fact] for fact in file_facts(path))]
+    columns = [[path], [[]], [None], [None], *([fact] for fact in file_facts(path))]
     return Listing(path, pa.table(columns, schema=LISTING_SCHEMA), 0, [])
 
 

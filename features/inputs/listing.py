@@ -18,6 +18,8 @@ from features.downloads import DownloadProgress
 #: labels: one for ordinary classification, several for multi-label, none for unlabelled.
 #: split: the split that the data came with: `train`, `validation`, `test`, `train+validation` (to be cut
 #:     between these two) or null (to be cut into all three); `features.splits` cuts.
+#: group: what the image belongs to (a patient, a camera), so that it shares a split with the others of it;
+#:     null for none.
 #: size, modified_at: of the file, in bytes and as UTC; null where the file can't be looked up (a dangling
 #:     link, for instance).
 LISTING_SCHEMA = pa.schema(
@@ -25,6 +27,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("uri", pa.string(), nullable=False),
         pa.field("labels", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
         pa.field("split", pa.string()),
+        pa.field("group", pa.string()),
         pa.field("size", pa.int64()),
         pa.field("modified_at", pa.timestamp("us", tz="UTC")),
     ]
@@ -54,6 +57,10 @@ class Listing(NamedTuple):
     def labels(self) -> list[str]:
         """The names of all labels, sorted."""
         return sorted(pc.list_flatten(self.images.column("labels")).unique().to_pylist())
+
+    def has_groups(self) -> bool:
+        """Whether any image belongs to a group."""
+        return self.images.column("group").null_count < len(self.images)
 
 
 class Request(NamedTuple):

@@ -68,7 +68,7 @@ class WalkedImages:
         """The images in `LISTING_SCHEMA`; those in folder n have the label n, or none."""
         rows = self.files.column("folder").combine_chunks()
         column = single_labels(pa.array(labels, pa.string()).take(rows))
-        return to_schema(self.files, LISTING_SCHEMA, labels=column, split=None)
+        return to_schema(self.files, LISTING_SCHEMA, labels=column, split=None, group=None)
 
     def within(self, wanted: Sequence[bool]) -> WalkedImages:
         """The images in those folders alone."""

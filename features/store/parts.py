@@ -29,7 +29,7 @@ from features.store.vectors import list_values
 _DECODINGS_KEY = b"bottlenecks.decodings"
 
 #: Columns of few values.
-_DICTIONARIES = ("labels.list.element", "split", "format", "run_id", "reason")
+_DICTIONARIES = ("labels.list.element", "split", "group", "format", "run_id", "reason")
 
 #: At most; 1,024 rows of 2,048 floats are 8 MiB: small enough to shuffle, large enough to read fast.
 ROW_GROUP_ROWS = 1024

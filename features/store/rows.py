@@ -21,7 +21,7 @@ def to_features(rows: pa.Table, facts: TableFacts, run_id: str, now: datetime.da
     """
     # Unknown when it was listed, readable since: the next plan finds it changed, and settles it.
     of_file = {name: pc.fill_null(rows.column(name).cast(pa.int64()), 0) for name in ("size", "modified_at")}
-    splits = assign_splits(rows.column("image_id"), rows.column("split"))
+    splits = assign_splits(*(rows.column(name) for name in ("image_id", "split", "group")))
     return to_schema(rows, facts.schema, **of_file, split=splits, view=0, extracted_at=now, run_id=run_id)
 
 

@@ -33,6 +33,9 @@ IMAGE_FIELDS = [
 ]
 IMAGE_COLUMNS = [field.name for field in IMAGE_FIELDS]
 
+#: Beside them, after `split`, where the input gives groups: null for an image without one.
+GROUP_FIELD = pa.field("group", pa.string())
+
 REJECTED_SCHEMA = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),
@@ -46,7 +49,13 @@ REJECTED_SCHEMA = pa.schema(
 )
 
 
-def feature_schema(recipe: FeatureRecipe, layers: tuple[str, ...]) -> pa.Schema:
+def image_columns(*, groups: bool) -> list[str]:
+    """What is known of images besides their features, in a table with or without groups."""
+    after = IMAGE_COLUMNS.index("split") + 1
+    return [*IMAGE_COLUMNS[:after], *([GROUP_FIELD.name] if groups else []), *IMAGE_COLUMNS[after:]]
+
+
+def feature_schema(recipe: FeatureRecipe, layers: tuple[str, ...], *, groups: bool = False) -> pa.Schema:
     """The feature table's schema; each layer's field carries the layer's fingerprint and width.
 
     Delta has no fixed-size lists, so a layer is `list<float>` and its width is checked on the way
@@ -62,7 +71,8 @@ def feature_schema(recipe: FeatureRecipe, layers: tuple[str, ...]) -> pa.Schema:
         )
         for column in (Column(recipe, layer) for layer in layers)
     ]
-    return pa.schema([*IMAGE_FIELDS, *columns])
+    of_images = {field.name: field for field in [*IMAGE_FIELDS, GROUP_FIELD]}
+    return pa.schema([*(of_images[name] for name in image_columns(groups=groups)), *columns])
 
 
 def feature_widths(schema: pa.Schema) -> dict[str, int]:
@@ -82,6 +92,7 @@ class TableFacts:
         recipe: how their numbers are computed.
         splits, classes: how the folders of `source` are read, where it was said
             (`features.inputs.folder.list_folder`).
+        groups: whether the input gives groups, and the rows keep them.
     """
 
     source: str
@@ -90,10 +101,11 @@ class TableFacts:
     recipe: FeatureRecipe
     splits: tuple[tuple[str, str], ...] = ()
     classes: str | None = None
+    groups: bool = False
 
     @property
     def schema(self) -> pa.Schema:
-        return feature_schema(self.recipe, self.layers)
+        return feature_schema(self.recipe, self.layers, groups=self.groups)
 
     @property
     def untrained(self) -> bool:
@@ -102,7 +114,7 @@ class TableFacts:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for name in ("splits", "classes"):  # as tables were written before these were known
+        for name in ("splits", "classes", "groups"):  # as tables were written before these were known
             if not facts[name]:
                 del facts[name]
         return json.dumps(facts, sort_keys=True)
@@ -117,4 +129,5 @@ class TableFacts:
             recipe=FeatureRecipe.from_dict(facts["recipe"]),
             splits=tuple((folder, split) for folder, split in facts.get("splits", ())),
             classes=facts.get("classes"),
+            groups=facts.get("groups", False),
         )

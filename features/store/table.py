@@ -22,7 +22,7 @@ from features.locations import features_path, rejected_path
 from features.recipe import Column
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
-from features.store.schema import IMAGE_COLUMNS, TableFacts
+from features.store.schema import GROUP_FIELD, TableFacts, image_columns
 from features.store.streams import RowGroup, find_row_groups, read_batches, read_matrix
 
 #: Key of the facts in the Delta table's configuration.
@@ -113,9 +113,18 @@ class FeatureTable:
         """Everything stored of the images but their features, one row an image and view.
 
         Args:
-            columns: some of `features.store.schema.IMAGE_COLUMNS`; all of them by default.
+            columns: some of `features.store.schema.image_columns`; all of them by default.
+
+        Raises:
+            BottleneckError: for the groups of a table that has none.
         """
-        schema = pa.schema([self.facts.schema.field(name) for name in columns or IMAGE_COLUMNS])
+        if GROUP_FIELD.name in (columns or []) and not self.facts.groups:
+            raise BottleneckError(
+                f"table {self.name!r} has no groups: its images came without a column 'group', "
+                f"or with an empty one"
+            )
+        names = columns or image_columns(groups=self.facts.groups)
+        schema = pa.schema([self.facts.schema.field(name) for name in names])
         return read_parts(self.paths, schema)
 
     def decodings(self) -> dict[int, int]:

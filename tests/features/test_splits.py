@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from features.errors import BottleneckError
 from features.splits import (
     SPLITS,
+    are_cut_by_hash,
     assign_split,
     assign_splits,
     given_splits,
@@ -58,9 +59,74 @@ def test_the_split_of_an_image_depends_on_it_alone(rows: list[tuple[str, str | N
     assert splits.to_pylist() == [assign_split(image_id, split) for image_id, split in rows]
 
 
-def test_an_image_without_what_it_is_given_as_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        assign_splits(pa.array(IDS[:2]), pa.array(["train"]))
+@pytest.mark.parametrize(
+    ("given", "letters"),
+    [(None, "rrrrrararrearrrrrarrerrr"), ("train+validation", "rrrrrrrrrrarrrrrrrrrarrr")],
+)
+def test_the_cut_of_groups_is_the_same_in_every_version(given: str | None, letters: str) -> None:
+    groups = [f"Ä{number}" for number in range(24)]
+    assert "".join(assign_split(IDS[0], given, group)[1] for group in groups) == letters
+
+
+GROUPS = st.one_of(st.none(), st.text(max_size=2), st.sampled_from(IDS[:3]))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(IDS[:50]), st.sampled_from(GIVEN), GROUPS)),
+    st.sampled_from([None, "train+validation"]),
+)
+def test_a_group_has_one_split_whatever_else_is_there(
+    rows: list[tuple[str, str | None, str | None]], cut: str | None
+) -> None:
+    image_ids, _, groups = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = [pa.array(column, pa.string()) for column in (image_ids, [cut] * len(rows), groups)]
+    splits = assign_splits(*columns).to_pylist()
+    by_group: dict[str, set[str]] = {}
+    for image_id, group, split in zip(image_ids, groups, splits, strict=True):
+        by_group.setdefault(image_id if group is None else group, set()).add(split)
+    assert all(len(found) == 1 for found in by_group.values())
+    assert splits == [assign_split(image_id, cut, group) for image_id, _, group in rows]
+
+
+@given(st.lists(st.tuples(st.sampled_from(IDS[:50]), st.sampled_from(GIVEN), GROUPS)))
+def test_a_given_split_wins_over_the_group(rows: list[tuple[str, str | None, str | None]]) -> None:
+    for image_id, split, group in rows:
+        if split in SPLITS:
+            assert assign_split(image_id, split, group) == split
+
+
+def test_groups_share_the_shares_of_images() -> None:
+    counts = Counter(assign_split("", None, f"camera-{number}") for number in range(10_000))
+    expected = {"train": 8000, "validation": 1000, "test": 1000}
+    assert counts == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("groups", [None, ["a", "b", None, "a"] * 25])
+def test_splits_that_nobody_gave_are_known(groups: list[str | None] | None) -> None:
+    image_ids, nobody = pa.array(IDS[:100]), pa.nulls(100, pa.string())
+    columns = None if groups is None else pa.array(groups, pa.string())
+    splits = assign_splits(image_ids, nobody, columns)
+    assert are_cut_by_hash(image_ids, columns, splits)
+    assert are_cut_by_hash(pa.chunked_array([image_ids]), columns, pa.chunked_array([splits]))
+    other = {"train": "test", "validation": "train", "test": "train"}
+    for place in (0, 50, 99):
+        moved = splits.to_pylist()
+        moved[place] = other[moved[place]]
+        assert not are_cut_by_hash(image_ids, columns, pa.array(moved))
+    training = assign_splits(image_ids, pa.array(["train+validation"] * 100), columns)
+    assert not are_cut_by_hash(image_ids, columns, training)
+    assert not are_cut_by_hash(image_ids, pa.array(["c"] * 100), splits)
+    assert are_cut_by_hash(image_ids[:0], None, splits[:0])
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    ids, one, two = pa.array(IDS[:2]), pa.array(["train"]), pa.array(["train", "test"])
+    for columns in ((one, None), (one, two), (two, one)):
+        with pytest.raises(ValueError, match="zip"):
+            assign_splits(ids, *columns)
+    for splits in (pa.array([assign_split(IDS[0], None)]), pa.array([], pa.string())):
+        with pytest.raises(ValueError, match="zip"):
+            are_cut_by_hash(ids, None, splits)
 
 
 def test_an_unknown_split_is_refused() -> None:

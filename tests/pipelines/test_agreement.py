@@ -37,8 +37,11 @@ def made(
     return feature_store.open(store, "flowers")
 
 
-def check(table: FeatureTable, *, source: str | None = None, **options: Any) -> None:
-    check_same(table, ExtractOptions(**options), source or table.source)
+def check(
+    table: FeatureTable, *, source: str | None = None, groups: bool | None = None, **options: Any
+) -> None:
+    groups = table.facts.groups if groups is None else groups
+    check_same(table, ExtractOptions(**options), source or table.source, groups=groups)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,7 @@ def check(table: FeatureTable, *, source: str | None = None, **options: Any) -> 
         ({}, {"splits": {"train": "train", "val": "validation"}, "classes": "top"}),
         ({"recipe": TURNED}, {}),
         ({"splits": SITES, "classes": "deepest"}, {}),
+        ({"groups": True}, {"groups": True}),
         ({"splits": SITES, "classes": "deepest"}, {"splits": dict(reversed(SITES)), "classes": "deepest"}),
     ],
 )
@@ -84,6 +88,18 @@ def test_what_a_table_has_may_be_said_again(tmp_path: Path, facts: dict[str, Any
             "`backbone` was inception_v3 and is now resnet50",
         ),
         ({"source": "/a"}, {"source": "/b"}, "`data` was /a and is now /b"),
+        ({"source": "/a"}, {"source": "/b", "groups": True}, "`data` was /a and is now /b"),
+        (
+            {},
+            {"groups": True},
+            "`group` was missing from the input or empty and is now a column of the input",
+        ),
+        (
+            {"groups": True},
+            {"groups": False, "precision": "bfloat16"},
+            "`group` was a column of the input and is now missing from the input or empty; "
+            "`precision` was float32 and is now bfloat16",
+        ),
         ({}, {"classes": "deepest"}, "`classes` was not given and is now deepest"),
         ({"classes": "deepest"}, {"classes": "top"}, "`classes` was deepest and is now top"),
         ({}, {"splits": {"site_a": "train"}}, "`splits` was not given and is now site_a=train"),

@@ -67,6 +67,17 @@ def test_all_that_is_asked_for_is_kept(tmp_path: Path, recipe: FeatureRecipe, op
     )
 
 
+@pytest.mark.parametrize("groups", [[None, None], [None, "p"]])
+def test_a_table_has_groups_where_any_image_has_one(
+    tmp_path: Path, recipe: FeatureRecipe, options: ExtractOptions, groups: list[str | None]
+):
+    images = LISTING.images.set_column(
+        LISTING_SCHEMA.get_field_index("group"), LISTING_SCHEMA.field("group"), pa.array(groups, pa.string())
+    )
+    table = create_table(tmp_path, options, LISTING._replace(images=images), None, print)
+    assert table.facts == facts(recipe, groups="p" in groups)
+
+
 def test_the_precision_is_decided_by_the_first_images_that_are_there(
     tmp_path: Path, recipe: FeatureRecipe, options: ExtractOptions, monkeypatch: pytest.MonkeyPatch
 ):

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +28,10 @@ from features.errors import BottleneckError
 from features.extractor import InceptionV3
 from features.images import DECODING
 from features.inputs import list_images
+from features.splits import SPLITS, TRAIN_AND_VALIDATION, assign_split
 from features.store.commit import rejected_rows
 from features.store.parts import read_decodings, write_part
+from features.store.schema import IMAGE_COLUMNS
 from features.store.table import FeatureTable
 from pipelines.cli import main
 from pipelines.driver import extract
@@ -179,7 +182,7 @@ def test_moved_images_stay_until_they_are_asked_to_go(data: Path, tmp_path: Path
     assert len(moved.table.metadata()) == 4 and len(moved.conflicts.labels) == 1
     mended = run(data, tmp_path / "store", remove_gone=True)
     assert (mended.stored, mended.missing_from_input, mended.removed, mended.new) == (3, 0, 1, 0)
-    assert len(mended.table.metadata()) == 3 and mended.conflicts == ([], [])
+    assert len(mended.table.metadata()) == 3 and mended.conflicts == ([], [], [])
     assert len(open_table(tmp_path / "store", moved.table.version).metadata()) == 4
 
 
@@ -392,9 +395,129 @@ def test_a_bfloat16_table_goes_on_in_float32_where_the_processor_has_no_other_an
     assert "computed in float32 by this run" in summary_text(summary, ExtractOptions())
 
 
-def csv_of(folder: Path, rows: list[str]) -> Path:
-    (folder / "list.csv").write_text("\n".join(["uri,label", *rows]))
+def csv_of(folder: Path, rows: list[str], header: str = "uri,label") -> Path:
+    (folder / "list.csv").write_text("\n".join([header, *rows]))
     return folder / "list.csv"
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> list[str]:
+    """Lines of a list: 40 pictures of ten subjects, who are cut into all splits, and one of nobody."""
+    (tmp_path / "scans").mkdir()
+    for number in range(41):
+        photo(number, 20, 16).save(tmp_path / "scans" / f"{number}.png")
+    lines = [f"scans/{number}.png,{'benign' if number % 3 else 'bad'},s{number % 10}" for number in range(40)]
+    return [*lines, "scans/40.png,bad,"]
+
+
+def splits_of_groups(table: FeatureTable) -> dict[str | None, dict[str, int]]:
+    """From each group to how many of its images each split has, by what DuckDB finds in the part files."""
+    rows = duckdb.read_parquet(table.paths).aggregate('"group", split, count(*)', '"group", split').fetchall()
+    splits: dict[str | None, dict[str, int]] = {}
+    for group, split, count in rows:
+        splits.setdefault(group, {})[split] = count
+    return splits
+
+
+GROUP_HEADER = "uri,label,group"
+
+
+def test_no_group_is_torn_apart_whenever_its_images_come(grouped: list[str], tmp_path: Path):
+    store, list_csv = tmp_path / "store", lambda rows: csv_of(tmp_path, rows, GROUP_HEADER)
+    first = run(list_csv(grouped[:25] + grouped[40:]), store)
+    assert first.table.facts.groups and first.stored == 26
+    second = run(list_csv(grouped), store)
+    assert (second.new, second.stored) == (15, 41)
+    splits = splits_of_groups(second.table)
+    assert [len(splits[f"s{number}"]) for number in range(10)] == [1] * 10
+    assert sum(splits[None].values()) == 1
+    assert {split for found in splits.values() for split in found} == set(SPLITS)
+    again = run(list_csv(grouped), store)
+    assert (again.new, again.table.version) == (0, second.table.version)
+    assert "nothing new to extract" in summary_text(again, ExtractOptions())
+    assert again.conflicts == ([], [], [])
+
+    joins = {"s3": "s1", "s2": "s4"}  # of the same split, and of another
+    moved = [line[:-2] + joins.get(line[-2:], line[-2:]) for line in grouped]
+    regrouped = run(list_csv(moved), store)
+    assert (regrouped.new, regrouped.stored) == (8, 41)
+    splits = splits_of_groups(regrouped.table)
+    assert (splits["s1"], splits["s4"]) == ({"train": 8}, {"validation": 8}) and not splits.keys() & joins
+    assert all(len(found) == 1 for found in splits.values())
+    assert "  groups    8 (each in one split)" in info_text(InfoOptions(store=str(store))).splitlines()
+
+
+def test_groups_that_given_splits_tear_apart_are_reported_by_every_run(grouped: list[str], tmp_path: Path):
+    places = {"s1": ["train", "train", "train", "test"], "s2": ["test", "validation", "", ""]}
+    rows = []
+    for line in grouped:
+        given = places.get(line.rpartition(",")[2], ["train"])
+        rows.append(f"{line},{given.pop(0) if len(given) > 1 else given[0]}")
+    listed = csv_of(tmp_path, rows, "uri,label,group,split")
+    for _ in range(2):
+        summary = run(listed, tmp_path / "store")
+        assert splits_of_groups(summary.table)["s1"] == {"train": 3, "test": 1}
+        (first, counts), (second, _) = summary.conflicts.groups
+        assert (first, counts, second) == ("s1", {"train": 3, "test": 1}, "s2")
+        lines = summary_text(summary, ExtractOptions()).splitlines()
+        place = lines.index("2 groups are torn apart by the splits that the data came with:")
+        assert lines[place + 1] == "  s1: 3 in train, 1 in test"
+    info = info_text(InfoOptions(store=str(tmp_path / "store")))
+    assert "  groups    10 (2 torn apart by given splits)" in info.splitlines()
+
+
+def test_a_given_training_part_is_cut_by_groups(grouped: list[str], tmp_path: Path):
+    rows = [f"{line},{'test' if line.endswith('s0') else 'train'}" for line in grouped]
+    summary = run(csv_of(tmp_path, rows, "uri,label,group,split"), tmp_path / "store")
+    splits = splits_of_groups(summary.table)
+    expected = {group: [assign_split("", TRAIN_AND_VALIDATION, group)] for group in splits if group}
+    assert {group: list(found) for group, found in splits.items() if group} == expected | {"s0": ["test"]}
+    assert ["validation"] in expected.values()
+
+
+def test_the_same_bytes_in_groups_of_different_splits_are_reported(grouped: list[str], tmp_path: Path):
+    by_split = {assign_split("", None, f"s{number}"): number for number in range(10)}
+    train, test = (f"scans/{by_split[split]}.png" for split in ("train", "test"))
+    shutil.copy(tmp_path / train, tmp_path / test)
+    listed = csv_of(tmp_path, grouped, GROUP_HEADER)
+    for _ in range(2):
+        summary = run(listed, tmp_path / "store")
+        assert summary.conflicts.splits == [sorted([str(tmp_path / train), str(tmp_path / test)])]
+        assert summary.conflicts.groups == []
+
+
+def test_a_table_goes_on_with_groups_or_without_them(grouped: list[str], tmp_path: Path):
+    with_groups, without = tmp_path / "with", tmp_path / "without"
+    plain = [line.rpartition(",")[0] for line in grouped[:4]]
+    run(csv_of(tmp_path, grouped[:4], GROUP_HEADER), with_groups)
+    run(csv_of(tmp_path, plain), without)
+    assert open_table(without).metadata().column_names == IMAGE_COLUMNS
+    refused = "table 'tiny' was made another way: `group` was {} and is now {}. Name a new table with"
+    given, missing = "a column of the input", "missing from the input or empty"
+    for rows, header in ((plain, "uri,label"), ([f"{line}," for line in plain], GROUP_HEADER)):
+        with pytest.raises(BottleneckError, match=refused.format(given, missing)):
+            run(csv_of(tmp_path, rows, header), with_groups)
+    listed = csv_of(tmp_path, grouped[:4], GROUP_HEADER)
+    with pytest.raises(BottleneckError, match=refused.format(missing, given)):
+        run(listed, without)
+    assert run(listed, without, features="another").table.facts.groups
+
+
+def test_a_table_without_features_takes_groups_once_there_are_some(grouped: list[str], tmp_path: Path):
+    store, plain = tmp_path / "store", [line.rpartition(",")[0] for line in grouped[:4]]
+    pictures = [(tmp_path / line.partition(",")[0]) for line in plain]
+    good = [path.read_bytes() for path in pictures]
+    for path in pictures:
+        path.write_text("no image")
+    assert not run(csv_of(tmp_path, plain), store, max_rejected=1.0).table.facts.groups
+    listed = csv_of(tmp_path, grouped[:4], GROUP_HEADER)
+    unchanged = run(listed, store, max_rejected=1.0)
+    assert (unchanged.rejected, unchanged.new_rejected) == (4, 0)
+    for path, content in zip(pictures, good, strict=True):
+        path.write_bytes(content)
+    mended = run(listed, store)
+    assert (mended.stored, mended.rejected) == (4, 0) and mended.table.facts.groups
+    assert splits_of_groups(mended.table).keys() == {"s0", "s1", "s2", "s3"}
 
 
 def test_an_input_of_which_nothing_is_there_is_refused_and_changes_nothing(data: Path, tmp_path: Path):

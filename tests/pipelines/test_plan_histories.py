@@ -35,6 +35,8 @@ URIS = [f"/images/{number}.png" for number in range(10)]
 LABELS = ((), ("a",), ("b",), ("a", "b"), ("b", "a"))
 numbers = itertools.count(2)  # of runs: the first one made the table
 GIVEN = (None, *SPLITS, TRAIN_AND_VALIDATION)
+#: Which are cut into all splits.
+GROUPS = (None, "Ä0", "Ä5", "Ä10", "Ä7")
 
 
 class Image(NamedTuple):
@@ -46,10 +48,12 @@ class Image(NamedTuple):
     changed: int = 0
     away: bool = False
     bad: bool = False
+    group: str | None = None
 
     def listed(self, uri: str) -> dict[str, Any]:
         facts = {"size": None if self.away else self.size, "modified_at": None if self.away else self.time}
-        return {"uri": uri, "labels": list(self.labels), "split": self.split, **facts}
+        use = {"labels": list(self.labels), "split": self.split, "group": self.group}
+        return {"uri": uri, **use, **facts}
 
     @property
     def time(self) -> datetime.datetime:
@@ -57,13 +61,14 @@ class Image(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a table holds of an image; labels and split of a rejected one are None."""
+    """What a table holds of an image; labels, split and group of a rejected one are None."""
 
     size: int | None
     modified_at: datetime.datetime | None
     image_id: str | None = None
     labels: list[str] | None = None
     split: str | None = None
+    group: str | None = None
 
 
 class Step(NamedTuple):
@@ -80,12 +85,15 @@ class Step(NamedTuple):
 
 #: What may happen to an image (None for one that the input does not have), given a number.
 EVENTS: dict[str, Callable[[Image, int], Image | None]] = {
-    "put": lambda image, value: Image(LABELS[value], GIVEN[value], changed=image.changed + 1, bad=value == 4),
+    "put": lambda image, value: Image(
+        LABELS[value], GIVEN[value], changed=image.changed + 1, bad=value == 4, group=GROUPS[value]
+    ),
     "remove": lambda image, value: None,
     "grow": lambda image, value: image._replace(size=image.size + value - 2),
     "touch": lambda image, value: image._replace(changed=image.changed + value - 2),
     "label": lambda image, value: image._replace(labels=LABELS[value]),
     "split": lambda image, value: image._replace(split=GIVEN[value]),
+    "group": lambda image, value: image._replace(group=GROUPS[value]),
     "away": lambda image, value: image._replace(away=not image.away),
     "break": lambda image, value: image._replace(bad=not image.bad, changed=image.changed + 1),
 }
@@ -93,7 +101,9 @@ uris = st.sampled_from(URIS)
 steps = st.builds(
     Step,
     events=st.lists(
-        st.tuples(uris, st.sampled_from(sorted(EVENTS)), st.integers(0, 4)), min_size=3, max_size=9
+        st.tuples(uris, st.sampled_from([*sorted(EVENTS), "group"]), st.integers(0, 4)),
+        min_size=3,
+        max_size=9,
     ),
     retry_rejected=st.booleans(),
     left=st.sets(uris, max_size=2),
@@ -151,7 +161,7 @@ class Store:
             planned = planned.append_column(name, pa.array(values, schema.field(name).type))
         rows = to_features(planned, self.table.facts, run_id, datetime.datetime.now(datetime.UTC))
         for row in rows.to_pylist():
-            self.rows[row["uri"]] = Row(*(row[name] for name in Row._fields))
+            self.rows[row["uri"]] = Row(*(row.get(name) for name in Row._fields))
         return write_part(self.table.folder, rows.to_batches(), schema, run_id=run_id) if n else None
 
     def _write_rejections(self, planned: pa.Table, run_id: str) -> Part | None:
@@ -185,9 +195,9 @@ def state(image: Image | None, row: Row | None, step: Step) -> str:
         return "changed" if step.retry_rejected or not same_file else "same"
     if image.away:
         return "missing file"
-    same_use = sorted(row.labels or ()) == sorted(image.labels) and row.split == assign_split(
-        row.image_id, image.split
-    )
+    same_labels = sorted(row.labels or ()) == sorted(image.labels)
+    same_split = row.split == assign_split(row.image_id, image.split, image.group)
+    same_use = same_labels and same_split and row.group == image.group
     return "same" if same_file and same_use else "changed"
 
 
@@ -252,11 +262,27 @@ def checked_plan(images: dict[str, Image], store: Store, step: Step) -> tuple[Pl
     return plan, slices
 
 
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Image]]:
-    """A table that holds some images in several parts of both kinds."""
-    store = Store(make_table(tmp_path_factory.mktemp("begun"), np.empty((0, 2048)), []))
-    images = {uri: Image(LABELS[n % 5], GIVEN[n % 4], bad=n % 3 == 2) for n, uri in enumerate(URIS[:8])}
+def happen(step: Step, images: dict[str, Image], **always: Any) -> None:
+    """Let happen to images what a step says; of all of them, some facts are always the same."""
+    for uri, event, value in step.events:
+        image = EVENTS[event](images.pop(uri, Image()), value)
+        if image is not None:
+            images[uri] = image._replace(**always)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["without groups", "with groups"])
+def begun(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, dict[str, Image]]:
+    """A table, with or without groups, that holds some images in several parts of both kinds."""
+    groups: list[str] | None = [] if request.param else None
+    store = Store(make_table(tmp_path_factory.mktemp("begun"), np.empty((0, 2048)), [], groups=groups))
+    images = {
+        uri: Image(
+            LABELS[n % 5], GIVEN[n % 4], bad=n % 3 == 2, group=GROUPS[n % 5] if request.param else None
+        )
+        for n, uri in enumerate(URIS[:8])
+    }
     plan, slices = checked_plan(images, store, Step([], False, set(), [], False, 4, 99))
     assert [len(rows) for rows in slices] == [4, 4]
     store.execute(plan, slices, images)
@@ -270,11 +296,9 @@ def test_a_plan_is_what_a_simple_model_says(
 ):
     store = begun[0].copy(tmp_path_factory.getbasetemp() / f"history-{next(numbers)}")
     images = dict(begun[1])
+    without = {} if store.table.facts.groups else {"group": None}
     for step in history:
-        for uri, event, value in step.events:
-            image = EVENTS[event](images.pop(uri, Image()), value)
-            if image is not None:
-                images[uri] = image
+        happen(step, images, **without)
         plan, slices = checked_plan(images, store, step)
         if step.remove_gone and len(plan.missing_from_input):
             store.remove(plan)
@@ -283,3 +307,27 @@ def test_a_plan_is_what_a_simple_model_says(
         after, _ = checked_plan(images, store, step._replace(retry_rejected=False))
         if len(slices) <= step.done:
             assert after.todo == 0 and after.listed == after.stored + after.rejected + after.left
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A table with groups that holds no image yet."""
+    return Store(make_table(tmp_path_factory.mktemp("empty"), np.empty((0, 2048)), [], groups=[]))
+
+
+@given(st.lists(steps, min_size=3, max_size=5), st.sampled_from([None, TRAIN_AND_VALIDATION]))
+@settings(max_examples=8, phases=[Phase.generate])
+def test_no_group_is_ever_torn_apart_where_nobody_gives_splits(
+    empty: Store, tmp_path_factory: pytest.TempPathFactory, history: list[Step], cut: str | None
+):
+    """Images come, go, change and move between groups, and runs are stopped: what is stored agrees."""
+    store = empty.copy(tmp_path_factory.getbasetemp() / f"history-{next(numbers)}")
+    images: dict[str, Image] = {}
+    for step in history:
+        happen(step, images, split=cut)
+        plan, slices = checked_plan(images, store, step)
+        store.execute(plan, slices[: step.done], images)
+        splits: dict[str, set[str]] = {}
+        for row in store.table.metadata(["image_id", "group", "split"]).to_pylist():
+            splits.setdefault(row["group"] or row["image_id"], set()).add(row["split"])
+        assert all(len(found) == 1 for found in splits.values()), splits

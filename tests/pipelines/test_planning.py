@@ -120,6 +120,52 @@ def test_splits_are_those_that_are_assigned(tmp_path: Path, given: str | None):
     assert plan_of(images, moved).todo == 100
 
 
+@pytest.fixture
+def grouped(tmp_path: Path) -> FeatureTable:
+    """A table of which two images belong to groups."""
+    return make_table(tmp_path, np.zeros((3, 2048), np.float32), ["a", "b", "a"], groups=["p", "q", None])
+
+
+GROUPED = [ref(0, "a", group="p"), ref(1, "b", group="q"), ref(2, "a")]
+
+
+@pytest.mark.parametrize("given", [None, "train", TRAIN_AND_VALIDATION])
+def test_splits_of_groups_are_those_that_are_assigned(tmp_path: Path, given: str | None):
+    """Whatever the groups are called: the join says so in SQL, extraction in Python."""
+    groups = [None, "", " ", "'", '"', "ä漢", "🌸", "0", "a\0b", "a" * 1000, *(f"p{n}" for n in range(90))]
+    ids = [hashlib.sha256(f"/images/image-{number}.png".encode()).hexdigest() for number in range(100)]
+    splits = [assign_split(image_id, given, group) for image_id, group in zip(ids, groups, strict=True)]
+    table = make_table(tmp_path, np.zeros((100, 2048), np.float32), ["a"] * 100, splits, groups)
+    images = [ref(number, "a", split=given, group=group) for number, group in enumerate(groups)]
+    assert plan_of(images, table).todo == 0
+
+
+def test_nothing_is_to_do_where_no_group_changed(grouped: FeatureTable):
+    plan = plan_of(GROUPED, grouped)
+    assert (plan.todo, plan.stored) == (0, 3)
+    (rows,) = plan_of([*GROUPED, ref(3, "b", group="p")], grouped).slices(10)
+    assert rows.column("group").to_pylist() == ["p"]
+
+
+@pytest.mark.parametrize(("number", "group"), [(0, "q"), (0, None), (2, "p"), (0, "p "), (0, "P")])
+def test_an_image_of_another_group_has_changed(grouped: FeatureTable, number: int, group: str | None):
+    # Its given split is that of its row: the group alone says so.
+    splits = grouped.metadata(["uri", "split"]).to_pylist()
+    (split,) = (row["split"] for row in splits if row["uri"] == GROUPED[number].uri)
+    images = list(GROUPED)
+    images[number] = images[number]._replace(group=group, split=split)
+    plan = plan_of(images, grouped)
+    (rows,) = plan.slices(10)
+    assert (plan.todo, plan.replaced) == (1, 1)
+    assert rows.select(["uri", "group"]).to_pylist() == [{"uri": GROUPED[number].uri, "group": group}]
+
+
+def test_an_empty_table_without_groups_plans_all_images_of_an_input_with_them(tmp_path: Path):
+    table = make_table(tmp_path, np.empty((0, 2048)), [], rejected=[BAD])
+    plan = plan_of([*GROUPED, REJECTED._replace(group="p")], table)
+    assert (plan.todo, plan.replaced, plan.rejected) == (3, 0, 1)
+
+
 def test_rejected_images_are_tried_again_when_changed_or_asked_for(table: FeatureTable):
     mended = REJECTED._replace(size=50, modified_at=AT_NOON)
     plan = plan_of([mended], table)

@@ -62,6 +62,7 @@ def listing(images: int, replaced: int) -> pa.Table:
         "uri": [f"/images/{number:05}.png" for number in range(images)],
         "labels": [["a"]] * images,
         "split": [None] * images,
+        "group": [None] * images,
         "size": [100] * images,
         "modified_at": times,
     }

@@ -40,7 +40,7 @@ def summary_of(table: FeatureTable, **facts: Any) -> Summary:
     nothing = Summary(
         table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
         left_out=0, new=0, new_rejected=0, precisions=[], reasons={}, examples=[], missing_from_input=0,
-        removed=0, conflicts=Conflicts([], []), seconds=0.0,
+        removed=0, conflicts=Conflicts([], [], []), seconds=0.0,
     )  # fmt: skip
     return nothing._replace(**facts)
 
@@ -60,7 +60,14 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
         table, seen=12_010, stored=12_000, rejected=3, unsettled=2, left=5, missing_files=1, left_out=2,
         new=7_998, new_rejected=2, precisions=["bfloat16", "float32"], reasons={"corrupt": 2, "empty": 1},
         missing_from_input=1, removed=1_000,
-        conflicts=Conflicts([["/a", "/b\n", "/c"], ["/d", "/e"], ["/f", "/g"], ["/h", "/i"]], [["/a", "/b"]]),
+        conflicts=Conflicts(
+            [["/a", "/b\n", "/c"], ["/d", "/e"], ["/f", "/g"], ["/h", "/i"]],
+            [["/a", "/b"]],
+            [
+                ("p\n", {"train": 1234, "test": 1}),
+                *((f"p{n}", {"test": 2, "validation": 1}) for n in range(4)),
+            ],
+        ),
         seconds=16.0,
     )  # fmt: skip
     assert summary_text(summary, ExtractOptions(store=str(table.store))) == (
@@ -80,6 +87,11 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
         "  … and 1 more\n"
         "1 image is there several times, the same bytes under different splits:\n"
         "  /a = /b\n"
+        "5 groups are torn apart by the splits that the data came with:\n"
+        "  p\\n: 1,234 in train, 1 in test\n"
+        "  p0: 2 in test, 1 in validation\n"
+        "  p1: 2 in test, 1 in validation\n"
+        "  … and 2 more\n"
         "7,998 extracted by this run, 2 rejected in 16.0 s, 500.0 images/s\n"
         "recipe:   inception_v3, weights imagenet (sha256 0123456789ab…), bfloat16\n"
         "          computed in bfloat16 and float32 by this run: its engine or processor has no bfloat16 "
@@ -94,7 +106,8 @@ def test_a_run_without_faults_has_lines_for_none_and_untrained_weights_are_told_
     table = make_table(tmp_path, np.zeros((0, 2048)), [])
     summary = summary_of(
         table, seen=4, stored=0, missing_files=2, left_out=1, new=3, precisions=["float32"],
-        missing_from_input=2, removed=1, conflicts=Conflicts([["/a", "/b"]] * 3, []), seconds=2.0,
+        missing_from_input=2, removed=1, seconds=2.0,
+        conflicts=Conflicts([["/a", "/b"]] * 3, [], [("p", {"train": 1, "test": 1})]),
     )  # fmt: skip
     assert summary_text(summary, ExtractOptions(store=str(tmp_path))) == (
         "4 images seen = 0 stored + 0 rejected\n"
@@ -107,6 +120,8 @@ def test_a_run_without_faults_has_lines_for_none_and_untrained_weights_are_told_
         "  /a = /b\n"
         "  /a = /b\n"
         "  /a = /b\n"
+        "1 group is torn apart by the splits that the data came with:\n"
+        "  p: 1 in train, 1 in test\n"
         "3 extracted by this run in 2.0 s, 1.5 images/s\n"
         "recipe:   inception_v3, weights random (sha256 000000000000…), float32\n"
         f"features: {tmp_path}/features/inception_v3 (version 1)\n"
@@ -233,6 +248,28 @@ def test_every_table_of_a_store_is_shown_or_the_one_that_is_named(tmp_path: Path
     assert info_text(InfoOptions(store=str(tmp_path))) == f"{empty}\n\n{other}"
     assert info_text(InfoOptions(store=str(tmp_path), features="empty")) == empty
     assert info_text(InfoOptions(store=str(tmp_path), backbone="inception_v3")) == other
+
+
+@pytest.mark.parametrize(
+    ("groups", "splits", "line"),
+    [
+        (["p", "q", "p", None, None], ["train", "test", "train", "train", "test"], "2 (each in one split)"),
+        (
+            ["p", "q", "p", "q", "r"],
+            ["test", "test", "train", "train", "test"],
+            "3 (2 torn apart by given splits)",
+        ),
+        ([], [], "0 (each in one split)"),
+    ],
+)
+def test_the_groups_of_a_table_are_counted(
+    tmp_path: Path, groups: list[str | None], splits: list[str], line: str
+):
+    rows = len(groups)
+    make_table(tmp_path, np.zeros((rows, 2048)), ["x"] * rows, splits, groups)
+    lines = info_text(InfoOptions(store=str(tmp_path))).splitlines()
+    place = lines.index(f"  groups    {line}")
+    assert lines[place - 1].startswith("  layer ") and lines[place + 1] == f"  {UNTRAINED}"
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path):

@@ -63,6 +63,16 @@ def test_a_plan_is_read_slice_by_slice(table: FeatureTable):
     assert run.uris().to_pylist() == ["a", "b", "c"]
 
 
+def test_a_plan_from_before_images_had_groups_is_read(table: FeatureTable):
+    run = planned(table, "run-1", ("a", "b"))
+    run.begin(0)
+    with pq.ParquetFile(run.plan_path) as file:
+        old, metadata = file.read().drop_columns(["group"]), file.schema_arrow.metadata
+    pq.write_table(old.replace_schema_metadata(metadata), run.plan_path)
+    assert run.slice(0).equals(rows("a", "b"))
+    assert attempts_of_dead_runs(table).column("uri").to_pylist() == ["a", "b"]
+
+
 def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
     run = planned(table, "run-1", ("a", "b"), ("c",))
     assert run.plan_path == table.store / "runs/run-1/plan.parquet"
@@ -84,6 +94,7 @@ def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
         "uri: string not null",
         "labels: list<element: string not null> not null",
         "split: string",
+        "group: string",
         "size: int64",
         "modified_at: timestamp[us, tz=UTC]",
         "attempts: int32 not null",

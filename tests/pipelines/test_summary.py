@@ -65,7 +65,7 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
         left_out=3, new=2, new_rejected=1, precisions=["bfloat16", "float32"],
         reasons={"empty": 4, "corrupt": 1, "truncated": 1},
         examples=[(f"/images/{name}.png", "empty", f"{name}.png is bad") for name in "abc"],
-        missing_from_input=1, removed=1, conflicts=Conflicts([], []), seconds=2.5,
+        missing_from_input=1, removed=1, conflicts=Conflicts([], [], []), seconds=2.5,
     )  # fmt: skip
     assert list(result.reasons) == ["empty", "corrupt", "truncated"]
     assert result.rejected_share() == 1 / 3
@@ -79,7 +79,7 @@ def test_a_run_without_work_has_written_nothing(tmp_path: Path):
         table=table, run_id="run-1", seen=1, stored=0, rejected=1, unsettled=0, left=0, missing_files=0,
         left_out=0, new=0, new_rejected=0, precisions=[], reasons={"empty": 1},
         examples=[("/images/a.png", "empty", "a.png is bad")], missing_from_input=0, removed=0,
-        conflicts=Conflicts([], []), seconds=0.0,
+        conflicts=Conflicts([], [], []), seconds=0.0,
     )  # fmt: skip
     assert result.rejected_share() == 0
 
@@ -99,4 +99,30 @@ def test_the_same_bytes_under_two_labels_or_splits_are_found(tmp_path: Path, cop
     plan = plan_of(newest, "image-0.png")
     conflicts = summarize(newest, plan, Run(tmp_path, "run-3"), left_out=0, removed=0).conflicts
     pairs = [[f"/images/copy-{number}.png", f"/images/image-{number}.png"] for number in range(copies)]
-    assert conflicts == Conflicts(pairs[0:1] + pairs[3:], pairs[1:2] + pairs[3:])
+    assert conflicts == Conflicts(pairs[0:1] + pairs[3:], pairs[1:2] + pairs[3:], [])
+
+
+def test_groups_that_lie_in_several_splits_are_found(tmp_path: Path):
+    groups = ["b", "b", "b", "a", "a", "whole", "whole", None, None]
+    splits = ["train", "test", "train", "validation", "test", "train", "train", "train", "test"]
+    table = make_table(tmp_path, np.zeros((9, 2048), np.float32), ["x"] * 9, splits, groups)
+    rows = make_rows(table.facts, np.zeros((1, 2048)), ["x"], ["test"], ["whole"], prefix="view")
+    view = rows.set_column(5, table.facts.schema.field("view"), pa.array([1], pa.int32()))
+    add(table, write_part(table.folder, [view], table.facts.schema))
+    newest = feature_store.open(tmp_path)
+    conflicts = summarize(newest, plan_of(newest), Run(tmp_path, "run-3"), left_out=0, removed=0).conflicts
+    assert conflicts == Conflicts(
+        [], [], [("a", {"validation": 1, "test": 1}), ("b", {"train": 2, "test": 1})]
+    )
+    assert list(conflicts.groups[1][1]) == ["train", "test"]
+
+
+def test_the_same_bytes_in_groups_of_different_splits_are_found(tmp_path: Path):
+    groups = ["Ä0", "Ä10", "Ä1"]  # cut into train, test and train
+    table = make_table(tmp_path, np.zeros((0, 2048), np.float32), [], groups=[])
+    rows = make_rows(table.facts, np.zeros((3, 2048)), ["x"] * 3, None, groups)
+    rows = rows.set_column(0, table.facts.schema.field("image_id"), pa.array(["0" * 64] * 3))
+    add(table, write_part(table.folder, [rows], table.facts.schema))
+    newest = feature_store.open(tmp_path)
+    conflicts = summarize(newest, plan_of(newest), Run(tmp_path, "run-3"), left_out=0, removed=0).conflicts
+    assert conflicts == Conflicts([], [[f"/images/image-{number}.png" for number in range(3)]], [])

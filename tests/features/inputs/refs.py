@@ -13,6 +13,7 @@ class Ref(NamedTuple):
     split: str | None
     size: int | None
     modified_at: int | None  # microseconds since the epoch
+    group: str | None = None
 
 
 def refs(listing: Listing) -> list[Ref]:

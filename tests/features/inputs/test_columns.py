@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from features.errors import BottleneckError
-from features.inputs.columns import LABELS, PATHS, SPLITS, Columns, find_columns, known_names
+from features.inputs.columns import GROUPS, LABELS, PATHS, SPLITS, Columns, find_columns, known_names
 from features.inputs.records import Records, read_records
 
 KNOWN = (
     "paths are known as uri, filepath, file_path, path, image_path, img_path, filename, file_name, file, "
     "image_file, image_name, image, img, image_id, id, url; labels as label, labels, class, classes, "
-    "class_name, category, categories, dx, tags; splits as split, set, subset"
+    "class_name, category, categories, dx, tags; splits as split, set, subset; groups as group, group_id"
 )
 
 
@@ -63,6 +63,48 @@ def test_usual_names_of_splits(path: Path, name: str) -> None:
     assert found(path, f"{name},uri\n")[0] == Columns(1, (), 0, (name, "uri"))
 
 
+@pytest.mark.parametrize("name", [*GROUPS, "Group", "group-id"])
+def test_usual_names_of_groups(path: Path, name: str) -> None:
+    assert found(path, f"{name},uri\n")[0] == Columns(1, (), None, (name, "uri"), 0)
+
+
+def test_the_group_of_each_row(path: Path) -> None:
+    columns, records = found(path, "group_id,uri,Group,label\n1,a.jpg, p1 ,x\n2,b.jpg,,y\n3,c.jpg\n")
+    assert columns.group == 2
+    assert [columns.group_of(record) for record in columns.records(records)] == ["p1", "", ""]
+    columns, records = found(path, "a.jpg,group\nb.jpg,x\n")
+    assert [columns.group_of(record) for record in columns.records(records)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("uri,label", ""),
+        ("uri,label,Patient ID", "; rename 'Patient ID' to 'group' to keep the images of each on one side"),
+        ("uri,split,camera,label", "; rename 'camera' to 'group' to see whether the splits tear any apart"),
+        ("uri,label,lesion_id,patient_id", "; rename 'patient_id' to 'group' to keep the images of each"),
+        *(
+            (f"uri,{name}\x1b,label,{name}", f"; rename '{name}' to 'group' to keep the images of each")
+            for name in (
+                *("patient", "patient_id", "subject", "subject_id", "lesion", "lesion_id"),
+                *("camera", "camera_id", "case_id"),
+            )
+        ),
+        ("uri,label,patient_id,group", ""),
+        ("uri,label,patient_name", ""),
+    ],
+)
+def test_a_column_that_may_be_meant_as_groups_is_pointed_at(path: Path, header: str, hint: str) -> None:
+    columns = found(path, f"{header}\n")[0]
+    said = columns.group_hint()
+    assert said.startswith(hint) and bool(said) == bool(hint)
+    assert said == "" or said.endswith((" on one side of the split", " tear any apart"))
+
+
+def test_without_a_header_nothing_is_pointed_at(path: Path) -> None:
+    assert found(path, "a.jpg,patient\n")[0].group_hint() == ""
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
@@ -82,7 +124,7 @@ def test_usual_names_of_splits(path: Path, name: str) -> None:
 def test_of_several_columns_the_most_exact_are_taken(
     path: Path, header: str, expected: tuple[int, tuple[int, ...], int | None]
 ) -> None:
-    assert found(path, f"{header}\n")[0] == (*expected, tuple(header.split(",")))
+    assert found(path, f"{header}\n")[0] == (*expected, tuple(header.split(",")), None)
 
 
 def test_a_header_with_columns_in_any_order(path: Path) -> None:
@@ -143,6 +185,11 @@ def test_a_file_without_rows_has_no_header(path: Path) -> None:
         ("uri\na\n", ["path from 'uri'", "no labels"], ""),
         ("uri,Class,set\n", ["path from 'uri'", "label from 'Class'", "split from 'set'"], ""),
         (
+            "Group,x,uri,label,group_id\n",
+            ["path from 'uri'", "label from 'label'", "group from 'Group'"],
+            "; not used: x, group_id",
+        ),
+        (
             "uri,label_1,label2\n",
             ["path from 'uri'", "label from 'label_1', 'label2'"],
             "",
@@ -187,6 +234,10 @@ def test_what_was_understood(path: Path, text: str, described: list[str], unused
             f", line 1: no column is known for the paths (found photo, label): {KNOWN}; rename one",
         ),
         (
+            "photo,group\na,daisy\n",
+            f", line 1: no column is known for the paths (found photo, group): {KNOWN}; rename one",
+        ),
+        (
             "label,a,b,c,d,e,f,g,h\n",
             ", line 1: no column is known for the paths (found label, a, b, c, d, e, f, g and 1 more): "
             f"{KNOWN}; rename one",
@@ -211,6 +262,15 @@ def test_what_was_understood(path: Path, text: str, described: list[str], unused
         (
             '"a.jpg","x\ny"\n',
             ", line 1: a quote is opened that is closed on line 2 only: close it, or remove it",
+        ),
+        (
+            'uri,group\na.jpg,"x\ny"\n',
+            ", line 2: a quote is opened that is closed on line 3 only: close it, or remove it",
+        ),
+        (
+            "a.jpg,daisy\nuri,group\n",
+            ", line 2: a header (uri, group) that is not the first line: "
+            "remove the lines before it, or this one",
         ),
         (
             'uri\n"a\rb.jpg"\n',

@@ -113,6 +113,45 @@ def test_paths_alone_and_what_is_said_of_them(
     assert notices == [f"{os.path.basename(name)}: {notice}"]
 
 
+def test_a_list_with_groups(folder: Path) -> None:
+    text = (
+        "group,patient_id,uri,label,split\n"
+        "p 1,7,sub/c.jpg,x,train\n"
+        '"p, 1",7,b.jpg,x,test\n'
+        ",8,a.jpg,y,\n"
+        "p 1,7,./sub/c.jpg,x,train\n"
+    )
+    images, notices = listed(folder, text)
+    assert [(os.path.relpath(ref.uri, folder), ref.group, ref.split) for ref in images] == [
+        ("a.jpg", None, None),
+        ("b.jpg", "p, 1", "test"),
+        ("sub/c.jpg", "p 1", "train+validation"),
+    ]
+    assert notices[0] == (
+        "images.csv: 3 images, separated by commas, path from 'uri', label from 'label', split from 'split', "
+        "group from 'group', 1 without a group; not used: patient_id"
+    )
+
+
+@pytest.mark.parametrize("cells", ["p,p", ","])
+def test_where_all_or_none_have_a_group_none_are_counted(folder: Path, cells: str) -> None:
+    first, second = cells.split(",")
+    images, (notice,) = listed(folder, f"uri,label,group\na.jpg,x,{first}\nb.jpg,x,{second}\n")
+    assert [ref.group for ref in images] == [first or None, second or None]
+    assert notice.endswith("label from 'label', group from 'group'")
+
+
+def test_a_column_like_groups_is_pointed_at_where_that_matters(folder: Path) -> None:
+    text = "uri,label,patient_id,group_name\na.jpg,x,1,2\n"
+    _, (notice,) = listed(folder, text)
+    assert notice.endswith(
+        "; not used: patient_id, group_name; rename 'patient_id' to 'group' to keep the images of each on "
+        "one side of the split"
+    )
+    _, (notice,) = listed(folder, text, labelled=False)
+    assert notice.endswith("; not used: patient_id, group_name")
+
+
 @pytest.mark.parametrize(
     ("splits", "expected", "notices"),
     [
@@ -155,6 +194,16 @@ def test_missing_splits_are_cut(
             "give each image once, with all of its labels on one line",
         ),
         (
+            "uri,labels,split,group\na.jpg,x,train,p\na.jpg,x,train,q\x1b\n",
+            r", lines 2 and 3: {folder}/a.jpg is given twice, as x (train, group p) and as "
+            r"x (train, group q\x1b); give each image once, with all of its labels on one line",
+        ),
+        (
+            "uri,labels,group\na.jpg,x,\na.jpg,x,q\n",
+            ", lines 2 and 3: {folder}/a.jpg is given twice, as x and as x (group q); "
+            "give each image once, with all of its labels on one line",
+        ),
+        (
             "uri,labels,split\na.jpg,daisy,train\nb.jpg,rose,\x1b[2Jholdout\n",
             r", line 3: found the split '\x1b[2Jholdout', expected train, validation, test or an empty cell",
         ),
@@ -180,8 +229,9 @@ def test_missing_files_are_listed_all_the_same(folder: Path, text: str) -> None:
 
 
 def test_where_labels_do_not_matter_neither_do_their_faults(folder: Path) -> None:
-    text = "uri,label,split,x\na.jpg,daisy,fold1,1\na.jpg,rose,fold2,2\n"
-    assert [(ref.labels, ref.split) for ref in listed(folder, text, labelled=False)[0]] == [((), None)]
+    text = "uri,label,split,x,group\na.jpg,daisy,fold1,1,p\na.jpg,rose,fold2,2,q\n"
+    (ref,) = listed(folder, text, labelled=False)[0]
+    assert (ref.labels, ref.split, ref.group) == ((), None, None)
     assert len(listed(folder, "photographer,filename\nLange,a.jpg\n", labelled=False)[0]) == 1
 
 

@@ -25,6 +25,7 @@ def test_the_schema_is_the_one_that_stored_tables_were_planned_with() -> None:
         "labels: list<element: string not null> not null",
         "  child 0, element: string not null",
         "split: string",
+        "group: string",
         "size: int64",
         "modified_at: timestamp[us, tz=UTC]",
     ]
@@ -85,3 +86,14 @@ def test_names_of_all_labels() -> None:
     rows = [{"uri": uri, "labels": labels} for uri, labels in (("/a", ["b", "a"]), ("/b", []), ("/c", ["b"]))]
     assert Listing("/", pa.Table.from_pylist(rows, LISTING_SCHEMA), 0, []).labels() == ["a", "b"]
     assert Listing("/", LISTING_SCHEMA.empty_table(), 0, []).labels() == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"), [([], False), ([None, None], False), ([None, "p"], True), (["p", "p"], True)]
+)
+def test_whether_there_are_groups(groups: list[str | None], expected: bool) -> None:
+    images = pa.Table.from_pylist(
+        [{"uri": f"/{number}", "labels": [], "group": group} for number, group in enumerate(groups)],
+        LISTING_SCHEMA,
+    )
+    assert Listing("/", images, 0, []).has_groups() == expected

@@ -488,11 +488,14 @@ def test_a_table_that_was_made_anew_takes_nothing_from_an_old_run(tmp_path: Path
     )
 
 
-def test_a_table_without_rows_is_decided_anew_and_then_refuses_what_was_planned_before(tmp_path: Path):
+@pytest.mark.parametrize("change_of_facts", [{"layers": ("mixed0",)}, {"groups": True}])
+def test_a_table_without_rows_is_decided_anew_and_then_refuses_what_was_planned_before(
+    tmp_path: Path, change_of_facts: dict[str, Any]
+):
     table = table_of(tmp_path, rows=0, rejected=[BAD])
     change = Change("old/0", "old", Basis.of(table))
     part = part_of(table, "new", run_id="old")
-    facts = dataclasses.replace(table.facts, layers=("mixed0",), recipe=RECIPE)
+    facts = dataclasses.replace(table.facts, **change_of_facts)
     anew = decide_anew(table, facts)
     assert anew.facts == facts and anew.has_schema_of(facts) and rejected_uris(anew) == [BAD.uri]
     for version in (2, 3):  # the columns, and then the facts

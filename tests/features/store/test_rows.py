@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 import numpy as np
 import pyarrow as pa
 
+from features.splits import SPLITS, assign_split
 from features.store.rows import to_features, to_rejections
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 from tests.tables import NOON, RECIPE
@@ -21,6 +23,7 @@ def extracted() -> pa.Table:
         "uri": ["/a.png", "/b.png"],
         "labels": [["a"], []],
         "split": pa.array(["test", None], pa.string()),
+        "group": pa.nulls(2, pa.string()),
         "size": [7, None],
         "modified_at": pa.array([NOON, None], pa.timestamp("us", tz="UTC")),
         "image_id": ["1" * 64, "5" * 64],
@@ -63,6 +66,20 @@ def test_rows_of_features_have_all_columns_and_a_split() -> None:
         "mixed0": X[1].tolist(),
     }
     assert rows.to_pylist() == [first, second]
+
+
+def test_the_group_is_kept_and_decides_the_split() -> None:
+    facts = dataclasses.replace(FACTS, groups=True)
+    groups = [f"patient {number}" for number in range(40)]
+    first = extracted().slice(1)
+    rows = pa.concat_tables(
+        first.set_column(first.schema.names.index("group"), "group", pa.array([group])) for group in groups
+    )
+    result = to_features(rows, facts, "run-1", LATER)
+    assert result.schema.equals(facts.schema, check_metadata=True)
+    assert result.column("group").to_pylist() == groups
+    splits = [assign_split("5" * 64, None, group) for group in groups]
+    assert result.column("split").to_pylist() == splits and set(splits) == set(SPLITS)
 
 
 def test_rows_of_rejections_have_no_more_than_their_columns() -> None:

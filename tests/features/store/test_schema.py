@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from features.store.schema import (
     TableFacts,
     feature_schema,
     feature_widths,
+    image_columns,
 )
 from tests.tables import RECIPE
 
@@ -53,6 +55,17 @@ def test_the_columns_of_both_tables_are_those_promised() -> None:
     assert [line.partition(":")[0] for line in FEATURES.splitlines()] == [*IMAGE_COLUMNS, *FACTS.layers]
 
 
+def test_where_there_are_groups_a_column_of_them_follows_the_split() -> None:
+    grouped = dataclasses.replace(FACTS, groups=True)
+    lines = FEATURES.splitlines()
+    assert columns(grouped.schema) == "\n".join([*lines[:4], "group: string", *lines[4:]])
+    assert image_columns(groups=False) == IMAGE_COLUMNS
+    assert image_columns(groups=True) == [name for name in grouped.schema.names if name not in FACTS.layers]
+    assert feature_widths(grouped.schema) == feature_widths(FACTS.schema)
+    fingerprints = [field.metadata for field in FACTS.schema if field.metadata]
+    assert [field.metadata for field in grouped.schema if field.metadata] == fingerprints
+
+
 def test_a_feature_column_carries_its_fingerprint_and_width() -> None:
     schema = feature_schema(RECIPE, FACTS.layers)
     assert {field.name: field.metadata for field in schema if field.metadata} == {
@@ -70,9 +83,9 @@ def test_facts_are_written_as_they_were_before_some_of_them_were_known() -> None
         f'"weights_sha256": "{"0" * 64}"}}, "source": "/data/flowers", "weights": "imagenet"}}'
     )
     assert TableFacts.from_json(FACTS.to_json()) == FACTS
-    read = TableFacts("/data", "random", ("mixed0",), RECIPE, (("site_a", "train"),), "deepest")
+    read = TableFacts("/data", "random", ("mixed0",), RECIPE, (("site_a", "train"),), "deepest", True)
     facts = json.loads(read.to_json())
-    assert (facts["splits"], facts["classes"]) == ([["site_a", "train"]], "deepest")
+    assert (facts["splits"], facts["classes"], facts["groups"]) == ([["site_a", "train"]], "deepest", True)
     assert TableFacts.from_json(read.to_json()) == read
 
 

@@ -144,6 +144,29 @@ def test_an_empty_table_reads_as_empty(tmp_path: Path):
     assert list(table.batches()) == []
 
 
+def test_a_table_with_groups_gives_them(tmp_path: Path):
+    X, groups = np.zeros((3, 2048), np.float32), ["p", None, "p"]
+    table = make_table(tmp_path, X, ["a"] * 3, ["train"] * 3, groups)
+    assert table.facts.groups and table.has_schema_of(table.facts)
+    assert table.metadata().column_names == [*IMAGE_COLUMNS[:4], "group", *IMAGE_COLUMNS[4:]]
+    assert table.metadata(["group"]).to_pydict() == {"group": ["p", None, "p"]}
+    other = dataclasses.replace(table.facts, groups=False)
+    assert not table.has_schema_of(other)
+    images = table.delta.to_pyarrow_dataset()  # noqa: F841  (DuckDB finds it by its name)
+    assert duckdb.execute('select count(distinct "group") from images').fetchall() == [(1,)]
+
+
+def test_groups_of_a_table_without_them_are_refused(tmp_path: Path):
+    table = make_table(tmp_path, np.zeros((1, 2048), np.float32), ["a"])
+    with pytest.raises(BottleneckError) as refusal:
+        table.metadata(["uri", "group"])
+    assert str(refusal.value) == (
+        "table 'inception_v3' has no groups: its images came without a column 'group', or with an empty one"
+    )
+    with pytest.raises(KeyError):
+        table.metadata(["no_such_column"])
+
+
 def test_a_layer_that_is_not_stored_is_named(table: FeatureTable):
     with pytest.raises(BottleneckError) as refusal:
         table.matrix(layers="mixed3")
