@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from heads.metrics import evaluate, format_metrics
 from heads.registry import HEADS, parse_parameters
+from heads.repeats import format_spread
 from heads.saved import SavedHead, current_head, list_heads, load_head
 from heads.training import train_head
 
@@ -26,6 +27,7 @@ __all__ = [
     "current_head",
     "evaluate",
     "format_metrics",
+    "format_spread",
     "list_heads",
     "load_head",
     "parse_parameters",

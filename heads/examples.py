@@ -57,8 +57,12 @@ class Examples:
         train = self.rows["train"]
         return max(self.classes, key=lambda label: train[label])
 
-    def notices(self) -> list[str]:
-        """What is left out and what can't be tested, a sentence each."""
+    def notices(self, tested: Sequence[str] = ("test",)) -> list[str]:
+        """What is left out and what can't be tested, a sentence each.
+
+        Args:
+            tested: the splits that are tested on.
+        """
         noun, nouns = ("label", "labels") if self.multi_label else ("class", "classes")
         notices = []
         if self.unlabelled:
@@ -74,7 +78,7 @@ class Examples:
             )
             named = (f"{label} ({of_label['train']:,})" for label, of_label in self.left_out.items())
             notices.append(f"left out {what}, those with {few}: {some(named, shown=_SHOWN)}")
-        for split in ("validation", "test") if self.multi_label else ("test",):
+        for split in ("validation", *tested) if self.multi_label and tested else tested:
             missing = [label for label in self.classes if not self.rows[split][label]]
             if missing:
                 have = "has" if len(missing) == 1 else "have"
@@ -127,7 +131,7 @@ def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
         if label not in classes
     }
     return Examples(
-        classes, multi_label, _count_images(rows, classes), kept, unlabelled, left_out, min_images=min_images
+        classes, multi_label, count_images(rows, classes), kept, unlabelled, left_out, min_images=min_images
     )
 
 
@@ -140,8 +144,12 @@ def _count(rows: pa.Table) -> dict[str, collections.Counter[str]]:
     return counts
 
 
-def _count_images(rows: pa.Table, classes: Sequence[str]) -> dict[str, int]:
-    """Rows with any of the classes, by split."""
+def count_images(rows: pa.Table, classes: Sequence[str]) -> dict[str, int]:
+    """Rows with any of the classes, by split.
+
+    Args:
+        rows: columns `labels` and `split`.
+    """
     learned = _flat(rows)
     learned = learned.filter(pc.is_in(learned.column("label"), pa.array(classes, pa.string())))
     images = learned.group_by("split").aggregate([("row", "count_distinct")]).to_pylist()

@@ -113,20 +113,25 @@ def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, sp
 
 
 def evaluate_head(
-    head: Head, facts: Mapping[str, Any], true: np.ndarray, probabilities: np.ndarray
+    head: Head,
+    facts: Mapping[str, Any],
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    predicted: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Metrics of a head's probabilities: see `evaluate` and `heads.multi_label.evaluate_labels`.
 
     Args:
         facts: of this head, as in `head.json`: `majority_class`.
         true: as `heads.Head.fit_matrix` takes y.
+        predicted: likewise, where the probabilities come from heads with thresholds of their own.
     """
     classes = head.classes_.tolist()
     if not head.multi_label_:
         return evaluate(true, probabilities, classes, majority_class=facts["majority_class"])
     from heads.multi_label import evaluate_labels
 
-    return evaluate_labels(true, probabilities, classes, thresholds=head.thresholds_)
+    return evaluate_labels(true, probabilities, classes, thresholds=head.thresholds_, predicted=predicted)
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:

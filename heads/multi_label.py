@@ -18,7 +18,12 @@ _SHOWN_LABELS = 30
 
 
 def evaluate_labels(
-    true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, thresholds: np.ndarray
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    thresholds: np.ndarray,
+    predicted: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Measure predictions of several labels against true ones.
 
@@ -27,6 +32,7 @@ def evaluate_labels(
         probabilities: of the same shape.
         classes: the labels.
         thresholds: of shape (n_labels,), the probability from which on a row gets the label.
+        predicted: 0 and 1, of the shape of `true`; by default what the thresholds give.
 
     Returns:
         `count`, `accuracy` (share of the rows whose labels are all right), `accuracy_interval` (95 %,
@@ -45,7 +51,8 @@ def evaluate_labels(
         )
     from sklearn.metrics import average_precision_score, hamming_loss, precision_recall_fscore_support
 
-    predicted = (probabilities >= thresholds).astype(np.int8)
+    predicted = probabilities >= thresholds if predicted is None else predicted
+    predicted = predicted.astype(np.int8)
     has = true.any(axis=0)
     by_label = precision_recall_fscore_support(true, predicted, average=None, zero_division=0)
     micro = precision_recall_fscore_support(true, predicted, average="micro", zero_division=0)

@@ -137,6 +137,11 @@ OPTIONS = (
     ),
     Option("seed", None, _TRAIN, "the same as --set seed=N: of everything random", kind="count", unset="0"),
     Option("min_images", 1, _TRAIN, "leave out classes with fewer training images", kind="positive"),
+    Option(
+        "folds", None, _TRAIN, "of a cross-validation, in which each image is tested once; 0 for none",
+        kind="count", unset="5 where few images are for testing, else 0"
+    ),
+    Option("repeats", 1, _TRAIN, "trainings with a seed each, whose figures are compared", kind="positive"),
     Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
     Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),
     Option(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
-from heads import format_metrics, parse_parameters, train_head
+from features.text import counted
+from heads import format_metrics, format_spread, parse_parameters, train_head
 from pipelines.agreement import check_backbone
 from pipelines.options import TrainOptions
 from pipelines.screen import Screen, new_run_id
-from pipelines.wording import make_command, table_name
+from pipelines.wording import in_words_of_commands, make_command, table_name
 
 
 def train(options: TrainOptions, *, debug: bool = False) -> str:
@@ -42,14 +45,23 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             kind=options.head,
             layers=options.layers,
             min_images=options.min_images,
+            folds=options.folds,
+            repeats=options.repeats,
             progress=report,
             **parameters,
         )
         seconds = time.monotonic() - started
+    metrics = saved.facts["metrics"]
     lines = [
-        format_metrics(saved.facts["metrics"]["test"]),
+        format_metrics(metrics["test"]),
         "",
-        *saved.facts["notices"],
+        *(
+            [f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}"]
+            if "folds" in metrics
+            else []
+        ),
+        *([format_spread(metrics["repeats"])] if "repeats" in metrics else []),
+        *(in_words_of_commands(notice, options) for notice in saved.facts["notices"]),
         f"trained in {seconds:.1f} s from {layers} of table {table.name!r}, "
         f"version {saved.facts['table_version']}",
         f"head: {saved.directory} (now the current one)",
@@ -57,3 +69,10 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         *untrained,
     ]
     return "\n".join(lines)
+
+
+def _accuracy_text(metrics: Mapping[str, Any]) -> str:
+    low, high = metrics["accuracy_interval"]
+    return (
+        f"accuracy {metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}), {counted(metrics['count'], 'image')}"
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 
 import heads.training
 from features.errors import BottleneckError
+from features.splits import assign_split
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, evaluate, load_head, train_head
@@ -20,6 +22,9 @@ from heads.logistic import CANDIDATES
 from heads.training import check_memory
 from tests.heads.conftest import LAYERS, RECIPE, MakeSmallTable, approximate, narrow_table
 from tests.tables import add, make_rows
+
+#: Of the images of `tests.tables.make_rows`.
+IMAGE_IDS = [hashlib.sha256(f"/images/image-{number}.png".encode()).hexdigest() for number in range(20)]
 
 #: The classes that `garden` teaches.
 TAUGHT = ["daisy", "rose", "tulip"]
@@ -214,18 +219,91 @@ def test_without_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [["daisy", "rose"] * 4, ["daisy"] * 3 + ["rose"] * 3 + [[], "lotus"]])
-def test_nothing_to_test_on_is_refused(small_table: MakeSmallTable, labels: list) -> None:
+def test_where_nothing_is_there_to_test_on_folds_are(small_table: MakeSmallTable, labels: list) -> None:
     """An image without a label, or of a class that is not taught, is nothing to test on."""
     splits = ["train"] * 6 + (["validation"] if labels[-1] == "rose" else ["test"]) * 2
     table = small_table(labels, splits)
     with pytest.raises(BottleneckError) as caught:
-        train_head(table.store)
+        train_head(table.store, folds=0)
     assert str(caught.value) == (
         "the test split of table 'inception_v3' has no labelled image of a class with training images, "
         "so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
-        "or give the splits with the images"
+        "give the splits with the images, or leave out `folds=0`"
     )
     assert not (table.store / "heads").exists()
+    facts = train_head(table.store).facts
+    learned = sum(label in ("daisy", "rose") for label in labels)
+    assert facts["metrics"].keys() == {"test"} and facts["metrics"]["test"]["count"] == learned
+    assert facts["splits"]["tested"] == ["folds"] and facts["splits"]["folds"] == 5
+
+
+def test_a_head_by_folds_learns_all_and_is_tested_on_each_once(small_table: MakeSmallTable) -> None:
+    """Ten images of two classes, and one of a third."""
+    labels = ["daisy", "rose"] * 5 + ["lotus"]
+    table = small_table(labels, [assign_split(image_id, None) for image_id in IMAGE_IDS[: len(labels)]])
+    steps: list[Any] = []
+    saved = train_head(table.store, C=0.1, progress=lambda *step: steps.append(step))
+    assert [step[:2] for step in steps] == [(n + 1, 5) for n in range(5)]
+    facts = saved.facts
+    assert facts["labels"] == ["daisy", "lotus", "rose"]
+    test = facts["metrics"]["test"]
+    assert test["count"] == 10 and test["per_class"]["lotus"]["support"] == 0
+    low, high = test["accuracy_interval"]
+    assert high - low > 0.25
+    assert facts["splits"] == {
+        "fitted": ["train", "validation", "test"],
+        "selected": ["train", "validation", "test"],
+        "tested": ["folds"],
+        "folds": 5,
+        "rows": facts["splits"]["rows"],
+    }
+    assert sum(facts["splits"]["rows"].values()) == 11
+    assert len(facts["notices"]) == 2 and "too few to say much" in facts["notices"][0]
+    assert facts["notices"][1] == "1 class has a single image, which is learned and can't be tested: lotus"
+    X, y = table.matrix()
+    alone = LogisticHead(C=0.1).fit(X, y.astype(str))
+    np.testing.assert_allclose(saved.head.predict_proba(X), alone.predict_proba(X), atol=1e-5)
+
+
+def test_a_test_split_that_was_given_is_tested_on_besides_the_folds(three_classes: FeatureTable) -> None:
+    saved = train_head(three_classes.store, C=0.1, folds=4)
+    metrics = saved.facts["metrics"]
+    assert metrics["folds"]["count"] == 48 and metrics["test"]["count"] == 12
+    assert saved.facts["splits"]["fitted"] == ["train", "validation"]
+    assert saved.facts["splits"]["tested"] == ["folds", "test"]
+    assert saved.evaluate(three_classes) == approximate(metrics["test"])
+
+
+def test_several_labels_are_tested_by_folds_with_the_thresholds_of_each_fold(
+    multi_label: FeatureTable,
+) -> None:
+    facts = train_head(multi_label.store, layers=LAYERS, folds=3, C=0.1).facts
+    assert facts["metrics"]["folds"]["count"] == 144
+    assert facts["metrics"]["folds"]["f1"]["macro"] > 0.9
+
+
+def test_repeats_are_trainings_with_seeds_and_the_first_is_kept(three_classes: FeatureTable) -> None:
+    steps: list[Any] = []
+    parameters: dict[str, Any] = {"kind": "dense", "epochs": 1, "layers": LAYERS[1]}
+    saved = train_head(
+        three_classes.store, seed=4, repeats=3, progress=lambda *step: steps.append(step), **parameters
+    )
+    assert [step[:2] for step in steps] == [(1, 3), (2, 3), (3, 3)]
+    repeats = saved.facts["metrics"]["repeats"]
+    assert repeats["seeds"] == [4, 5, 6] and saved.facts["seed"] == 4
+    alone = [
+        train_head(three_classes.store, seed=seed, **parameters).facts["metrics"]["test"]
+        for seed in (4, 5, 6)
+    ]
+    losses = [metrics["log_loss"] for metrics in alone]
+    assert repeats["log_loss"]["values"] == pytest.approx(losses) and len(set(losses)) == 3
+    assert saved.facts["metrics"]["test"]["log_loss"] == pytest.approx(losses[0])
+    assert steps[2][2]["log_loss"] == pytest.approx(losses[2])
+
+
+def test_repeats_that_make_no_sense_are_refused(three_classes: FeatureTable) -> None:
+    with pytest.raises(BottleneckError, match="`repeats=0`: expected 1 or more"):
+        train_head(three_classes.store, repeats=0)
 
 
 MULTI_LABEL: list[Any] = [["a"], ["b"], ["a", "b"], ["b", "c"], ["c"], ["a", "d"]]
@@ -300,7 +378,9 @@ def test_a_kind_that_learns_one_label_refuses_several(
     multi_label: FeatureTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LogisticHead, "takes_multi_label", False)
-    with pytest.raises(BottleneckError, match="a logistic head learns one label an image, and table"):
+    with pytest.raises(
+        BottleneckError, match="a logistic head learns one label an image, and images of table"
+    ):
         train_head(multi_label.store)
 
 
