@@ -50,7 +50,7 @@ class Head(ClassifierMixin, BaseEstimator, abc.ABC):
     """A classifier on the features of one layer.
 
     One that can learn from rows that do not fit in memory has a method `fit_stream` as well, as
-    `heads.DenseHead` has it: `train_head` then streams.
+    `heads.DenseHead` has it: `train_head` then streams. It takes callbacks of Keras.
 
     Attributes:
         kind, model_file: its name in the registry, and that of its file in the store.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from features.store.table import FeatureTable
 from features.text import counted, some
 from heads.examples import Examples, find_examples
 from heads.metrics import class_numbers, evaluate, evaluate_split
-from heads.registry import new_head
+from heads.registry import head_class, new_head
 from heads.saved import SavedHead, save_head
 
 if TYPE_CHECKING:
+    import keras
+
     from heads.base import Head, Progress
 
 #: Classes named in a notice.
@@ -34,6 +37,7 @@ def train_head(
     version: int | None = None,
     min_images: int = 1,
     progress: Progress | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **parameters: Any,
 ) -> SavedHead:
     """Train a head, test it on the test split, and make it the table's current head.
@@ -48,7 +52,9 @@ def train_head(
         layer: the feature column; by default the one deepest in the network.
         version: of the table; the newest by default.
         min_images: classes with fewer training images are left out, of training and of testing.
-        progress: called at each step of training with its number, the steps at most, and its figures.
+        progress: called at each step of training with its number, the steps at most, and its figures, which
+            `log.csv` keeps.
+        callbacks: further ones of Keras, for a head that Keras trains.
         **parameters: of the head: the arguments of `LogisticHead` or `DenseHead`.
 
     Returns:
@@ -60,6 +66,8 @@ def train_head(
     """
     head = new_head(kind, parameters)
     head.check_parameters()
+    if callbacks:
+        check_callbacks(kind)
     table = feature_store.open(store, features, version=version)
     column = table.column(layer)
     examples = find_examples(table, min_images)
@@ -69,19 +77,46 @@ def train_head(
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
             f"or give the splits with the images"
         )
-    _fit(head, table, column.layer, examples, progress or (lambda *step: None))
+    log: list[dict[str, float]] = []
+
+    def report(step: int, steps: int, figures: dict[str, float]) -> None:
+        log.append({"step": step, **figures})
+        if progress:
+            progress(step, steps, figures)
+
+    _fit(head, table, column.layer, examples, report, callbacks)
     facts = _facts(table, column, head, examples, min_images)
     facts["metrics"] = _measure(head, table, facts)
-    return save_head(table.store, table.name, head, facts)
+    return save_head(table.store, table.name, head, facts, log)
 
 
-def _fit(head: Head, table: FeatureTable, layer: str, examples: Examples, progress: Progress) -> None:
+def check_callbacks(kind: str) -> None:
+    """Refuse callbacks of Keras for a kind of head that Keras does not train.
+
+    Raises:
+        BottleneckError: for such a kind.
+    """
+    if not hasattr(head_class(kind), "fit_stream"):
+        raise BottleneckError(
+            f"a {kind} head is not trained by Keras, and takes no callbacks, such as that of TensorBoard: "
+            f"train with `kind=dense`"
+        )
+
+
+def _fit(
+    head: Head,
+    table: FeatureTable,
+    layer: str,
+    examples: Examples,
+    progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
     """Fit on the train split and choose on validation, as a stream where the head can."""
     classes, train, validation = examples.classes, examples.count("train"), examples.count("validation")
     if hasattr(head, "fit_stream"):
         stream = functools.partial(feature_store.dataset, table, labels=classes, layer=layer)
         on = functools.partial(stream, "validation") if validation else None
-        head.fit_stream(functools.partial(stream, "train"), on, classes, progress)
+        head.fit_stream(functools.partial(stream, "train"), on, classes, progress, callbacks)
         return
     _check_memory(head, train + validation, table.column(layer).width, len(classes))
     X, labels = table.matrix(["train", "validation"], layer=layer, classes=classes)

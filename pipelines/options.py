@@ -139,6 +139,11 @@ OPTIONS = (
     Option("min_images", 1, _TRAIN, "leave out classes with fewer training images", kind="positive"),
     Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
     Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),
+    Option("mlflow", False, _TRAIN, "log the head to MLflow, where MLFLOW_TRACKING_URI says", kind="switch"),
+    Option(
+        "tensorboard", False, _TRAIN,
+        "log the training of a dense head for TensorBoard, to STORE/logs/tensorboard/", kind="switch"
+    ),
     Option(
         "output", None, _PREDICT, "a .csv or .parquet file", kind="path", unset="CSV on the standard output"
     ),

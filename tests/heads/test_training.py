@@ -142,6 +142,50 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
     assert facts["metrics"]["test"]["accuracy"] == 1
 
 
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({"C": 0.1}, "step,C,log_loss"),
+        ({}, "step,C,log_loss"),
+        ({"kind": "dense", "epochs": 3}, "step,accuracy,loss,val_accuracy,val_loss"),
+    ],
+)
+def test_the_steps_of_training_are_kept_in_log_csv(
+    garden: FeatureTable, parameters: dict[str, Any], names: str
+) -> None:
+    """Whether anybody watches or not."""
+    steps: list[tuple[int, int, dict[str, float]]] = []
+    watched = train_head(garden.store, progress=lambda *step: steps.append(step), **parameters)
+    lines = [",".join(map(repr, (step, *figures.values()))) for step, _, figures in steps]
+    assert (watched.directory / "log.csv").read_text().splitlines() == [names, *lines]
+    alone = (train_head(garden.store, **parameters).directory / "log.csv").read_text().splitlines()
+    assert (alone[0], len(alone)) == (names, len(lines) + 1)
+
+
+def test_a_dense_head_takes_callbacks_of_keras(garden: FeatureTable) -> None:
+    from keras.callbacks import LambdaCallback
+
+    losses: list[float] = []
+    callback = LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["val_loss"]))
+    steps: list[dict[str, float]] = []
+    train_head(
+        garden.store,
+        kind="dense",
+        epochs=2,
+        callbacks=[callback],
+        progress=lambda step, of, figures: steps.append(figures),
+    )
+    assert losses == [figures["val_loss"] for figures in steps] and len(losses) == 2
+
+
+def test_callbacks_of_keras_are_refused_by_a_head_that_keras_does_not_train(tmp_path: Path) -> None:
+    """Before the table is opened, which is not there."""
+    message = "a logistic head is not trained by Keras, and takes no callbacks, .*: train with `kind=dense`$"
+    callback: Any = object()
+    with pytest.raises(BottleneckError, match=message):
+        train_head(tmp_path, callbacks=[callback])
+
+
 def test_the_deepest_layer_is_the_default(garden: FeatureTable) -> None:
     saved = train_head(garden.store, C=0.01)
     assert (saved.column.layer, saved.facts["width"]) == (LAYERS[1], 64)
