@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel test-mutants bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel test-tracking test-mutants bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -21,6 +21,7 @@ MAKEFLAGS += --no-print-directory
 ##   test-pythons the same tests on each Python from 3.11 to 3.13 that is found, each in a .venv-3.1x of its own
 ##   test-older  the tests of tables and images with pandas 2 and OpenCV 4, in .venv-older
 ##   test-wheel  build the wheel and the sdist, install each into an empty environment, and run it
+##   test-tracking the tests that need MLflow and TensorBoard, which it installs
 ##   test-mutants put small faults into the modules changed since BASE, a revision, and say which ones the tests notice
 ##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
@@ -49,7 +50,8 @@ run = @$(venv)/bin/bottlenecks $@ $(call flags,$@) $(ARGS)
 extract: setup
 	$(run)
 
-train-head: setup
+# MLflow and TensorBoard are installed when first asked for.
+train-head: $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
 	$(run)
 
 predict: setup
@@ -174,9 +176,14 @@ test-wheel: setup
 test-mutants: setup
 	@$(venv)/bin/python tests/mutants.py $(if $(BASE),--base $(call quoted,$(BASE))) $(ARGS)
 
-# The packages of the ways that only `bench` measures are installed when first needed.
-$(venv)/set-up-bench: requirements-bench.lock $(stamp)
-	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@
+test-tracking: $(venv)/set-up-tracking
+	@$(venv)/bin/python -m pytest -q -m "not slow" tests/heads/test_tracking.py tests/pipelines/test_train.py $(ARGS)
+
+# Packages that only some need are installed when first needed: for the other ways that `bench` measures, and for
+# MLflow and TensorBoard.
+$(venv)/set-up-bench $(venv)/set-up-tracking: $(venv)/set-up-%: requirements-%.lock $(stamp)
+	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@ \
+	    || { echo "Set-up failed: the whole log is in $(venv)/set-up.log" >&2; exit 1; }
 
 bench: $(venv)/set-up-bench
 	@$(venv)/bin/python -m benchmarks $(call flags,bench) $(ARGS)
@@ -194,7 +201,7 @@ format: setup
 	@$(venv)/bin/python -m ruff format
 
 # uv resolves for every platform and Python at once, which pip cannot. What is locked already stays as it is.
-# The second file holds only what the bench extra adds.
+# The other files hold only what their extras add.
 lock:
 	@$(find_python); \
 	tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT INT TERM; \
@@ -202,13 +209,18 @@ lock:
 	    "$$tools/bin/uv" pip compile --quiet --python "$$tools/bin/python" --universal --python-version 3.11 \
 	        --no-annotate --custom-compile-command 'make lock' "$$@" pyproject.toml $(ARGS); \
 	}; \
+	more() { \
+	    name=$$1; shift; \
+	    cp requirements-$$name.lock "$$tools/$$name" 2>/dev/null || true; \
+	    resolve "$$@" --constraint requirements.lock --output-file "$$tools/$$name" >/dev/null \
+	        && { grep -vxFf requirements.lock "$$tools/$$name" >requirements-$$name.lock; }; \
+	}; \
 	echo "Resolving the versions" >&2; \
 	"$$python" -m venv "$$tools" \
 	    && "$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv \
 	    && resolve --extra dev --output-file requirements.lock >/dev/null \
-	    && { cp requirements-bench.lock "$$tools/bench" 2>/dev/null || true; } \
-	    && resolve --extra bench --constraint requirements.lock --output-file "$$tools/bench" >/dev/null \
-	    && { grep -vxFf requirements.lock "$$tools/bench" >requirements-bench.lock; }
+	    && more bench --extra bench \
+	    && more tracking --extra mlflow --extra tensorboard
 
 clean:
 	@rm -rf $(venv) .venv-3.1[123] .venv-older .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

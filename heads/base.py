@@ -65,7 +65,7 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
     """A classifier on bottleneck features: of one class a row, or of several labels (multi-label).
 
     One that can learn from rows that do not fit in memory has a method `fit_stream` as well, as
-    `heads.DenseHead` has it: `train_head` then streams.
+    `heads.DenseHead` has it: `train_head` then streams. It takes callbacks of Keras.
 
     Args:
         class_weight: how much the rows of each class count, from label to number, as in scikit-learn;

@@ -7,7 +7,7 @@ Of a stream nothing is held: a pass gives mean and variance, and each epoch is a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -85,23 +85,38 @@ class DenseHead(Head):
             )
 
     def fit_matrix(
-        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        train: int,
+        classes: Labels,
+        progress: Progress = silent,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Self:
-        """As `Head.fit_matrix`; of train rows alone, a tenth of each class is for validation."""
+        """As `Head.fit_matrix`; of train rows alone, a tenth of each class is for validation.
+
+        Args:
+            callbacks: further ones of Keras.
+        """
         held_out = np.arange(len(X)) >= train
         if train == len(X):
             # A class of one row stays in train.
             of_row = strata(y)
             held_out = (deal(of_row, _PARTS, self.seed) == 0) & (np.bincount(of_row)[of_row] > 1)
         validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
-        self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress)
+        self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress, callbacks)
         if train == len(X) and validation and self.training_:
             facts = self.training_.facts | {"chosen_by": "a part of train"}
             self.training_ = Training(facts, ["train"], ["train"])
         return self
 
     def fit_stream(
-        self, train: Stream, validation: Stream | None, classes: Labels, progress: Progress = silent
+        self,
+        train: Stream,
+        validation: Stream | None,
+        classes: Labels,
+        progress: Progress = silent,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Self:
         """Learn from rows that need not fit in memory.
 
@@ -110,6 +125,7 @@ class DenseHead(Head):
             validation: the rows on which the best epoch is chosen; with None all epochs are made.
             classes: the labels, sorted; y of the streams is the index into them.
             progress: called at each epoch.
+            callbacks: further ones of Keras, called after the head's own.
 
         Raises:
             BottleneckError: for a parameter out of range.
@@ -126,7 +142,7 @@ class DenseHead(Head):
             train(batch_size=batch_size, shuffle=True, seed=self.seed),
             validation_data=validation(batch_size=batch_size) if validation else None,
             epochs=self.epochs,
-            callbacks=self._callbacks(progress, stop_early=validation is not None),
+            callbacks=[*self._callbacks(progress, stop_early=validation is not None), *callbacks],
             shuffle=False,  # the stream shuffles, with another order at each epoch
             verbose=0,
         ).history

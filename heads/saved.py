@@ -6,14 +6,16 @@ A head appears whole or not at all: it is written under a hidden name and rename
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime
 import importlib.metadata
+import io
 import json
 import platform
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: The file beside the model that says what it is.
 FACTS_FILE = "head.json"
+#: The file beside it with the figures of each step of training.
+LOG_FILE = "log.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +108,20 @@ def read_facts(directory: Path) -> dict[str, Any]:
     return json.loads(files.read(directory / FACTS_FILE))
 
 
-def save_head(store: Path, features: str, head: Head, facts: dict[str, Any]) -> SavedHead:
+def save_head(
+    store: Path,
+    features: str,
+    head: Head,
+    facts: dict[str, Any],
+    log: Sequence[Mapping[str, float]] = (),
+) -> SavedHead:
     """Keep a trained head and make it the current one.
 
     Args:
         store: folder of the store.
         features: name of the table it was trained from.
         facts: for `head.json`; `id` and `created_at` are added.
+        log: the figures of each step of training, by name, for `log.csv`; without any there is none.
     """
     folder = heads_path(store, features)
     now = datetime.datetime.now(datetime.UTC)
@@ -119,6 +130,8 @@ def save_head(store: Path, features: str, head: Head, facts: dict[str, Any]) -> 
     with files.filling(folder / head_id) as directory:
         head.save_model(directory / head.model_file)
         files.write(directory / FACTS_FILE, _to_json(facts))
+        if log:
+            files.write(directory / LOG_FILE, _to_csv(log))
     files.write(folder / "current.json", json.dumps({"id": head_id}) + "\n")
     return SavedHead(folder / head_id, read_facts(folder / head_id))
 
@@ -185,3 +198,13 @@ def _to_json(facts: dict[str, Any]) -> str:
     """Indented, but for rows of numbers, which stay on one line each."""
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     return re.sub(r"\[\n[-\d.e+,\s]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text) + "\n"
+
+
+def _to_csv(rows: Sequence[Mapping[str, float]]) -> str:
+    """A line for each row below the names of all of them; a figure that a row does not have is empty."""
+    text = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -168,9 +168,14 @@ def _extract(options: ExtractOptions, debug: bool) -> None:
 
 
 def _train_head(options: TrainOptions, debug: bool) -> None:
+    from pipelines.tracking import NotLogged
     from pipelines.train import train
 
-    _show(train(options, debug=debug))
+    try:
+        _show(train(options, debug=debug))
+    except NotLogged as error:
+        _show(error.summary)
+        raise
 
 
 def _predict(options: PredictOptions, debug: bool) -> None:

@@ -144,6 +144,11 @@ OPTIONS = (
     Option("repeats", 1, _TRAIN, "trainings with a seed each, whose figures are compared", kind="positive"),
     Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
     Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),
+    Option("mlflow", False, _TRAIN, "log the head to MLflow, where MLFLOW_TRACKING_URI says", kind="switch"),
+    Option(
+        "tensorboard", False, _TRAIN,
+        "log the training of a dense head for TensorBoard, to STORE/logs/tensorboard/", kind="switch"
+    ),
     Option(
         "output", None, _PREDICT, "a .csv or .parquet file", kind="path", unset="CSV on the standard output"
     ),

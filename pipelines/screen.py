@@ -97,6 +97,11 @@ class Screen:
         """Show a line."""
         tqdm.write(printable(self._wording(text), keep="\n"), file=self._terminal)
 
+    def step(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Show a step of a training: see `heads.base.Progress`."""
+        texts = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.say(f"  {step} of at most {steps}: {texts}")
+
     def say_once(self, text: str) -> None:
         """Show a line, unless it was shown this way before."""
         if text not in self._said:

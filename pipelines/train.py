@@ -9,10 +9,12 @@ from typing import Any
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.text import counted
-from heads import format_metrics, format_spread, parse_parameters, train_head
+from heads import SavedHead, format_metrics, format_spread, parse_parameters, train_head
+from heads.training import check_callbacks
 from pipelines.agreement import check_backbone
-from pipelines.options import TrainOptions
+from pipelines.options import Options, TrainOptions
 from pipelines.screen import Screen, new_run_id
+from pipelines.tracking import Tracking
 from pipelines.wording import in_words_of_commands, make_command, table_name
 
 
@@ -21,23 +23,21 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
 
     Raises:
         BottleneckError: where there is nothing to train from or to test on.
+        NotLogged: after the head is saved, where it could not be logged to MLflow.
     """
     name = table_name(options)
     table = feature_store.open(options.store, name)
     check_backbone(table, options)
     layers = ", ".join(column.layer for column in table.columns(options.layers))
-    flags = {name: getattr(options, name) for name in ("seed", "hidden")}
-    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    parameters = parse_parameters(options.head, [*given, *(options.set or [])])
-    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
+    parameters = head_parameters(options.head, options)
+    if options.tensorboard:
+        check_callbacks(options.head)
+    run_id = new_run_id()
+    with Screen.of_run(options, run_id, debug=debug) as screen:
+        tracking = Tracking(options, run_id, screen)
         untrained = [UNTRAINED] if table.facts.untrained else []
         for line in [*untrained, f"Training a {options.head} head …"]:
             screen.say(line)
-
-        def report(step: int, steps: int, figures: dict[str, float]) -> None:
-            texts = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            screen.say(f"  {step} of at most {steps}: {texts}")
-
         started = time.monotonic()
         saved = train_head(
             options.store,
@@ -47,32 +47,47 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             min_images=options.min_images,
             folds=options.folds,
             repeats=options.repeats,
-            progress=report,
+            progress=screen.step,
+            callbacks=tracking.callbacks,
             **parameters,
         )
         seconds = time.monotonic() - started
-    metrics = saved.facts["metrics"]
+        logged = tracking.log(saved)
+    version = saved.facts["table_version"]
     lines = [
-        format_metrics(metrics["test"]),
-        "",
-        *(
-            [f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}"]
-            if "folds" in metrics
-            else []
-        ),
-        *([format_spread(metrics["repeats"])] if "repeats" in metrics else []),
-        *(in_words_of_commands(notice, options) for notice in saved.facts["notices"]),
-        f"trained in {seconds:.1f} s from {layers} of table {table.name!r}, "
-        f"version {saved.facts['table_version']}",
+        *result_lines(saved, options),
+        f"trained in {seconds:.1f} s from {layers} of table {table.name!r}, version {version}",
         f"head: {saved.directory} (now the current one)",
+        *logged,
         f"next: {make_command('predict', options.store, name, table.backbone.name, 'IMAGES=…')}",
         *untrained,
     ]
-    return "\n".join(lines)
+    return tracking.finish("\n".join(lines))
+
+
+def head_parameters(kind: str, options: Options) -> dict[str, Any]:
+    """The parameters of a head from the options `set`, and `seed` and `hidden`, which are short for it.
+
+    Raises:
+        BottleneckError: for one that it does not have, or of another type.
+    """
+    short = {name: getattr(options, name) for name in ("seed", "hidden")}
+    given = [f"{name}={value}" for name, value in short.items() if value is not None]
+    return parse_parameters(kind, [*given, *(options.set or [])])
+
+
+def result_lines(saved: SavedHead, options: Options) -> list[str]:
+    """What was found of a head, for people: its metrics, and what there is to notice."""
+    metrics = saved.facts["metrics"]
+    lines = [format_metrics(metrics["test"]), ""]
+    if "folds" in metrics:
+        lines.append(f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}")
+    if "repeats" in metrics:
+        lines.append(format_spread(metrics["repeats"]))
+    return [*lines, *(in_words_of_commands(notice, options) for notice in saved.facts["notices"])]
 
 
 def _accuracy_text(metrics: Mapping[str, Any]) -> str:
     low, high = metrics["accuracy_interval"]
-    return (
-        f"accuracy {metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}), {counted(metrics['count'], 'image')}"
-    )
+    images = counted(metrics["count"], "image")
+    return f"accuracy {metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}), {images}"

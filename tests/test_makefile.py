@@ -253,6 +253,33 @@ def test_older_packages_are_within_the_ranges_and_older_than_the_locked_ones() -
             assert version < Version(str(pins[name].specifier)[2:])
 
 
+def test_mlflow_and_tensorboard_are_installed_when_first_asked_for(clone: Path) -> None:
+    options = 'case "$1" in pipelines/*) exec python3 "$@";; esac'
+    pretend_set_up(clone, f'{options}; echo "$@" >>calls; [ "$2" != "$FAIL" ]')
+    (clone / ".venv" / "bin" / "bottlenecks").write_text('#!/bin/sh\necho "$@" >>calls\n')
+    (clone / ".venv" / "bin" / "bottlenecks").chmod(0o755)
+    (clone / "requirements-tracking.lock").touch()
+
+    def calls(*arguments: str, **environment: str) -> list[str]:
+        (clone / "calls").write_text("")
+        make(clone, *arguments, **environment)
+        lines = (clone / "calls").read_text().splitlines()
+        return [line for line in lines if "-tracking" in line or line.startswith("train-head")]
+
+    assert calls("train-head", "ARGS=--seed 1") == ["train-head --seed 1"]
+    *installed, trained = calls("train-head", "ARGS=--seed 1 --mlflow")
+    assert trained == "train-head --seed 1 --mlflow"
+    assert [line.split()[-2:] for line in installed] == [["-r", "requirements-tracking.lock"]]
+    assert calls("train-head", "ARGS=--tensorboard") == ["train-head --tensorboard"], "it is there"
+    (clone / ".venv" / "set-up-tracking").unlink()
+    (failed,) = calls("train-head", "ARGS=--tensorboard", FAIL="pip")
+    assert "pip install" in failed
+    assert (
+        "Set-up failed: the whole log is in .venv/set-up.log"
+        in make(clone, "train-head", "ARGS=--mlflow", FAIL="pip").stderr
+    )
+
+
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
     rooms = ("features/__pycache__", "heads", "benchmarks", "tests")
@@ -272,7 +299,12 @@ def locked(name: str) -> list[Requirement]:
 
 @pytest.mark.parametrize(
     ("extra", "locks"),
-    [("dev", ["requirements.lock"]), ("bench", ["requirements.lock", "requirements-bench.lock"])],
+    [
+        ("dev", ["requirements.lock"]),
+        ("bench", ["requirements.lock", "requirements-bench.lock"]),
+        ("mlflow", ["requirements.lock", "requirements-tracking.lock"]),
+        ("tensorboard", ["requirements.lock", "requirements-tracking.lock"]),
+    ],
 )
 def test_the_locks_hold_a_fitting_version_of_all_that_the_project_asks_for(
     extra: str, locks: list[str]
@@ -284,7 +316,15 @@ def test_the_locks_hold_a_fitting_version_of_all_that_the_project_asks_for(
         assert wanted.specifier.contains(pin.version), f"{text} but {pin} is locked: run `make lock`"
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-bench.lock"])
+@pytest.mark.parametrize("name", ["requirements-bench.lock", "requirements-tracking.lock"])
+def test_what_an_extra_adds_changes_nothing_that_is_locked(name: str) -> None:
+    pins = {canonicalize_name(pin.name) for pin in locked("requirements.lock")}
+    assert not pins & {canonicalize_name(pin.name) for pin in locked(name)}
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-bench.lock", "requirements-tracking.lock"]
+)
 def test_the_locks_are_plain_pins(name: str) -> None:
     for requirement in locked(name):
         assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement

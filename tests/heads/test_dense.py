@@ -171,6 +171,16 @@ def test_the_best_epoch_is_kept(noisy: Rows) -> None:
     assert losses[-1] > 1.01 * losses[best]
 
 
+def test_callbacks_of_keras_are_called_for_rows_in_memory_too(noisy: Rows) -> None:
+    from keras.callbacks import LambdaCallback
+
+    X, y = noisy
+    epochs: list[int] = []
+    callback = LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    DenseHead(epochs=2).fit_matrix(X, y, 20, ["a", "b"], callbacks=[callback])
+    assert epochs == [0, 1]
+
+
 def test_the_seed_decides(noisy: Rows) -> None:
     X, y = noisy
     heads = [DenseHead(epochs=1, batch_size=8, seed=seed).fit(X, y, (X, y)) for seed in (0, 0, 1)]

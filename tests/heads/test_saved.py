@@ -100,6 +100,14 @@ def test_head_json_is_for_people_too(saved: SavedHead) -> None:
     assert (lines[0], lines[-2:]) == ("{", ["}", ""])
 
 
+def test_the_steps_of_training_are_a_table_beside_it(store: Path, trained: LogisticHead) -> None:
+    steps = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-7, "müde": 0.5}]
+    saved = save_head(store, "inception_v3", trained, FACTS, steps)
+    assert (saved.directory / "log.csv").read_bytes() == (
+        "step,loss,müde\n1,0.30000000000000004,\n2,1e-07,0.5\n".encode()
+    )
+
+
 @pytest.mark.parametrize("head", [LogisticHead(C=0.01), DenseHead(hidden=2, epochs=1)], ids=lambda h: h.kind)
 def test_a_head_is_the_same_after_saving_and_loading(head: AnyHead, store: Path) -> None:
     save_head(store, "mine", head.fit(X, LABELS), FACTS)

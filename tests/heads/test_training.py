@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-import heads.training
+import heads.fitting
 from features.errors import BottleneckError
 from features.splits import assign_split
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, evaluate, load_head, train_head
 from heads.logistic import CANDIDATES
-from heads.training import check_memory
 from tests.heads.conftest import LAYERS, RECIPE, MakeSmallTable, approximate, narrow_table
 from tests.tables import add, make_rows
 
@@ -149,6 +148,50 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
         "seed": 3,
     }
     assert facts["metrics"]["test"]["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({"C": 0.1}, "step,C,log_loss"),
+        ({}, "step,C,log_loss"),
+        ({"kind": "dense", "epochs": 3}, "step,accuracy,loss,val_accuracy,val_loss"),
+    ],
+)
+def test_the_steps_of_training_are_kept_in_log_csv(
+    garden: FeatureTable, parameters: dict[str, Any], names: str
+) -> None:
+    """Whether anybody watches or not."""
+    steps: list[tuple[int, int, dict[str, float]]] = []
+    watched = train_head(garden.store, progress=lambda *step: steps.append(step), **parameters)
+    lines = [",".join(map(repr, (step, *figures.values()))) for step, _, figures in steps]
+    assert (watched.directory / "log.csv").read_text().splitlines() == [names, *lines]
+    alone = (train_head(garden.store, **parameters).directory / "log.csv").read_text().splitlines()
+    assert (alone[0], len(alone)) == (names, len(lines) + 1)
+
+
+def test_a_dense_head_takes_callbacks_of_keras(garden: FeatureTable) -> None:
+    from keras.callbacks import LambdaCallback
+
+    losses: list[float] = []
+    callback = LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["val_loss"]))
+    steps: list[dict[str, float]] = []
+    train_head(
+        garden.store,
+        kind="dense",
+        epochs=2,
+        callbacks=[callback],
+        progress=lambda step, of, figures: steps.append(figures),
+    )
+    assert losses == [figures["val_loss"] for figures in steps] and len(losses) == 2
+
+
+def test_callbacks_of_keras_are_refused_by_a_head_that_keras_does_not_train(tmp_path: Path) -> None:
+    """Before the table is opened, which is not there."""
+    message = "a logistic head is not trained by Keras, and takes no callbacks, .*: train with `kind=dense`$"
+    callback: Any = object()
+    with pytest.raises(BottleneckError, match=message):
+        train_head(tmp_path, callbacks=[callback])
 
 
 def test_the_deepest_layer_is_the_default(garden: FeatureTable) -> None:
@@ -400,7 +443,7 @@ def test_an_unknown_layer_is_refused(two_classes: FeatureTable) -> None:
 def test_a_table_that_does_not_fit_is_refused_before_it_is_read(
     garden: FeatureTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads.training, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(heads.fitting, "available_memory", lambda: 10**8)
     monkeypatch.setattr(FeatureTable, "matrix", None)
     message = (
         "a logistic head on 40 rows needs about 0.4 GB of memory, and 0.1 GB are available: "
@@ -408,16 +451,6 @@ def test_a_table_that_does_not_fit_is_refused_before_it_is_read(
     )
     with pytest.raises(BottleneckError, match=re.escape(message)):
         train_head(garden.store)
-
-
-def test_what_just_fits_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = LogisticHead.bytes_needed(1000, 2048, 10)
-    for available in (needed, None):
-        monkeypatch.setattr(heads.training, "available_memory", lambda available=available: available)
-        check_memory(LogisticHead(), needed, 1000)
-    monkeypatch.setattr(heads.training, "available_memory", lambda: needed - 1)
-    with pytest.raises(BottleneckError, match="on 1,000 rows needs about 0.4 GB"):
-        check_memory(LogisticHead(), needed, 1000)
 
 
 def test_training_a_logistic_head_imports_no_tensorflow(two_classes: FeatureTable) -> None:

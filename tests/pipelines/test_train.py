@@ -18,9 +18,13 @@ from features.recipe import FeatureRecipe
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import format_metrics, load_head
+from heads import SavedHead, format_metrics, load_head
+from heads.tracking import MlflowRun
+from pipelines import cli
+from pipelines import tracking as tracking_module
 from pipelines import train as train_module
 from pipelines.options import TrainOptions
+from pipelines.tracking import NotLogged
 from pipelines.train import train
 from tests.tables import add, make_rows
 
@@ -147,3 +151,102 @@ def test_with_debug_what_libraries_say_is_shown_and_no_log_is_written(tiny: str,
     train(options(table))
     (log,) = (tmp_path / "logs").iterdir()
     assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}-train-head\.log", log.name)
+
+
+URI = "http://mlflow.example"
+
+
+@pytest.fixture
+def mlflow(monkeypatch: pytest.MonkeyPatch) -> list[SavedHead]:
+    """An MLflow that takes every head, and can't be told from the real one here: those that it has."""
+    logged: list[SavedHead] = []
+
+    def log(saved: SavedHead) -> MlflowRun:
+        logged.append(saved)
+        return MlflowRun("0a1b", "tiny", URI)
+
+    monkeypatch.setattr(tracking_module, "check_mlflow", lambda: URI)
+    monkeypatch.setattr(tracking_module, "log_to_mlflow", log)
+    return logged
+
+
+def test_a_head_is_logged_to_mlflow_where_that_is_asked_for(
+    table: FeatureTable, mlflow: list[SavedHead], capfd: pytest.CaptureFixture[str]
+):
+    assert "MLflow" not in train(options(table))
+    assert not mlflow and "MLflow" not in capfd.readouterr().err
+    lines = train(options(table, mlflow=True)).splitlines()
+    saved = load_head(table.store, "tiny")
+    assert [logged.id for logged in mlflow] == [saved.id]
+    at = lines.index(f"head: {saved.directory} (now the current one)")
+    assert lines[at + 1] == f"MLflow: run 0a1b of experiment 'tiny' at {URI}"
+    assert capfd.readouterr().err.endswith(f"Logging head {saved.id} to MLflow at {URI} …\n")
+
+
+def test_without_mlflow_nothing_is_trained(table: FeatureTable, monkeypatch: pytest.MonkeyPatch):
+    def missing() -> str:
+        raise BottleneckError("MLflow can't be imported")
+
+    monkeypatch.setattr(tracking_module, "check_mlflow", missing)
+    monkeypatch.setattr(train_module, "train_head", None)
+    with pytest.raises(BottleneckError, match="MLflow can't be imported"):
+        train(options(table, mlflow=True))
+
+
+def test_a_head_that_mlflow_does_not_get_is_kept(
+    table: FeatureTable,
+    mlflow: list[SavedHead],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    def down(saved: SavedHead) -> MlflowRun:
+        raise BottleneckError(f"head {saved.id} could not be logged")
+
+    monkeypatch.setattr(tracking_module, "log_to_mlflow", down)
+    before = load_head(table.store, "tiny").id if (table.store / "heads").exists() else None
+    with pytest.raises(NotLogged):
+        train(options(table, mlflow=True))
+    capfd.readouterr()
+    arguments = ["train-head", "--store", str(table.store), "--backbone", "tiny", "--mlflow"]
+    assert cli.main(arguments) == 1
+    out, err = capfd.readouterr()
+    saved = load_head(table.store, "tiny")
+    assert saved.id != before
+    assert f"head: {saved.directory} (now the current one)" in out.splitlines()
+    assert format_metrics(saved.facts["metrics"]["test"]) in out and "MLflow:" not in out
+    assert err.splitlines()[-1] == (
+        f"bottlenecks train-head: the head is saved, but head {saved.id} could not be logged"
+    )
+
+
+def test_the_training_is_logged_for_tensorboard(table: FeatureTable, capfd: pytest.CaptureFixture[str]):
+    pytest.importorskip("tensorboard")
+    train(options(table, head="dense", set=["epochs=1"], tensorboard=True))
+    (folder,) = (table.store / "logs" / "tensorboard").iterdir()
+    assert f"To watch: tensorboard --logdir {folder}" in capfd.readouterr().err.splitlines()
+    assert (table.store / "logs" / f"{folder.name}-train-head.log").exists(), "named after the run"
+    assert sorted(path.name for path in folder.iterdir()) == ["train", "validation"]
+
+
+def test_tensorboard_is_given_to_the_head(
+    table: FeatureTable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    from keras.callbacks import LambdaCallback
+
+    folders: list[Path] = []
+
+    def callback(folder: Path) -> LambdaCallback:
+        return LambdaCallback(on_train_end=lambda logs: folders.append(folder))
+
+    monkeypatch.setattr(tracking_module, "tensorboard_callback", callback)
+    train(options(table, head="dense", set=["epochs=1"], tensorboard=True))
+    assert [folder.parent for folder in folders] == [table.store / "logs" / "tensorboard"]
+
+
+def test_tensorboard_is_for_heads_that_keras_trains(table: FeatureTable, capfd: pytest.CaptureFixture[str]):
+    arguments = ["train-head", "--store", str(table.store), "--backbone", "tiny", "--tensorboard"]
+    assert cli.main(arguments) == 1
+    assert capfd.readouterr().err == (
+        "bottlenecks train-head: a logistic head is not trained by Keras, and takes no callbacks, "
+        "such as that of TensorBoard: train with HEAD=dense\n"
+    )
