@@ -225,4 +225,4 @@ lock:
 clean:
 	@rm -rf $(venv) .venv-3.1[123] .venv-older .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@rm -rf .hypothesis
-	@find features heads pipelines benchmarks tests -name __pycache__ -exec rm -rf {} +
+	@find features heads pipelines benchmarks examples tests -name __pycache__ -exec rm -rf {} +

@@ -241,7 +241,7 @@ def strata(y: np.ndarray) -> np.ndarray:
     if y.ndim == 1:
         return y
     rarest_first = np.argsort(y.sum(axis=0), kind="stable")
-    return np.where(y.any(axis=1), y[:, rarest_first].argmax(axis=1), y.shape[1])
+    return np.where(y.any(axis=1), rarest_first[y[:, rarest_first].argmax(axis=1)], y.shape[1])
 
 
 def _numbers(y: Any, classes: np.ndarray) -> np.ndarray:

@@ -28,6 +28,9 @@ CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 FOLDS = 5
 MAX_ITERATIONS = 1000
 
+#: Stands for a label that all rows have.
+_TRUSTED = ["sklearn.multiclass._ConstantPredictor"]
+
 #: Below this size, handing work to BLAS's threads costs more than they save, and on a busy machine,
 #: where they wait for each other, ten times more.
 _THREADED_BYTES = 256 * 2**20
@@ -128,8 +131,8 @@ class LogisticHead(Head):
         from skops.io.exceptions import UntrustedTypesFoundException
 
         try:
-            # Nothing but what skops trusts by itself, which is scikit-learn's and NumPy's own types.
-            self.pipeline_ = skops.io.load(path, trusted=[])
+            # Nothing but scikit-learn's and NumPy's own types, of which skops trusts the public ones by itself.
+            self.pipeline_ = skops.io.load(path, trusted=_TRUSTED)
         except UntrustedTypesFoundException as error:
             raise BottleneckError(
                 f"{path} is not loaded, for it is not as a logistic head was saved: {error}"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from features.errors import BottleneckError
 from heads import Head, LogisticHead
-from heads.base import Labels, Progress, Training, deal, silent
+from heads.base import Labels, Progress, Training, deal, silent, strata
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -198,3 +199,43 @@ def test_parts_are_at_random() -> None:
     of_seed = [deal(np.repeat([0, 1], 40), 2, seed).tolist() for seed in range(3)]
     assert of_seed[0] != of_seed[1] != of_seed[2]
     assert of_seed[0] != [0, 1] * 40
+
+
+def test_several_labels_are_for_kinds_that_take_them(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, y = rows
+    several = np.stack([y == 7, y == 9], axis=1).astype(int)
+    with pytest.raises(ValueError, match="a nearest head takes no y of several labels"):
+        NearestHead().fit(X, several)
+    with pytest.raises(ValueError, match="none with such a class_weight"):
+        LogisticHead(class_weight={7: 2.0}).fit(X, several)
+    head = LogisticHead(C=0.1).fit(X[:40], several[:40])
+    assert head.classes_.tolist() == [0, 1] and head.predict(X[40:]).shape == (20, 2)
+    with pytest.raises(ValueError, match="y has 1 labels, and 2 were expected|Unknown label type|multi"):
+        LogisticHead(C=0.1).fit(X, several, (X, several[:, :1]))
+    same = LogisticHead(C=0.1).fit(X[:40], csr_array(several[:40]))
+    np.testing.assert_array_equal(same.predict_proba(X), head.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"class_weight": "even"}, "class_weight is 'even', and a head expects balanced or none"),
+        ({"calibration": "platt"}, "calibration is 'platt', and a head expects temperature or none"),
+        ({"calibration": {}}, "calibration is {}, and a head expects temperature or none"),
+    ],
+)
+def test_common_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(BottleneckError) as refusal:
+        LogisticHead(**parameters).check_parameters()
+    assert str(refusal.value) == message
+
+
+def test_a_kind_without_logits_says_that_it_can_not_be_calibrated() -> None:
+    with pytest.raises(BottleneckError, match="a nearest head can't be calibrated"):
+        NearestHead()._scale_logits(2.0)
+
+
+def test_of_several_labels_the_rarest_is_the_stratum() -> None:
+    y = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
+    assert strata(y).tolist() == [0, 1, 1, 3, 2]
+    assert strata(np.array([3, 1])).tolist() == [3, 1]

@@ -13,6 +13,8 @@ from features.errors import BottleneckError
 from heads import DenseHead
 from heads.base import Training, deal
 from heads.dense import Moments, Stream, _batch_size, _stream_of, moments
+from heads.probabilities import fit_temperature, fit_thresholds, tempered
+from heads.probabilities import log_loss as our_log_loss
 from tests.heads.conftest import facts
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -330,3 +332,84 @@ def test_parameters_out_of_range_are_refused_before_anything_is_read(
 def test_the_least_of_each_parameter_is_accepted() -> None:
     DenseHead(hidden=0, dropout=0, weight_decay=0, batch_size=1, epochs=1, patience=1).check_parameters()
     DenseHead(dropout=0.99, batch_size=None, learning_rate=1e-9).check_parameters()
+
+
+@pytest.fixture(scope="module")
+def several() -> Rows:
+    """120 rows of 8 features that show two labels, with some noise: half of them, and a quarter."""
+    random = np.random.default_rng(0)
+    Y = np.stack([np.arange(120) % 2, np.arange(120) % 4 == 0], axis=1).astype(np.int8)
+    return (Y @ random.normal(size=(2, 8)) + random.normal(size=(120, 8))).astype(np.float32), Y
+
+
+SEVERAL_SEEN = SEEN._replace(counts=np.array([4, 1]), multi_label=True)
+
+
+def loss_of(head: DenseHead, seen: Moments, y: Any, probabilities: Any) -> float:
+    """What a model that says these probabilities is told of its loss."""
+    head.classes_ = np.arange(len(seen.counts))
+    model = keras.Sequential([keras.Input((len(seen.counts),)), keras.layers.Identity()])
+    head.compile(model, seen)
+    return model.evaluate(np.float32(probabilities), np.asarray(y), verbose=0, batch_size=len(y))[0]
+
+
+def test_several_labels_have_a_sigmoid_each() -> None:
+    model, training = DenseHead(hidden=3)._build(SEVERAL_SEEN)
+    assert [name for name, _ in described(model)][-2:] == ["Dropout", "Dense"]
+    assert described(model)[-1][1] == {"units": 2, "activation": "sigmoid"}
+    assert training.get_compile_config()["metrics"] == ["binary_accuracy"]
+    y, p = np.array([[1, 0], [0, 1], [1, 1]]), np.array([[0.9, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    assert loss_of(DenseHead(), SEVERAL_SEEN, y, p) == pytest.approx(our_log_loss(y, p), rel=1e-5)
+
+
+def test_several_labels_are_learned_with_thresholds_of_validation(several: Rows) -> None:
+    X, Y = several
+    head = DenseHead(epochs=30, learning_rate=0.05).fit(X[:60], Y[:60], (X[60:90], Y[60:90]))
+    assert head.multi_label_ and head.predict_proba(X).shape == (120, 2)
+    expected = fit_thresholds(Y[60:90], head.predict_proba(X[60:90]))
+    np.testing.assert_allclose(head.thresholds_, expected, atol=1e-6)
+    assert head.predict(X).tolist() == (head.predict_proba(X) >= head.thresholds_).tolist()
+    assert (head.predict(X[90:]) == Y[90:]).mean() > 0.8
+    alone = DenseHead(epochs=1).fit(X[:3], Y[:3])
+    assert alone.thresholds_.tolist() == [0.5, 0.5], "nothing is held out of three rows"
+
+
+def test_balanced_classes_count_as_much() -> None:
+    y, p = np.array([0, 1, 2]), np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
+    weights = SEEN.rows / (3 * SEEN.counts)
+    expected = -np.mean(weights * np.log([0.7, 0.3, 0.6]))
+    assert loss_of(DenseHead(class_weight="balanced"), SEEN, y, p) == pytest.approx(expected, rel=1e-5)
+    given = -np.mean([1, 4, 0.5] * np.log([0.7, 0.3, 0.6]))
+    head = DenseHead(class_weight={1: 4.0, 2: 0.5})
+    assert loss_of(head, SEEN, y, p) == pytest.approx(given, rel=1e-5)
+    with pytest.raises(BottleneckError, match="class_weight names 'rose', which no row is labelled"):
+        loss_of(DenseHead(class_weight={"rose": 2.0}), SEEN, y, p)
+
+
+def test_having_a_label_and_not_having_it_count_as_much() -> None:
+    y, p = np.array([[1, 0], [0, 1], [1, 1]]), np.array([[0.9, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    having, missing = 10 / (2 * np.array([4, 1])), 10 / (2 * np.array([6, 9]))
+    expected = our_log_loss(y, p, np.where(y, having, missing)) * np.where(y, having, missing).mean()
+    found = loss_of(DenseHead(class_weight="balanced"), SEVERAL_SEEN, y, p)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_calibrated_head_has_the_temperature_in_its_last_layer(several: Rows, multi_label: bool) -> None:
+    X, Y = several
+    y = Y if multi_label else Y[:, 0]
+    parts = (X[:60], y[:60], (X[60:], y[60:]))
+    options: dict[str, Any] = {"epochs": 40, "learning_rate": 0.3, "patience": 40, "weight_decay": 0.0}
+    plain, calibrated = (DenseHead(calibration=how, **options).fit(*parts) for how in (None, "temperature"))
+    temperature = fit_temperature(y[60:], plain.predict_proba(X[60:]))
+    assert facts(calibrated)["temperature"] == pytest.approx(temperature, rel=1e-3)
+    assert abs(temperature - 1) > 0.05 and "temperature" not in facts(plain)
+    expected = tempered(plain.predict_proba(X), temperature, multi_label=multi_label)
+    np.testing.assert_allclose(calibrated.predict_proba(X), expected, atol=1e-3)
+
+
+def test_moments_of_several_labels() -> None:
+    X = np.arange(6, dtype=np.float32)[:, None]
+    y = np.array([[1, 0], [1, 1], [0, 0], [1, 0], [0, 0], [0, 1]], np.int8)
+    seen = moments([(X[:4], y[:4]), (X[4:], y[4:])], 2)
+    assert (seen.counts.tolist(), seen.rows, seen.multi_label) == ([3, 2], 6, True)

@@ -11,17 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss as reference_log_loss
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import heads.logistic
 from features.errors import BottleneckError
 from heads import LogisticHead
-from heads.base import silent
+from heads.base import deal, silent, strata
 from heads.logistic import CANDIDATES, _cross_validation, _scale_in_place, _Search
+from heads.probabilities import fit_temperature, fit_thresholds, log_loss, tempered
 from tests.heads.conftest import facts
 
 CLASSES = tuple("abcdefghij")
@@ -66,7 +69,7 @@ def test_it_is_what_scikit_learn_gives_directly(
     for C in CANDIDATES:
         model = LogisticRegression(C=C, max_iter=1000).fit(X[:TRAIN], y[:TRAIN])
         of_validation[C] = model.predict_proba(X[TRAIN:])
-        losses[C] = log_loss(y[TRAIN:], of_validation[C])
+        losses[C] = reference_log_loss(y[TRAIN:], of_validation[C])
     best = min(losses, key=lambda C: losses[C])
     tried = [figures["C"] for _, _, figures in steps]
     assert best in tried[:-2] and tried == list(CANDIDATES[: len(tried)])
@@ -269,3 +272,120 @@ def test_memory_is_mostly_one_matrix() -> None:
     matrix = 1_000_000 * 2048 * 4
     assert matrix < LogisticHead.bytes_needed(1_000_000, 2048, 10) < 1.2 * matrix
     assert LogisticHead.bytes_needed(1000, 2048, 10) == 432_880_000
+
+
+@pytest.fixture(scope="module")
+def several() -> tuple[np.ndarray, np.ndarray]:
+    """200 rows of 12 features that show three labels, with some noise: half of them, a quarter, and all."""
+    random = np.random.default_rng(0)
+    Y = np.stack([np.arange(200) % 2, np.arange(200) % 4 == 0, np.ones(200)], axis=1).astype(np.int8)
+    return (Y @ random.normal(size=(3, 12)) + random.normal(scale=2, size=(200, 12))).astype(np.float32), Y
+
+
+def test_several_labels_are_scikit_learns_one_vs_rest(several: tuple[np.ndarray, np.ndarray]) -> None:
+    X, Y = several
+    head = LogisticHead().fit(X[:120], Y[:120], (X[120:160], Y[120:160]))
+    assert head.multi_label_ and head.classes_.tolist() == [0, 1, 2]
+    assert head.training_ is not None and head.training_.selected == ["validation"]
+    tried = {each["C"]: each["log_loss"] for each in facts(head)["log_loss"]}
+    scaler = StandardScaler().fit(X[:120])
+    for C in list(tried)[:3]:
+        models = OneVsRestClassifier(LogisticRegression(C=C, max_iter=1000)).fit(
+            scaler.transform(X[:120]), Y[:120, :2]
+        )
+        losses = [
+            reference_log_loss(y, p)
+            for y, p in zip(
+                Y[120:160, :2].T, models.predict_proba(scaler.transform(X[120:160])).T, strict=True
+            )
+        ]
+        assert tried[C] == pytest.approx(sum(losses) / 3, rel=1e-3), "of the label that all have it is sure"
+    models = OneVsRestClassifier(LogisticRegression(C=facts(head)["C"], max_iter=1000)).fit(
+        scaler.transform(X[:160]), Y[:160, :2]
+    )
+    expected = models.predict_proba(scaler.transform(X[160:]))
+    np.testing.assert_allclose(head.predict_proba(X[160:])[:, :2], expected, atol=1e-3)
+    assert (head.predict_proba(X[160:])[:, 2] == 1).all()
+    true, probabilities = head.training_.validation or ((), ())
+    np.testing.assert_array_equal(true, Y[120:160])
+    np.testing.assert_allclose(head.thresholds_, fit_thresholds(Y[120:160], np.asarray(probabilities)))
+    assert head.predict(X[160:]).tolist() == (head.predict_proba(X[160:]) >= head.thresholds_).tolist()
+
+
+def test_thresholds_come_from_held_out_folds_where_validation_lacks_a_label(
+    several: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, Y = several
+    lacking = Y[:20] * np.array([1, 0, 1], np.int8)
+    for validation in (None, (X[:20], lacking)):
+        head = LogisticHead(C=0.01).fit(X[20:], Y[20:], validation)
+        assert head.training_ is not None and head.training_.selected == ["train"]
+        fold = deal(strata(Y[20:]), 5, 0)
+        scaled = StandardScaler().fit_transform(X[20:])
+        probabilities = np.ones(Y[20:].shape)
+        for number in range(5):
+            for label in (0, 1):
+                model = LogisticRegression(C=0.01).fit(scaled[fold != number], Y[20:][fold != number, label])
+                probabilities[fold == number, label] = model.predict_proba(scaled[fold == number])[:, 1]
+        np.testing.assert_allclose(head.thresholds_, fit_thresholds(Y[20:], probabilities), atol=2e-3)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"rose": 10.0, "tulip": 0.5}])
+def test_class_weights_are_those_of_scikit_learn(class_weight: Any) -> None:
+    random = np.random.default_rng(0)
+    y = np.array(["daisy"] * 60 + ["rose"] * 10 + ["tulip"] * 20)
+    X = (random.normal(size=(90, 4)) + (y == "rose")[:, None]).astype(np.float32)
+    order = random.permutation(90)
+    X, y = X[order], y[order]
+    head = LogisticHead(class_weight=class_weight).fit(X[:60], y[:60], (X[60:], y[60:]))
+    scaler = StandardScaler().fit(X[:60])
+    for tried in facts(head)["log_loss"][:2]:
+        model = LogisticRegression(C=tried["C"], class_weight=class_weight, max_iter=1000)
+        model.fit(scaler.transform(X[:60]), y[:60])
+        weights = compute_sample_weight(class_weight, y[60:])
+        loss = reference_log_loss(
+            y[60:], model.predict_proba(scaler.transform(X[60:])), sample_weight=weights
+        )
+        assert tried["log_loss"] == pytest.approx(loss, rel=1e-3)
+    model = LogisticRegression(C=facts(head)["C"], class_weight=class_weight, max_iter=1000)
+    expected = model.fit(scaler.transform(X), y).predict_proba(scaler.transform(X))
+    np.testing.assert_allclose(head.predict_proba(X), expected, atol=1e-3)
+
+
+def test_balanced_labels_count_as_scikit_learn_has_it(several: tuple[np.ndarray, np.ndarray]) -> None:
+    X, Y = several
+    head = LogisticHead(class_weight="balanced", C=0.1).fit(X[:120], Y[:120], (X[120:], Y[120:]))
+    scaler = StandardScaler().fit(X[:120])
+    model = OneVsRestClassifier(LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000))
+    model.fit(scaler.transform(X), Y[:, :2])
+    expected = model.predict_proba(scaler.transform(X))
+    np.testing.assert_allclose(head.predict_proba(X)[:, :2], expected, atol=1e-3)
+    true, probabilities = np.asarray(head.training_.validation[0]), np.asarray(head.training_.validation[1])  # type: ignore[union-attr,index]
+    weights = np.stack([compute_sample_weight("balanced", label) for label in true.T], axis=1)
+    assert facts(head)["log_loss"][0]["log_loss"] == pytest.approx(log_loss(true, probabilities, weights))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_calibrated_head_has_the_temperature_in_its_own_weights(
+    several: tuple[np.ndarray, np.ndarray], multi_label: bool, tmp_path: Path
+) -> None:
+    X, Y = several
+    y = Y if multi_label else Y[:, 0] + Y[:, 1]
+    parts = (X[:60], y[:60], (X[60:], y[60:]))
+    plain, calibrated = (
+        LogisticHead(C=10).fit(*parts),
+        LogisticHead(C=10, calibration="temperature").fit(*parts),
+    )
+    true, raw = plain.training_.validation  # type: ignore[union-attr,misc]
+    temperature = fit_temperature(true, raw)
+    assert facts(calibrated)["temperature"] == pytest.approx(temperature) and temperature > 1.2
+    assert "temperature" not in facts(plain)
+    expected = tempered(plain.predict_proba(X), temperature, multi_label=multi_label)
+    np.testing.assert_allclose(calibrated.predict_proba(X), expected, atol=1e-4)
+    _, held_out = calibrated.training_.validation  # type: ignore[union-attr,misc]
+    np.testing.assert_allclose(held_out, tempered(raw, temperature, multi_label=multi_label), atol=1e-6)
+    assert log_loss(true, held_out) < log_loss(true, raw)
+    calibrated.save_model(tmp_path / "head.skops")
+    again = LogisticHead()
+    again.load_model(tmp_path / "head.skops")
+    np.testing.assert_array_equal(again.pipeline_.predict_proba(X), calibrated.pipeline_.predict_proba(X))
