@@ -131,7 +131,7 @@ class LogisticHead(Head):
         from skops.io.exceptions import UntrustedTypesFoundException
 
         try:
-            # Nothing but scikit-learn's and NumPy's own types, of which skops trusts the public ones by itself.
+            # Nothing but scikit-learn's and NumPy's own types; skops trusts the public ones by itself.
             self.pipeline_ = skops.io.load(path, trusted=_TRUSTED)
         except UntrustedTypesFoundException as error:
             raise BottleneckError(

@@ -293,12 +293,8 @@ def test_several_labels_are_scikit_learns_one_vs_rest(several: tuple[np.ndarray,
         models = OneVsRestClassifier(LogisticRegression(C=C, max_iter=1000)).fit(
             scaler.transform(X[:120]), Y[:120, :2]
         )
-        losses = [
-            reference_log_loss(y, p)
-            for y, p in zip(
-                Y[120:160, :2].T, models.predict_proba(scaler.transform(X[120:160])).T, strict=True
-            )
-        ]
+        held_out = models.predict_proba(scaler.transform(X[120:160]))
+        losses = [reference_log_loss(y, p) for y, p in zip(Y[120:160, :2].T, held_out.T, strict=True)]
         assert tried[C] == pytest.approx(sum(losses) / 3, rel=1e-3), "of the label that all have it is sure"
     models = OneVsRestClassifier(LogisticRegression(C=facts(head)["C"], max_iter=1000)).fit(
         scaler.transform(X[:160]), Y[:160, :2]
@@ -343,9 +339,8 @@ def test_class_weights_are_those_of_scikit_learn(class_weight: Any) -> None:
         model = LogisticRegression(C=tried["C"], class_weight=class_weight, max_iter=1000)
         model.fit(scaler.transform(X[:60]), y[:60])
         weights = compute_sample_weight(class_weight, y[60:])
-        loss = reference_log_loss(
-            y[60:], model.predict_proba(scaler.transform(X[60:])), sample_weight=weights
-        )
+        held_out = model.predict_proba(scaler.transform(X[60:]))
+        loss = reference_log_loss(y[60:], held_out, sample_weight=weights)
         assert tried["log_loss"] == pytest.approx(loss, rel=1e-3)
     model = LogisticRegression(C=facts(head)["C"], class_weight=class_weight, max_iter=1000)
     expected = model.fit(scaler.transform(X), y).predict_proba(scaler.transform(X))
@@ -372,10 +367,8 @@ def test_a_calibrated_head_has_the_temperature_in_its_own_weights(
     X, Y = several
     y = Y if multi_label else Y[:, 0] + Y[:, 1]
     parts = (X[:60], y[:60], (X[60:], y[60:]))
-    plain, calibrated = (
-        LogisticHead(C=10).fit(*parts),
-        LogisticHead(C=10, calibration="temperature").fit(*parts),
-    )
+    plain = LogisticHead(C=10).fit(*parts)
+    calibrated = LogisticHead(C=10, calibration="temperature").fit(*parts)
     true, raw = plain.training_.validation  # type: ignore[union-attr,misc]
     temperature = fit_temperature(true, raw)
     assert facts(calibrated)["temperature"] == pytest.approx(temperature) and temperature > 1.2
