@@ -46,14 +46,11 @@ def spread(seeds: Sequence[int], metrics: Sequence[Mapping[str, Any]]) -> dict[s
 
 def format_spread(repeats: Mapping[str, Any]) -> str:
     """One line: the mean of each figure, and its standard deviation."""
+    figures = {name: of for name, of in repeats.items() if name != "seeds"}
     texts = [
         f"{name.replace('_', ' ').replace('.', ', ')} {of['mean']:.3f} ± {of['std']:.3f}"
-        for name, of in repeats.items()
-        if name != "seeds"
+        for name, of in figures.items()
     ]
-    same = (
-        ""
-        if any(of["std"] for name, of in repeats.items() if name != "seeds")
-        else ": the seed changes nothing"
-    )
+    differ = any(len(set(of["values"])) > 1 for of in figures.values())
+    same = "" if differ else ": the seed changes nothing"
     return f"over {len(repeats['seeds'])} seeds (mean ± standard deviation): {'; '.join(texts)}{same}"

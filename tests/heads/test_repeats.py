@@ -41,7 +41,7 @@ def test_mean_and_spread_over_seeds() -> None:
 
 
 def test_seeds_that_change_nothing_are_called_so() -> None:
-    assert format_spread(spread([0, 1], [{"accuracy": 0.5}] * 2)) == (
-        "over 2 seeds (mean ± standard deviation): accuracy 0.500 ± 0.000: the seed changes nothing"
+    assert format_spread(spread([0, 1, 2], [{"accuracy": 0.1}] * 3)) == (
+        "over 3 seeds (mean ± standard deviation): accuracy 0.100 ± 0.000: the seed changes nothing"
     )
     assert "average precision, macro 0.800 ± 0.000" in format_spread(spread([0, 1], [SEVERAL] * 2))
