@@ -19,6 +19,7 @@ from features.store.table import FeatureTable
 from heads import LogisticHead
 from heads.folds import cross_validate, find_shared_out, share_out, units_of, untested_notice
 from tests.heads.conftest import LAYERS, narrow_table
+from tests.tables import make_table
 
 SPLITS = ["train", "validation", "test"]
 
@@ -90,6 +91,17 @@ def test_given_splits_without_a_test_of_what_is_learned_are_shared_out(tmp_path:
     assert shared is not None and shared.folds == 4 and shared.splits == ["train", "validation"]
     assert shared.examples.images == {"train": 4, "validation": 0, "test": 0}
     assert shared.notices[0].startswith("0 images are for testing, too few")
+
+
+def test_groups_are_shared_out_whole(tmp_path: Path) -> None:
+    groups = [f"patient {number // 3}" for number in range(30)]
+    splits = [assign_split("", None, group) for group in groups]
+    X = {"avg_pool": np.zeros((30, 2048), np.float32)}
+    table = make_table(tmp_path, X, ["a", "b"] * 15, splits, groups=groups)
+    shared = find_shared_out(table, 1, None)
+    assert shared is not None and shared.splits == SPLITS, "the hash is of the group"
+    assert sorted(shared.rows.column("group").to_pylist()) == sorted(groups)
+    assert len(np.unique(units_of(shared.rows))) == 10
 
 
 def test_a_table_without_rows_is_none_of_few(tmp_path: Path) -> None:
@@ -207,6 +219,20 @@ def test_what_is_never_tested_is_trained_on_and_views_go_with_their_image() -> N
     assert seen == [([2, 3, 4], [0, 1, 2], 3, [0, 1, 2]), ([0, 1, 4, 5], [0, 1, 2, 0], 4, [0, 1, 2])]
     assert tested.rows.tolist() == [True, True, True, True, False, False]
     assert tested.probabilities.shape == (4, 3)
+
+
+def test_a_head_of_a_fold_numbers_the_classes_that_are_there() -> None:
+    X, y = np.eye(6, dtype=np.float32), np.array([0, 0, 1, 1, 2, 2])
+    seen: list[Any] = []
+
+    class Watched(LogisticHead):
+        def fit_matrix(self, X, y, train, classes, progress=nobody):
+            seen.append((y.tolist(), list(classes)))
+            return super().fit_matrix(X, y, train, classes)
+
+    tested = cross_validate(Watched(C=1.0), X, y, np.array([0, 0, 1, 1, 1, 0]), y >= 0, list("abc"), nobody)
+    assert seen == [([0, 0, 1], [1, 2]), ([0, 0, 1], [0, 2])]
+    assert (tested.probabilities[:2, 0] == 0).all() and set(tested.predicted[:2].tolist()) <= {1, 2}
 
 
 def test_a_class_that_a_fold_lacks_gets_no_probability() -> None:

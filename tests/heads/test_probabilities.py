@@ -49,7 +49,7 @@ def test_a_temperature_divides_the_logits(temperature: float) -> None:
 def test_the_temperature_undoes_what_a_model_is_too_sure_of(confidence: float, multi_label: bool) -> None:
     """Labels are drawn by the probabilities; the model's logits are `confidence` times as large."""
     random = np.random.default_rng(1)
-    logits = random.normal(scale=1.5, size=(20_000, 3))
+    logits = random.normal([-3, -1, 1], scale=1.5, size=(20_000, 3))
     if multi_label:
         true = (random.random(logits.shape) < expit(logits)).astype(int)
         given_by_model = expit(confidence * logits)

@@ -44,4 +44,5 @@ def test_seeds_that_change_nothing_are_called_so() -> None:
     assert format_spread(spread([0, 1, 2], [{"accuracy": 0.1}] * 3)) == (
         "over 3 seeds (mean ± standard deviation): accuracy 0.100 ± 0.000: the seed changes nothing"
     )
+    assert "changes nothing" not in format_spread(spread([0, 1], [{"accuracy": 0.5}, {"accuracy": 0.6}]))
     assert "average precision, macro 0.800 ± 0.000" in format_spread(spread([0, 1], [SEVERAL] * 2))
