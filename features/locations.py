@@ -49,6 +49,23 @@ def store_path(store: str | Path) -> Path:
     return Path(local_path(store))
 
 
+def weights_to_keep(store: str | Path, weights: str) -> str:
+    """How a store's facts name weights: a file in the store relative to it, so that the store can be moved.
+
+    Args:
+        weights: a name, such as `imagenet`, or the absolute path of a file.
+    """
+    if os.path.isabs(weights) and PurePath(weights).is_relative_to(store_path(store)):
+        return PurePath(weights).relative_to(store_path(store)).as_posix()
+    return weights
+
+
+def kept_weights(store: str | Path, weights: str) -> str:
+    """The weights that `weights_to_keep` gave the name `weights`, as this machine finds them."""
+    is_file = os.path.splitext(weights)[1]  # a name has no suffix
+    return str(store_path(store) / weights) if is_file else weights
+
+
 def _path(folder: str, store: str | Path, *names: str) -> Path:
     return store_path(store).joinpath(folder, *names)
 
@@ -58,6 +75,8 @@ features_path = functools.partial(_path, "features")
 rejected_path = functools.partial(_path, "rejected")
 #: The folder of the heads trained from a feature table, by store and name.
 heads_path = functools.partial(_path, "heads")
+#: The folder of the weights that were made here.
+weights_path = functools.partial(_path, "weights")
 #: The folder of a store's log files, and that of what its runs have planned.
 logs_path = functools.partial(_path, "logs")
 runs_path = functools.partial(_path, "runs")

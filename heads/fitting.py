@@ -163,6 +163,7 @@ def _facts(data: Data) -> dict[str, Any]:
     return {
         "table": data.table.name,
         "table_version": data.table.version,
+        "weights": data.table.facts.weights,
         "columns": column_facts(data.columns),
         "min_images": data.examples.min_images,
         "left_out": data.examples.left_out,

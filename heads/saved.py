@@ -25,7 +25,7 @@ import numpy as np
 from features import files
 from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
-from features.locations import heads_path, store_path
+from features.locations import heads_path, kept_weights, store_path
 from features.recipe import Column, FeatureRecipe, check_column
 from heads.metrics import evaluate_split
 from heads.registry import new_head
@@ -67,6 +67,17 @@ class SavedHead:
     @property
     def layers(self) -> tuple[str, ...]:
         return tuple(column.layer for column in self.columns)
+
+    @property
+    def store(self) -> Path:
+        """Folder of the store that it is in."""
+        return self.directory.parents[2]
+
+    @property
+    def weights(self) -> str | None:
+        """Where the weights of its backbone are to be found now; None where an older version saved it."""
+        weights = self.facts.get("weights")
+        return weights and kept_weights(self.store, weights)
 
     @cached_property
     def head(self) -> Head:

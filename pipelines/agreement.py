@@ -69,7 +69,7 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str, *, gro
         differences["splits"] = (_splits_text(dict(table.facts.splits)), _splits_text(options.splits))
     if options.classes not in (None, table.facts.classes or "top"):
         differences["classes"] = (table.facts.classes or "not given", options.classes)
-    if options.weights not in ("auto", table.facts.weights) and same_backbone:
+    if options.weights not in ("auto", table.weights) and same_backbone:
         given = find_weights(options.weights, table.backbone, show_download)
         sha256 = weights_sha256(table.backbone, given)
         if sha256 != table.recipe.weights_sha256:

@@ -14,6 +14,7 @@ from features.backbones.weights import find_weights
 from features.engines import choose_engine
 from features.engines.graphs import find_graph
 from features.inputs import Listing
+from features.locations import weights_to_keep
 from features.recipe import FeatureRecipe
 from features.store.commit import decide_anew
 from features.store.schema import TableFacts
@@ -65,9 +66,8 @@ def create_table(
         say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
     splits, classes = tuple((options.splits or {}).items()), options.classes
-    facts = TableFacts(
-        listing.source, source.spec, layers, recipe, splits, classes, groups=listing.has_groups()
-    )
+    weights, groups = weights_to_keep(store, source.spec), listing.has_groups()
+    facts = TableFacts(listing.source, weights, layers, recipe, splits, classes, groups=groups)
     if empty is not None:
         return decide_anew(empty, facts)
     return feature_store.create(store, options.features, facts)

@@ -191,7 +191,7 @@ def _intention(listing: Listing, plan: Plan) -> str:
 def _run_pipeline(run: Run, table: FeatureTable, plan: Plan, options: ExtractOptions, screen: Screen) -> None:
     from pipelines.extractor import ExtractorSettings
 
-    weights = table.facts.weights
+    weights = table.weights
     if options.weights != "auto":
         weights = find_weights(options.weights, table.backbone, show_download).spec
     settings = ExtractorSettings(weights, table.layers, choose_engine(options.engine), table.recipe)

@@ -109,10 +109,15 @@ def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
         )
     weights = options.weights
     if weights == "auto":
-        stored = options.features in feature_store.table_names(options.store)
-        table = feature_store.open(options.store, options.features) if stored else None
-        weights = table.facts.weights if table else recipe.weights
+        weights = saved.weights or _weights_of_table(options) or recipe.weights
     return make_extractor(ExtractorSettings(weights, saved.layers, options.engine, recipe))
+
+
+def _weights_of_table(options: PredictOptions) -> str | None:
+    """Those of the table that the head is kept under, which the heads of older versions do not name."""
+    if options.features not in feature_store.table_names(options.store):
+        return None
+    return feature_store.open(options.store, options.features).weights
 
 
 def _blocks(uris: pa.ChunkedArray, extractor: Extractor) -> Iterator[pa.Table]:

@@ -87,7 +87,8 @@ class TableFacts:
 
     Attributes:
         source: the data set, as `features.inputs.list_images` names it.
-        weights: where the weights came from (`imagenet`, `random` or a path), to find them again.
+        weights: where the weights came from, to find them again: `imagenet`, `random` or a path, which counts
+            from the store for a file in it (`features.locations.weights_to_keep`).
         layers: the feature columns.
         recipe: how their numbers are computed.
         splits, classes: how the folders of `source` are read, where it was said

@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from features import files
 from features.backbones import Backbone, get_backbone
 from features.errors import BottleneckError
-from features.locations import features_path, rejected_path
+from features.locations import features_path, kept_weights, rejected_path
 from features.recipe import Column
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
@@ -41,6 +41,7 @@ class FeatureTable:
         version: the Delta version that is read; the same version always gives the same rows.
         facts: what the table was created with: source, weights, layers, recipe.
         source, layers, recipe: as `facts` has them.
+        weights: where its weights are to be found now: `imagenet`, `random` or an absolute path.
         folder, rejected_folder: where the files of the features, and those of the rejections, are.
     """
 
@@ -52,6 +53,7 @@ class FeatureTable:
         self._row_groups: dict[tuple, list[RowGroup]] = {}
         self.facts = TableFacts.from_json(delta.metadata().configuration[FACTS_KEY])
         self.source, self.layers, self.recipe = self.facts.source, self.facts.layers, self.facts.recipe
+        self.weights = kept_weights(store, self.facts.weights)
         self.folder, self.rejected_folder = features_path(store, name), rejected_path(store, name)
 
     @property

@@ -9,11 +9,14 @@ from features.locations import (
     features_path,
     heads_path,
     is_remote,
+    kept_weights,
     local_path,
     logs_path,
     rejected_path,
     runs_path,
     store_path,
+    weights_path,
+    weights_to_keep,
 )
 
 
@@ -60,3 +63,27 @@ def test_places_in_a_store() -> None:
     ]
     assert heads_path("/store", "mine", "id") == Path("/store/heads/mine/id")
     assert (logs_path("/store"), runs_path("/store")) == (Path("/store/logs"), Path("/store/runs"))
+    assert weights_path("/store", "x.weights.h5") == Path("/store/weights/x.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("weights", "kept", "moved"),
+    [
+        ("imagenet", "imagenet", "imagenet"),
+        ("random", "random", "random"),
+        ("/mine/x.h5", "/mine/x.h5", "/mine/x.h5"),
+        ("/store/weights/x.weights.h5", "weights/x.weights.h5", "/moved/weights/x.weights.h5"),
+        ("/store/x.keras", "x.keras", "/moved/x.keras"),
+        ("/store-2/x.h5", "/store-2/x.h5", "/store-2/x.h5"),
+    ],
+)
+def test_weights_in_a_store_are_kept_so_that_it_can_be_moved(weights: str, kept: str, moved: str) -> None:
+    assert weights_to_keep("/store", weights) == kept
+    assert kept_weights("/store", kept) == weights
+    assert kept_weights("/moved", kept) == moved
+
+
+def test_a_store_may_be_given_as_any_path_or_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_to_keep("store", str(tmp_path / "store/weights/x.h5")) == "weights/x.h5"
+    assert kept_weights(f"file://{tmp_path}/store", "weights/x.h5") == str(tmp_path / "store/weights/x.h5")

@@ -81,6 +81,17 @@ def test_head_json(saved: SavedHead, trained: LogisticHead) -> None:
     assert list(facts)[:2] == ["id", "created_at"]
 
 
+def test_where_its_weights_are(saved: SavedHead, store: Path, trained: LogisticHead) -> None:
+    assert saved.store == store
+    assert saved.weights is None, "as an older version saved it"
+    for kept, now in (
+        ("imagenet", "imagenet"),
+        ("weights/x.h5", f"{store}/weights/x.h5"),
+        ("/x.h5", "/x.h5"),
+    ):
+        assert save_head(store, "inception_v3", trained, FACTS | {"weights": kept}).weights == now
+
+
 def test_head_json_is_for_people_too(saved: SavedHead) -> None:
     """Rows of numbers are on one line each, and letters are as they are."""
     lines = (saved.directory / "head.json").read_text().split("\n")

@@ -65,6 +65,7 @@ def expected_metrics(saved: SavedHead, table: FeatureTable, split: str) -> dict[
 COMMON: dict[str, Any] = {
     "table": "inception_v3",
     "table_version": 1,
+    "weights": "random",
     "columns": [
         {"layer": LAYERS[0], "fingerprint": "fddf734b00f3bad0", "recipe": RECIPE.to_dict()},
     ],

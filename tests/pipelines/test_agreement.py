@@ -135,6 +135,21 @@ def test_a_table_takes_the_same_weights_from_any_file_and_refuses_others(tmp_pat
     )
 
 
+def test_weights_of_the_store_count_from_the_store_and_given_ones_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The same relative path may mean two files."""
+    table = made(tmp_path / "store", weights="weights/tuned.h5")
+    for folder, sha256 in ((tmp_path / "store" / "weights", "0" * 64), (tmp_path / "weights", "f" * 64)):
+        folder.mkdir()
+        weights_file(folder / "tuned.h5", table.backbone, sha256)
+    monkeypatch.chdir(tmp_path)
+    for same in ("auto", str(tmp_path / "store/weights/tuned.h5"), "store/weights/tuned.h5"):
+        check(table, weights=same)
+    with pytest.raises(BottleneckError, match="`weights` was random .* and is now tuned"):
+        check(table, weights="weights/tuned.h5")
+
+
 def test_a_backbone_that_is_given_is_the_tables(tmp_path: Path):
     table = made(tmp_path)
     for backbone in (None, "inception_v3"):

@@ -41,7 +41,7 @@ from pipelines.report import info_text, summary_text
 from pipelines.runs import Header, Run
 from pipelines.summary import Summary
 from tests.conftest import photo
-from tests.tiny import BACKBONE, weights_file
+from tests.tiny import BACKBONE, SHA256, weights_file
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -697,6 +697,19 @@ def test_a_table_takes_the_same_weights_from_another_file(data: Path, tmp_path: 
     photo(30).save(data / "rose" / "30.jpg")
     file = weights_file(tmp_path / "same.weights.h5", BACKBONE, table.recipe.weights_sha256)
     assert run(data, tmp_path / "store", weights=str(file)).stored == 4
+
+
+def test_a_store_with_weights_of_its_own_can_be_moved(data: Path, tmp_path: Path):
+    (tmp_path / "store" / "weights").mkdir(parents=True)
+    file = weights_file(tmp_path / "store" / "weights" / "mine.weights.h5", BACKBONE, SHA256)
+    first = run(data, tmp_path / "store", weights=str(file))
+    assert first.table.facts.weights == "weights/mine.weights.h5"
+    (tmp_path / "store").rename(tmp_path / "moved")
+    again = run(data, tmp_path / "moved", weights="auto")
+    assert (again.new, again.stored, again.table.version) == (0, 3, first.table.version)
+    photo(30).save(data / "rose" / "30.jpg")
+    weights_file(tmp_path / "moved" / "weights" / "mine.weights.h5", BACKBONE, SHA256)
+    assert run(data, tmp_path / "moved", weights="auto").stored == 4
 
 
 def test_given_splits_win(tmp_path: Path):

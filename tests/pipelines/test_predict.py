@@ -49,15 +49,22 @@ def features_of_three_photos(layer: str) -> np.ndarray:
     return extractor.features(file.getvalue() for file in photos)[layer]
 
 
-def make_head(store: Path, layer: str = "avg_pool", *, seed: int = 0, **recipe: Any) -> SavedHead:
-    """A head for features of the tiny backbone, that knows three photos; it is the table's current one."""
+def make_head(
+    store: Path, layer: str = "avg_pool", *, seed: int = 0, found: str | None = None, **recipe: Any
+) -> SavedHead:
+    """A head for features of the tiny backbone, that knows three photos; it is the table's current one.
+
+    Args:
+        found: how its facts name the weights; heads of older versions do not.
+    """
     noise = np.random.default_rng(seed).normal(scale=0.1, size=(30, BACKBONE.layers[layer]))
     X = np.tile(features_of_three_photos(layer), (10, 1)) + noise
     head = LogisticHead(C=0.1).fit(X.astype(np.float32), np.array(["cat", "dog", "a\x1bb"] * 10))
     recipe = {"weights": "random", "weights_sha256": SHA256, "backbone": "tiny", **recipe}
     column = Column(FeatureRecipe(**recipe), layer)
     columns = [{"layer": layer, "fingerprint": column.fingerprint, "recipe": column.recipe.to_dict()}]
-    return save_head(store, "tiny", head, {"columns": columns})
+    weights = {"weights": found} if found else {}
+    return save_head(store, "tiny", head, {"columns": columns, **weights})
 
 
 def options(store: Path, images: Path | str, **values: Any) -> PredictOptions:
@@ -169,6 +176,25 @@ def test_the_weights_that_the_table_was_made_with_are_found_again(
     assert err == f"1 image labelled by head {saved.id}, 0 rejected\n", (
         "trained ones are not called untrained"
     )
+
+
+def test_a_head_knows_its_own_weights_wherever_the_store_is_and_whatever_the_table_has(
+    images: Path, weights: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "store" / "weights").mkdir(parents=True)
+    shutil.move(weights, tmp_path / "store" / "weights")
+    own: dict[str, Any] = {
+        "found": "weights/mine.weights.h5",
+        "weights": "mine",
+        "weights_sha256": OTHER_SHA256,
+    }
+    saved = make_head(tmp_path / "store", **own)
+    facts = TableFacts("digits", "random", ("avg_pool",), make_head(tmp_path / "random").columns[0].recipe)
+    feature_store.create(tmp_path / "store", "tiny", facts)
+    (tmp_path / "store").rename(tmp_path / "moved")
+    weights_file(tmp_path / "moved" / "weights" / "mine.weights.h5", BACKBONE, OTHER_SHA256)
+    predict(options(tmp_path / "moved", images / "c.png"))
+    assert capfd.readouterr().err == f"1 image labelled by head {saved.id}, 0 rejected\n"
 
 
 def test_weights_may_be_given_and_have_to_be_those_of_the_head(
