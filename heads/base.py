@@ -10,7 +10,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -22,6 +22,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from features.errors import BottleneckError
 from features.text import some
 from heads.probabilities import fit_temperature, fit_thresholds, tempered
+
+if TYPE_CHECKING:
+    import keras
 
 #: Called as training goes on: number of the step (from 1), steps at most, figures of this step.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -180,6 +183,14 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
     def bytes_needed(rows: int, width: int, classes: int) -> int:
         """Memory that `fit_matrix` takes, features included, for a refusal before they are read."""
         return 3 * rows * width * 4
+
+    def keras_model(self) -> keras.Model:
+        """The same as layers of Keras, from features to probabilities: to train them on with the backbone.
+
+        Raises:
+            BottleneckError: for a kind that can't be put this way.
+        """
+        raise BottleneckError(f"a {self.kind} head can't be put as layers of Keras, which this needs")
 
     def check_parameters(self) -> None:
         """Refuse parameters out of range with a BottleneckError."""

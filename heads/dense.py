@@ -255,6 +255,10 @@ class DenseHead(Head):
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.model_(X, training=False))
 
+    def keras_model(self) -> keras.Model:
+        """`model_` itself."""
+        return self.model_
+
     def save_model(self, path: Path) -> None:
         self.model_.save(path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -23,6 +23,9 @@ from features.errors import BottleneckError
 from heads.base import Head, Labels, Progress, Training, deal, silent, strata
 from heads.probabilities import log_loss
 
+if TYPE_CHECKING:
+    import keras
+
 #: Inverse strengths of regularization to choose from, weakest last: each starts from the one before.
 CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 FOLDS = 5
@@ -30,6 +33,9 @@ MAX_ITERATIONS = 1000
 
 #: Stands for a label that all rows have.
 _TRUSTED = ["sklearn.multiclass._ConstantPredictor"]
+
+#: What goes into a sigmoid for a probability of as good as 1.
+_SURE = 30.0
 
 #: Below this size, handing work to BLAS's threads costs more than they save, and on a busy machine,
 #: where they wait for each other, ten times more.
@@ -121,6 +127,20 @@ class LogisticHead(Head):
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         return self.pipeline_.predict_proba(X)
 
+    def keras_model(self) -> keras.Model:
+        """See `Head.keras_model`; of two classes, whose one decision is theirs together, each gets a unit."""
+        import keras
+
+        scaler, model = self.pipeline_[0], self.pipeline_[-1]
+        kernel, bias = _decisions(model, self.n_features_in_)
+        if len(bias) < len(self.classes_):
+            kernel, bias = np.pad(kernel, [(0, 0), (1, 0)]), np.pad(bias, (1, 0))
+        scale = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.scale_**2)
+        dense = keras.layers.Dense(len(bias), "sigmoid" if self.multi_label_ else "softmax")
+        keras_model = keras.Sequential([keras.Input((self.n_features_in_,)), scale, dense], name="head")
+        dense.set_weights([kernel, bias])
+        return keras_model
+
     def save_model(self, path: Path) -> None:
         import skops.io
 
@@ -175,6 +195,21 @@ def _regressions(model: LogisticRegression | OneVsRestClassifier) -> list[Logist
     """The fitted models; a label that all rows have, or none, has no model of its own."""
     models = model.estimators_ if isinstance(model, OneVsRestClassifier) else [model]
     return [each for each in models if isinstance(each, LogisticRegression)]
+
+
+def _decisions(model: LogisticRegression | OneVsRestClassifier, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of what goes into the softmax or sigmoid, (width, n_decisions) and (n_decisions,)."""
+    if isinstance(model, LogisticRegression):
+        return model.coef_.T, model.intercept_
+    row = np.zeros((1, width))
+    pairs = [
+        (each.coef_[0], each.intercept_[0])
+        if isinstance(each, LogisticRegression)
+        else (row[0], _SURE if each.predict(row)[0] else -_SURE)  # a label that all rows have, or none
+        for each in model.estimators_
+    ]
+    kernels, biases = zip(*pairs, strict=True)
+    return np.stack(kernels, axis=1), np.array(biases)
 
 
 def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int) -> list[_Fold]:

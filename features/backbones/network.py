@@ -6,7 +6,7 @@ Imports Keras inside its functions: a run that finds its converted graph in the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from features.backbones.base import Backbone
 from features.backbones.weight_files import read_arrays
+from features.errors import BottleneckError
+from features.text import counted
 
 if TYPE_CHECKING:
     import keras
@@ -45,11 +47,17 @@ def build_network(backbone: Backbone, weights: Path | None) -> keras.Model:
     return network
 
 
-def feature_model(backbone: Backbone, network: keras.Model) -> keras.Model:
-    """A model from pixels to every layer of `backbone`, average-pooled.
+def feature_model(
+    backbone: Backbone, network: keras.Model, layers: Sequence[str] | None = None
+) -> keras.Model:
+    """A model from pixels to layers of `backbone`, average-pooled.
 
     Its input is named `pixels`: float32 (batch, input_size, input_size, 3), RGB from 0 to 255, which are
-    scaled inside. Its outputs come in the order of `backbone.layers`, float32 (batch, width) each.
+    scaled inside. Its outputs come in the order of `layers`, float32 (batch, width) each.
+
+    Args:
+        layers: those that are wanted, and nothing beyond them is computed; by default all of
+            `backbone.layers`, in that order.
     """
     import keras
 
@@ -58,9 +66,42 @@ def feature_model(backbone: Backbone, network: keras.Model) -> keras.Model:
         keras.layers.GlobalAveragePooling2D(name=f"{layer}_features")(
             network.get_layer(backbone.keras_layer(layer)).output
         )
-        for layer in backbone.layers
+        for layer in layers or backbone.layers
     ]
     return keras.Model(pixels, keras.Model(network.inputs, pooled)(_scaled(pixels, backbone.scaling)))
+
+
+def last_blocks(backbone: Backbone, network: keras.Model, layer: str, blocks: int) -> list[keras.Layer]:
+    """The layers of the last blocks that lead to a layer of `backbone`.
+
+    A block is what lies between one of `backbone.layers` and the next. What an earlier block needs is of
+    that, wherever Keras lists it.
+
+    Args:
+        blocks: how many, at most those that there are: the first one begins at the input.
+
+    Raises:
+        BottleneckError: for fewer than one, or more than there are.
+    """
+    names = list(backbone.layers)
+    place = names.index(layer)
+    if not 1 <= blocks <= place + 1:
+        raise BottleneckError(
+            f"`blocks={blocks}`: expected a number from 1 to {place + 1}, for {backbone.title} has "
+            f"{counted(place + 1, 'block')} up to {layer}"
+        )
+    before = names[place - blocks] if blocks <= place else None
+    frozen = _layers_below(backbone, network, before) if before else []
+    return [
+        one for one in _layers_below(backbone, network, layer) if not any(one is other for other in frozen)
+    ]
+
+
+def _layers_below(backbone: Backbone, network: keras.Model, layer: str) -> list[keras.Layer]:
+    """What `layer` is computed by, itself included."""
+    import keras
+
+    return keras.Model(network.inputs, network.get_layer(backbone.keras_layer(layer)).output).layers
 
 
 def freeze(model: keras.Model) -> tuple[tf.compat.v1.GraphDef, list[str]]:

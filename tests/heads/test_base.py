@@ -179,6 +179,12 @@ def test_a_head_is_an_estimator_of_scikit_learn(rows: tuple[np.ndarray, np.ndarr
     assert fitted.score(*rows) == (fitted.predict(rows[0]) == rows[1]).mean() > 0.8
 
 
+def test_a_head_need_not_be_layers_of_keras() -> None:
+    message = "^a nearest head can't be put as layers of Keras, which this needs$"
+    with pytest.raises(BottleneckError, match=message):
+        NearestHead().keras_model()
+
+
 def test_a_head_takes_three_times_its_features_unless_it_says_otherwise() -> None:
     """Read, joined and worked on, as float32."""
     assert NearestHead.bytes_needed(1000, 2048, 5) == 3 * 1000 * 2048 * 4

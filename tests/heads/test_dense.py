@@ -240,6 +240,11 @@ def test_more_features_than_rows_are_no_noise(noisy: Rows) -> None:
     assert np.ptp(head.predict_proba(X)) > 0.01
 
 
+def test_it_is_layers_of_keras_as_it_is(noisy: Rows) -> None:
+    head = DenseHead(epochs=1).fit(*noisy)
+    assert head.keras_model() is head.model_
+
+
 def test_the_saved_model_is_all_there_is(tmp_path: Path) -> None:
     """It normalizes by itself, and drops nothing."""
     head = DenseHead(hidden=3)

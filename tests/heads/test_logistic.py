@@ -382,3 +382,26 @@ def test_a_calibrated_head_has_the_temperature_in_its_own_weights(
     again = LogisticHead()
     again.load_model(tmp_path / "head.skops")
     np.testing.assert_array_equal(again.pipeline_.predict_proba(X), calibrated.pipeline_.predict_proba(X))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_layers_of_keras_give_the_same_probabilities(
+    rows: tuple[np.ndarray, np.ndarray], classes: int
+) -> None:
+    """Of features that never vary, too, as the corners of the digits are, had they any weight."""
+    few = rows[1] < classes
+    head = LogisticHead(C=0.03).fit(rows[0][few], np.array(CLASSES)[rows[1][few]])
+    head.pipeline_[-1].coef_ += 0.01 * np.sin(np.arange(len(head.pipeline_[-1].coef_)))[:, None]
+    model = head.keras_model()
+    others = rows[0][::-1] + np.float32(0.5)
+    np.testing.assert_allclose(model(others), head.predict_proba(others), atol=1e-5)
+    assert (model.input_shape, model.output_shape) == ((None, 64), (None, classes))
+
+
+def test_layers_of_keras_for_several_labels(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    """One of which all rows have, and another one none."""
+    X, numbers = rows
+    y = np.stack([numbers > 4, numbers % 2 == 0, numbers >= 0, numbers < 0], axis=1).astype(int)
+    head = LogisticHead(C=0.03).fit(X, y)
+    model, others = head.keras_model(), X[::-1] + np.float32(0.5)
+    np.testing.assert_allclose(model(others), head.predict_proba(others), atol=1e-5)

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from features.backbones.network import _random_arrays, arrays_sha256, build_network, feature_model, freeze
+from features.backbones.network import (
+    _random_arrays,
+    arrays_sha256,
+    build_network,
+    feature_model,
+    freeze,
+    last_blocks,
+)
+from features.errors import BottleneckError
 from tests.tiny import BACKBONE as TINY
 from tests.tiny import SHA256
 
@@ -64,6 +72,64 @@ def test_features_are_pooled_maps_of_pixels_scaled_as_keras_does_it(network: ker
         assert features.shape == (2, width)
         np.testing.assert_allclose(features, reference, rtol=1e-4, atol=1e-4)
     assert [tensor.name for tensor in model.inputs] == ["pixels"]
+
+
+def test_layers_that_are_wanted_are_computed_and_nothing_beyond_them(network: keras.Model):
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    early, late = feature_model(TINY, network)(pixels)
+    for layers, expected in (
+        (["early"], [early]),
+        (["avg_pool"], [late]),
+        (["avg_pool", "early"], [late, early]),
+    ):
+        model = feature_model(TINY, network, layers)
+        outputs = model(pixels)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        np.testing.assert_array_equal(np.concatenate(outputs, axis=1), np.concatenate(expected, axis=1))
+        assert len(model.weights) == (2 if layers == ["early"] else 4)
+
+
+class Branching(type(TINY)):  # type: ignore[misc]
+    """Of the branches that are added up, the one from `early` on is listed last but one."""
+
+    def build(self, **options: Any) -> keras.Model:
+        layers = keras.layers
+        pixels = keras.Input((32, 32, 3))
+        early = layers.Conv2D(4, 1, name="early")(pixels)
+        side = layers.Conv2D(4, 1, name="side")(early)
+        deep = layers.Conv2D(4, 1, name="deep")(layers.Conv2D(4, 1, name="of_middle")(early))
+        middle = layers.Add(name="middle")([deep, early])
+        last = layers.Add(name="late")([layers.Conv2D(4, 1, name="of_late")(middle), side])
+        return keras.Model(pixels, layers.Conv2D(4, 1, name="top")(last))
+
+
+BRANCHING = Branching(**dataclasses.asdict(TINY) | {"layers": {"early": 4, "middle": 4, "avg_pool": 4}})
+
+
+@pytest.mark.parametrize(
+    ("layer", "blocks", "expected"),
+    [
+        ("avg_pool", 1, {"of_late", "side", "late"}),
+        ("avg_pool", 2, {"of_late", "side", "late", "of_middle", "deep", "middle"}),
+        ("middle", 1, {"of_middle", "deep", "middle"}),
+        ("middle", 2, {"of_middle", "deep", "middle", "early"}),
+        ("early", 1, {"early"}),
+    ],
+)
+def test_the_last_blocks_are_what_only_they_need(layer: str, blocks: int, expected: set[str]):
+    layers = last_blocks(BRANCHING, BRANCHING.build(), layer, blocks)
+    assert {one.name for one in layers if not isinstance(one, keras.layers.InputLayer)} == expected
+
+
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_blocks_that_there_are_not(network: keras.Model, blocks: int):
+    with pytest.raises(BottleneckError) as error:
+        last_blocks(TINY, network, "avg_pool", blocks)
+    assert str(error.value) == (
+        f"`blocks={blocks}`: expected a number from 1 to 2, for Tiny has 2 blocks up to avg_pool"
+    )
+    with pytest.raises(BottleneckError, match="a number from 1 to 1, for Tiny has 1 block up to early"):
+        last_blocks(TINY, network, "early", 2)
 
 
 def test_a_frozen_graph_is_fed_pixels_and_names_its_outputs_in_order(network: keras.Model):
