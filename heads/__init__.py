@@ -17,7 +17,10 @@ from heads.training import train_head
 if TYPE_CHECKING:
     from heads.base import Head
     from heads.dense import DenseHead
+    from heads.end_to_end import train_end_to_end
+    from heads.fine_tuning import fine_tune
     from heads.logistic import LogisticHead
+    from heads.pixel_models import whole_model
 
 __all__ = [
     "DenseHead",
@@ -26,18 +29,29 @@ __all__ = [
     "SavedHead",
     "current_head",
     "evaluate",
+    "fine_tune",
     "format_metrics",
     "format_spread",
     "list_heads",
     "load_head",
     "parse_parameters",
+    "train_end_to_end",
     "train_head",
+    "whole_model",
 ]
+
+#: What is imported when it is first asked for, besides the kinds of heads.
+_LATE = (
+    "heads.base:Head",
+    "heads.end_to_end:train_end_to_end",
+    "heads.fine_tuning:fine_tune",
+    "heads.pixel_models:whole_model",
+)
 
 
 def __getattr__(name: str) -> Any:
-    """The class of a kind of head, or what they share, imported when it is first asked for."""
-    for place in ("heads.base:Head", *HEADS.values()):
+    """The class of a kind of head, or what trains on pixels, imported when it is first asked for."""
+    for place in (*_LATE, *HEADS.values()):
         module, kind = place.split(":")
         if name == kind:
             return getattr(importlib.import_module(module), name)

@@ -199,7 +199,7 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
             if not (value in (None, expected) or (name == "class_weight" and isinstance(value, dict))):
                 raise BottleneckError(f"{name} is {value!r}, and a head expects {expected} or none")
 
-    def _choose_by(self, held_out: tuple[np.ndarray, np.ndarray] | None) -> tuple[dict[str, Any], np.ndarray]:
+    def choose_by(self, held_out: tuple[np.ndarray, np.ndarray] | None) -> tuple[dict[str, Any], np.ndarray]:
         """Calibrate the model, and choose thresholds, on rows that it was not fitted on.
 
         Args:

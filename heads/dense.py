@@ -147,7 +147,7 @@ class DenseHead(Head):
             verbose=0,
         ).history
         losses = history["val_loss"] if validation else history["loss"]
-        chosen = self._choose_by(self._held_out(validation))[0]
+        chosen = self.choose_by(self._held_out(validation))[0]
         facts: dict[str, Any] = {
             "epochs": int(np.argmin(losses)) + 1 if validation else len(losses),
             "epochs_run": len(losses),

@@ -104,7 +104,7 @@ class LogisticHead(Head):
             model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
         true = np.concatenate([fold.true for fold in folds])
-        chosen, probabilities = self._choose_by((true, search.probabilities))
+        chosen, probabilities = self.choose_by((true, search.probabilities))
         selected = "validation" if on_validation else "train"
         chosen_by = selected if on_validation else f"{FOLDS}-fold cross-validation on train"
         facts = {

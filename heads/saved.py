@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features import files
+from features import store as feature_store
 from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
 from features.locations import heads_path, kept_weights, store_path
@@ -74,10 +75,17 @@ class SavedHead:
         return self.directory.parents[2]
 
     @property
-    def weights(self) -> str | None:
-        """Where the weights of its backbone are to be found now; None where an older version saved it."""
-        weights = self.facts.get("weights")
-        return weights and kept_weights(self.store, weights)
+    def weights(self) -> str:
+        """Where the weights of its backbone are to be found now: `imagenet`, `random` or an absolute path.
+
+        Heads of older versions do not say: theirs are those of the table that they are kept under.
+        """
+        if "weights" in self.facts:
+            return kept_weights(self.store, self.facts["weights"])
+        table = self.directory.parent.name
+        if table in feature_store.table_names(self.store):
+            return feature_store.open(self.store, table).weights
+        return self.columns[0].recipe.weights
 
     @cached_property
     def head(self) -> Head:
@@ -119,12 +127,18 @@ def read_facts(directory: Path) -> dict[str, Any]:
     return json.loads(files.read(directory / FACTS_FILE))
 
 
+def new_id(what: str) -> str:
+    """An id for a head, which says when it was made and what it is."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{what}-{secrets.token_hex(2)}"
+
+
 def save_head(
     store: Path,
     features: str,
     head: Head,
     facts: dict[str, Any],
     log: Sequence[Mapping[str, float]] = (),
+    id: str | None = None,
 ) -> SavedHead:
     """Keep a trained head and make it the current one.
 
@@ -133,10 +147,10 @@ def save_head(
         features: name of the table it was trained from.
         facts: for `head.json`; `id` and `created_at` are added.
         log: the figures of each step of training, by name, for `log.csv`; without any there is none.
+        id: from `new_id`; a new one by default.
     """
     folder = heads_path(store, features)
-    now = datetime.datetime.now(datetime.UTC)
-    head_id = f"{now:%Y%m%d-%H%M%S}-{head.kind}-{secrets.token_hex(2)}"
+    head_id, now = id or new_id(head.kind), datetime.datetime.now(datetime.UTC)
     facts = {"id": head_id, "created_at": now.isoformat(), **facts, **_facts(head)}
     with files.filling(folder / head_id) as directory:
         head.save_model(directory / head.model_file)

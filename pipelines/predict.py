@@ -15,7 +15,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import files
-from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.errors import BottleneckError
 from features.extractor import Extractor
@@ -109,15 +108,8 @@ def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
         )
     weights = options.weights
     if weights == "auto":
-        weights = saved.weights or _weights_of_table(options) or recipe.weights
+        weights = saved.weights
     return make_extractor(ExtractorSettings(weights, saved.layers, options.engine, recipe))
-
-
-def _weights_of_table(options: PredictOptions) -> str | None:
-    """Those of the table that the head is kept under, which the heads of older versions do not name."""
-    if options.features not in feature_store.table_names(options.store):
-        return None
-    return feature_store.open(options.store, options.features).weights
 
 
 def _blocks(uris: pa.ChunkedArray, extractor: Extractor) -> Iterator[pa.Table]:

@@ -6,12 +6,14 @@ Imports Keras inside its functions: a run that finds its converted graph in the 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features import files
 from features.backbones.base import Backbone
 from features.backbones.weight_files import read_arrays
 from features.errors import BottleneckError
@@ -102,6 +104,18 @@ def _layers_below(backbone: Backbone, network: keras.Model, layer: str) -> list[
     import keras
 
     return keras.Model(network.inputs, network.get_layer(backbone.keras_layer(layer)).output).layers
+
+
+def write_weights(network: keras.Model, path: Path) -> None:
+    """Keep a network's weights for `build_network`, in a file that appears whole or not at all.
+
+    Args:
+        path: it ends in `.weights.h5`.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # for a name that Keras takes
+        network.save_weights(Path(folder) / path.name)
+        with files.writing(path) as file:
+            file.write(files.read(Path(folder) / path.name))
 
 
 def freeze(model: keras.Model) -> tuple[tf.compat.v1.GraphDef, list[str]]:

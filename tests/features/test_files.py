@@ -26,6 +26,7 @@ LOCAL_CALLS = {
 }
 LOCAL_MODULES = {
     "features/files.py": {"ParquetFile", "ParquetWriter", "listdir"},
+    "features/backbones/network.py": {"TemporaryDirectory"},  # Keras writes to this machine
     "features/downloads.py": {"open"},  # Keras's cache
     "features/engines/__init__.py": {"exists"},  # a device
     "features/engines/openvino_engine.py": {

@@ -119,3 +119,9 @@ def test_pixels_and_features_are_augmented_apart() -> None:
     names = [layer.name for layer in keras.Model(pixels, augment_pixels(pixels, strengths)).layers]
     assert len(names) == 2 and names[1].startswith("random_flip")
     assert augment_features(features, {"flip": None}, DEVIATION) is features
+
+
+def test_each_kind_draws_its_own_numbers() -> None:
+    layers = model("flip", "crop", "rotation", "noise").layers
+    seeds = [layer.seed for layer in layers if hasattr(layer, "seed")]
+    assert len(seeds) == len(set(seeds)) == 5

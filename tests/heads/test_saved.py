@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features import store as feature_store
 from features.errors import BottleneckError
 from features.recipe import Column
+from features.store.schema import TableFacts
 from features.store.table import FeatureTable
 from heads import DenseHead, LogisticHead, SavedHead, current_head, evaluate, list_heads, load_head
 from heads.saved import read_facts, save_head
@@ -83,7 +85,10 @@ def test_head_json(saved: SavedHead, trained: LogisticHead) -> None:
 
 def test_where_its_weights_are(saved: SavedHead, store: Path, trained: LogisticHead) -> None:
     assert saved.store == store
-    assert saved.weights is None, "as an older version saved it"
+    assert saved.weights == "random", "as an older version saved it"
+    facts = TableFacts("digits", "/tables.h5", (LAYERS[0],), RECIPE)
+    feature_store.create(store, "inception_v3", facts)
+    assert saved.weights == "/tables.h5"
     for kept, now in (
         ("imagenet", "imagenet"),
         ("weights/x.h5", f"{store}/weights/x.h5"),

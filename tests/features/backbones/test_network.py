@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from features.backbones.network import (
     feature_model,
     freeze,
     last_blocks,
+    write_weights,
 )
 from features.errors import BottleneckError
 from tests.tiny import BACKBONE as TINY
@@ -130,6 +132,18 @@ def test_blocks_that_there_are_not(network: keras.Model, blocks: int):
     )
     with pytest.raises(BottleneckError, match="a number from 1 to 1, for Tiny has 1 block up to early"):
         last_blocks(TINY, network, "early", 2)
+
+
+def test_weights_that_were_written_are_read_again(network: keras.Model, tmp_path: Path):
+    other = build_network(TINY, None)
+    other.set_weights([array + 1 for array in other.get_weights()])
+    write_weights(other, tmp_path / "weights" / "other.weights.h5")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["other.weights.h5"]
+    again = build_network(TINY, tmp_path / "weights" / "other.weights.h5")
+    assert arrays_sha256(again.get_weights()) == arrays_sha256(other.get_weights()) != SHA256
+    with pytest.raises(ValueError, match=r"weights\.h5"):
+        write_weights(other, tmp_path / "weights" / "half.keras")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["other.weights.h5"]
 
 
 def test_a_frozen_graph_is_fed_pixels_and_names_its_outputs_in_order(network: keras.Model):

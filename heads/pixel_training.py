@@ -1,0 +1,136 @@
+"""Training on pixels: the epochs, and what is checked before and measured after them.
+
+What `heads.end_to_end` and `heads.fine_tuning` have in common.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.errors import BottleneckError
+from heads.augmentation import Strengths
+from heads.base import Progress
+from heads.images import PixelStream
+from heads.metrics import evaluate_head
+
+if TYPE_CHECKING:
+    import keras
+
+    from heads.dense import DenseHead
+
+#: Images in a step, of training too where not said: what all layers compute of so many is in memory.
+BATCH_SIZE = 32
+
+
+def predict_stream(model: keras.Model, images: PixelStream) -> np.ndarray:
+    """What a model gives for each image, float32 ndarray of shape (n, n_outputs)."""
+    with images.reading():
+        return np.concatenate(
+            [np.asarray(model(pixels, training=False)) for pixels, _ in images.dataset(BATCH_SIZE)]
+        )
+
+
+def fit_epochs(
+    model: keras.Model,
+    train: PixelStream,
+    validation: PixelStream,
+    *,
+    batch_size: int | None,
+    epochs: int,
+    patience: int,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """Train a compiled model until the validation loss no longer falls, and keep the best epoch's weights.
+
+    Args:
+        batch_size: images in a step; None for `BATCH_SIZE`.
+        epochs: passes over the train images, at most.
+        patience: epochs without a lower validation loss until training stops.
+        seed: of the order of the images.
+        progress: called at each epoch.
+
+    Returns:
+        The figures of each epoch: `loss`, `val_loss`, the model's metrics likewise, and `seconds`.
+    """
+    from keras.callbacks import EarlyStopping, LambdaCallback
+
+    history: list[dict[str, float]] = []
+    started = [time.monotonic()]
+
+    def note(epoch: int, logs: dict[str, Any]) -> None:
+        started.append(time.monotonic())
+        figures = {name: float(value) for name, value in logs.items()}
+        history.append({**figures, "seconds": round(started[-1] - started[-2], 1)})
+        progress(epoch + 1, epochs, figures)
+
+    with train.reading(), validation.reading():
+        model.fit(
+            train.dataset(batch_size or BATCH_SIZE, shuffle=True, seed=seed),
+            validation_data=validation.dataset(BATCH_SIZE),
+            epochs=epochs,
+            callbacks=[
+                LambdaCallback(on_epoch_end=note),
+                EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+            ],
+            shuffle=False,  # the stream shuffles, with another order at each epoch
+            verbose=0,
+        )
+    return history
+
+
+def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
+    """Rows of each class, or with each label; y as `heads.Head.fit_matrix` takes it."""
+    return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
+
+
+def check_splits(images: Mapping[str, int], name: str) -> None:
+    """Refuse splits without images: the epoch is chosen on validation, and the head is tested on test."""
+    for split in ("validation", "test"):
+        if not images[split]:
+            raise BottleneckError(
+                f"the {split} split of {name} has no labelled image of a class with training images: add "
+                f"images (about 1 of 10 goes to {split}), or give the splits with the images"
+            )
+
+
+def facts_of_training(
+    workflow: str, head: DenseHead, strengths: Strengths, streams: Mapping[str, PixelStream]
+) -> dict[str, Any]:
+    """What `head.json` says of how a head was trained on pixels."""
+    assert head.training_ is not None, "fit sets it"
+    return {
+        "workflow": workflow,
+        "augmentation": dict(strengths),
+        "splits": {
+            "fitted": head.training_.fitted,
+            "selected": head.training_.selected,
+            "tested": ["test"],
+            "rows": {split: len(stream) for split, stream in streams.items()},
+        },
+    }
+
+
+def log_of(head: DenseHead) -> list[dict[str, float]]:
+    """The figures of each epoch, for `log.csv`."""
+    assert head.training_ is not None, "fit sets it"
+    return [
+        {"step": step, **figures} for step, figures in enumerate(head.training_.facts["history"], start=1)
+    ]
+
+
+def measure(
+    head: DenseHead,
+    facts: Mapping[str, Any],
+    streams: Mapping[str, PixelStream],
+    probabilities: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Metrics of what the whole model answered, by split."""
+    return {
+        split: evaluate_head(head, facts, streams[split].y, of_split)
+        for split, of_split in probabilities.items()
+    }

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from features import Extractor
+from features import store as feature_store
+from features.backbones.network import arrays_sha256, build_network
+from features.backbones.weights import find_weights
+from features.engines.graphs import _convert_here
+from features.errors import BottleneckError
+from features.store.table import FeatureTable
+from heads import DenseHead, Head, LogisticHead, SavedHead, fine_tune, load_head, train_end_to_end, train_head
+from heads import fine_tuning as fine_tuning_module
+from heads.augmentation import DEFAULT
+from heads.fine_tuning import _check_classes, _deviation, _start, _unfreeze
+from heads.images import PixelReader, PixelStream
+from heads.pixel_models import whole_model
+from heads.pixel_training import predict_stream
+from tests.heads.pictures import COLORS, make_photos, make_table
+from tests.tiny import BACKBONE, SHA256
+
+LAYERS = ("early", "avg_pool")
+#: Of a network of two convolutions with few images: it learns fast.
+QUICK: dict[str, Any] = {"blocks": 2, "learning_rate": 3e-3, "epochs": 4, "augment": ["flip"]}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def table(tiny: str, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
+    return make_table(photos, tmp_path_factory.mktemp("store"), LAYERS)
+
+
+@pytest.fixture(scope="module")
+def dense(table: FeatureTable) -> SavedHead:
+    """A head that has not learned enough, on both layers."""
+    return train_head(
+        table.store, "tiny", kind="dense", layers=LAYERS, epochs=2, hidden=4, class_weight="balanced"
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(dense: SavedHead) -> tuple[SavedHead, list]:
+    steps: list[Any] = []
+    saved = fine_tune(dense.store, "tiny", id=dense.id, progress=lambda *step: steps.append(step), **QUICK)
+    return saved, steps
+
+
+def of_split(photos: Path, split: str) -> tuple[list[str], np.ndarray]:
+    uris = sorted(map(str, (photos / split).rglob("*.png")))
+    return uris, np.array([COLORS.index(Path(uri).parent.name) for uri in uris])
+
+
+def log_loss(probabilities: np.ndarray, y: np.ndarray) -> float:
+    return float(-np.log(probabilities[np.arange(len(y)), y]).mean())
+
+
+def test_features_with_the_new_weights_and_the_head_reach_what_fine_tuning_reached(
+    tuned: tuple[SavedHead, list], photos: Path
+) -> None:
+    saved, (uris, y) = tuned[0], of_split(photos, "validation")
+    assert saved.weights == str(saved.store / "weights" / f"{saved.id}.weights.h5")
+    # Here, where the backbone is known: its own process would not know it.
+    sha256 = _convert_here(BACKBONE, find_weights(saved.weights, BACKBONE), "openvino")
+    assert sha256 == saved.columns[0].recipe.weights_sha256 != SHA256
+    extractor = Extractor(saved.weights, backbone="tiny", layers=LAYERS, engine="openvino")
+    assert extractor.recipe == saved.columns[0].recipe
+    features = extractor.features(uris)
+    probabilities = saved.head.predict_proba(np.concatenate([features[layer] for layer in LAYERS], axis=1))
+    on_pixels = predict_stream(whole_model(saved), PixelStream(uris, y, PixelReader(32)))
+    np.testing.assert_allclose(probabilities, on_pixels, atol=1e-4)
+    facts = saved.facts["training"]
+    assert facts["epochs"] > 0
+    reached = saved.facts["metrics"]["validation"]["log_loss"]
+    assert log_loss(probabilities, y) == pytest.approx(reached, abs=1e-4)
+    assert reached < facts["start"]["val_loss"]
+
+
+def test_head_json(tuned: tuple[SavedHead, list], dense: SavedHead) -> None:
+    saved, steps = tuned
+    facts = json.loads((saved.directory / "head.json").read_text())
+    assert load_head(saved.store, "tiny").id == saved.id, "it is the current one"
+    assert re.fullmatch(r"\d{8}-\d{6}-fine-tuned-[0-9a-f]{4}", saved.id)
+    start, history = facts["training"].pop("start"), facts["training"].pop("history")
+    assert steps[0] == (0, 4, start) and start.keys() == {"val_loss", "val_accuracy"}
+    assert [step[:2] for step in steps[1:]] == [(number + 1, 4) for number in range(len(history))]
+    lines = (saved.directory / "log.csv").read_text().splitlines()
+    assert len(lines) == len(history) + 1 and lines[0].startswith("step,")
+    losses = [start["val_loss"], *(figures["val_loss"] for figures in history)]
+    assert facts["training"] == {
+        "epochs": int(np.argmin(losses)),
+        "epochs_run": len(history),
+        "batch_size": 32,
+        "chosen_by": "validation",
+    }
+    known = ("table", "table_version", "weights", "workflow", "from_head", "blocks", "augmentation", "kind")
+    assert {name: facts[name] for name in known} == {
+        "table": "tiny",
+        "table_version": 1,
+        "weights": f"weights/{saved.id}.weights.h5",
+        "workflow": "fine-tuned",
+        "from_head": dense.id,
+        "blocks": 2,
+        "augmentation": {"flip": None},
+        "kind": "dense",
+    }
+    assert facts["splits"] == {
+        "fitted": ["train"],
+        "selected": ["validation"],
+        "tested": ["test"],
+        "rows": {"train": 18, "validation": 6, "test": 6},
+    }
+    taken = {"hidden": 4, "dropout": 0.2, "class_weight": "balanced"}
+    asked = {
+        "learning_rate": 3e-3,
+        "epochs": 4,
+        "patience": 3,
+        "batch_size": 32,
+        "seed": 0,
+        "weight_decay": 0.0,
+    }
+    assert facts["parameters"].items() >= (taken | asked).items()
+    assert facts["labels"] == list(COLORS) and facts["metrics"]["test"]["count"] == 6
+    for name in ("min_images", "left_out", "majority_class"):
+        assert facts[name] == dense.facts[name]
+    assert facts["notices"] == []
+
+
+def test_a_fine_tuned_head_can_be_fine_tuned_again_also_where_the_store_was_moved(
+    tuned: tuple[SavedHead, list], tmp_path: Path
+) -> None:
+    before = tuned[0]
+    shutil.copytree(before.store, tmp_path / "moved")
+    saved = fine_tune(tmp_path / "moved", "tiny", id=before.id, **QUICK | {"blocks": 1})
+    assert (saved.facts["from_head"], saved.facts["table_version"]) == (before.id, 1)
+    assert saved.facts["training"]["start"]["val_loss"] == pytest.approx(
+        before.facts["metrics"]["validation"]["log_loss"], rel=1e-3
+    )
+    assert saved.store == tmp_path / "moved" and saved.weights != before.weights
+
+
+def test_where_no_epoch_is_better_the_start_is_kept_and_no_weights_are_written(
+    dense: SavedHead, photos: Path
+) -> None:
+    there = sorted((dense.store / "weights").glob("*"))
+    saved = fine_tune(dense.store, "tiny", id=dense.id, **QUICK | {"learning_rate": 100.0})
+    assert sorted((dense.store / "weights").glob("*")) == there
+    assert (saved.facts["weights"], saved.columns) == ("random", dense.columns)
+    assert saved.facts["training"]["epochs"] == 0 < saved.facts["training"]["epochs_run"] <= 4
+    assert saved.facts["notices"] == [
+        f"no epoch was better on validation than the start, head {dense.id}, which is kept"
+    ]
+    X = np.random.default_rng(0).normal(size=(5, 24)).astype(np.float32)
+    np.testing.assert_allclose(saved.head.predict_proba(X), dense.head.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize(("blocks", "trained"), [(1, {"late"}), (2, {"early", "late"})])
+def test_the_last_blocks_are_trained_and_the_others_stay(
+    dense: SavedHead, blocks: int, trained: set[str]
+) -> None:
+    saved = fine_tune(dense.store, "tiny", id=dense.id, **QUICK | {"blocks": blocks, "epochs": 1})
+    assert saved.facts["training"]["epochs"] == 1 and saved.weights
+    before, after = build_network(BACKBONE, None), build_network(BACKBONE, Path(saved.weights))
+    changed = {
+        layer.name
+        for layer in before.layers[1:]
+        for one, other in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True)
+        if not np.array_equal(one, other)
+    }
+    assert changed == trained
+    assert arrays_sha256(after.get_weights()) == saved.columns[0].recipe.weights_sha256
+
+
+def test_batch_normalization_is_never_trained() -> None:
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(2, 1, name="conv")(inputs))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="last")(x))
+    _unfreeze(network, network.layers[1:3])
+    assert {layer.name for layer in network.layers if layer.trainable and layer.weights} == {"conv"}
+
+
+@pytest.fixture
+def logistic(table: FeatureTable) -> SavedHead:
+    return train_head(table.store, "tiny", C=0.3)
+
+
+def test_a_head_that_was_fitted_on_validation_starts_anew_from_train_alone(
+    logistic: SavedHead, table: FeatureTable
+) -> None:
+    start, notices = _start(logistic)
+    assert notices == [
+        f"head {logistic.id} was fitted on validation, too: the start was fitted anew, on train alone"
+    ]
+    X, labels = table.matrix("train")
+    expected = LogisticHead(C=0.3).fit(X, labels)
+    others = table.matrix("validation")[0]
+    np.testing.assert_allclose(start.predict_proba(others), expected.predict_proba(others), atol=1e-6)
+    assert not np.allclose(start.predict_proba(others), logistic.head.predict_proba(others), atol=1e-3)
+
+
+def test_what_was_chosen_for_a_head_is_not_chosen_again(table: FeatureTable) -> None:
+    saved = train_head(table.store, "tiny")
+    start = _start(saved)[0]
+    assert start.get_params()["C"] == saved.facts["training"]["C"]
+
+
+def test_a_logistic_head_becomes_a_dense_one(logistic: SavedHead) -> None:
+    saved = fine_tune(logistic.store, "tiny", id=logistic.id, **QUICK | {"learning_rate": 3e-4})
+    assert (saved.facts["kind"], saved.facts["from_head"]) == ("dense", logistic.id)
+    assert saved.facts["parameters"].items() >= {"hidden": 0, "dropout": 0.0}.items()
+    y = of_split(Path(feature_store.open(saved.store, "tiny").source), "validation")[1]
+    start = _start(logistic)[0].predict_proba(feature_store.open(saved.store, "tiny").matrix("validation")[0])
+    assert saved.facts["training"]["start"]["val_loss"] == pytest.approx(log_loss(start, y), rel=1e-3)
+
+
+def test_an_end_to_end_head_is_tuned_on_its_input(tiny: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    first = train_end_to_end(
+        tmp_path / "store", data=str(photos), backbone="tiny", weights="random", epochs=1, min_images=3
+    )
+    saved = fine_tune(tmp_path / "store", "tiny", **QUICK)
+    assert (saved.facts["from_head"], saved.facts["table_version"]) == (first.id, None)
+    assert saved.facts["data"] == first.facts["data"] and saved.facts["min_images"] == 3
+    assert saved.facts["training"]["start"]["val_loss"] == pytest.approx(
+        first.facts["metrics"]["validation"]["log_loss"], rel=1e-3
+    )
+    assert fine_tune(tmp_path / "store", "tiny", **QUICK).facts["from_head"] == saved.id, "the current one"
+
+
+def test_labels_that_the_head_was_not_taught_are_left_out(tiny: str, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos")
+    first = train_end_to_end(tmp_path, data=str(photos), backbone="tiny", weights="random", epochs=1)
+    for split in ("train", "validation"):
+        shutil.copytree(photos / "train" / "red", photos / split / "white")
+    saved = fine_tune(tmp_path, "tiny", **QUICK | {"epochs": 1})
+    assert saved.facts["labels"] == list(COLORS)
+    assert saved.facts["splits"]["rows"] == {"train": 18, "validation": 6, "test": 6}
+    assert saved.facts["notices"] == [f"left out the labels that head {first.id} was not taught: white"]
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """How epochs are asked for; none is made."""
+    asked: list[dict[str, Any]] = []
+
+    def fit(model: Any, train: PixelStream, validation: PixelStream, **how: Any) -> list[dict[str, float]]:
+        asked.append({"model": model, "train": train, "validation": validation, **how})
+        return [{"loss": 1.0, "val_loss": float("nan")}]
+
+    monkeypatch.setattr(fine_tuning_module, "fit_epochs", fit)
+    return asked
+
+
+def test_what_is_asked_for_is_what_is_done(dense: SavedHead, fitted: list[dict[str, Any]]) -> None:
+    asked: dict[str, Any] = {"epochs": 7, "patience": 5, "batch_size": 6, "seed": 9}
+    saved = fine_tune(dense.store, "tiny", id=dense.id, learning_rate=0.25, **asked)
+    (how,) = fitted
+    assert {name: how[name] for name in asked} == asked
+    assert float(how["model"].optimizer.learning_rate) == 0.25
+    assert how["model"].optimizer.weight_decay == 0
+    assert (len(how["train"]), len(how["validation"])) == (18, 6)
+    assert saved.facts["augmentation"] == DEFAULT and saved.facts["blocks"] == 1
+    assert [layer for layer in how["model"].layers if "random_flip" in layer.name]
+    assert saved.facts["training"]["epochs"] == 0, "no number is not the best one"
+
+
+def test_photos_are_turned_as_those_were_that_the_head_was_trained_on(
+    dense: SavedHead, fitted: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(dense.store, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "heads" / "tiny" / dense.id / "head.json"
+    facts = json.loads(path.read_text())
+    for column in facts["columns"]:
+        column["recipe"]["exif_orientation"] = True
+    path.write_text(json.dumps(facts))
+    saved = fine_tune(tmp_path, "tiny", id=dense.id)
+    assert fitted[0]["train"]._reader == PixelReader(32, exif_orientation=True)
+    assert saved.columns[0].recipe.exif_orientation
+
+
+def test_features_are_noised_in_proportion_to_their_deviation() -> None:
+    normalization = keras.layers.Normalization(mean=[0.0, 1.0], variance=[4.0, 9.0])
+    head = keras.Sequential([keras.Input((2,)), normalization])
+    assert _deviation(head).tolist() == [2, 3]
+    assert _deviation(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])).tolist() == [1, 1]
+
+
+def test_a_head_on_bfloat16_features_becomes_one_on_float32_ones(
+    dense: SavedHead, fitted: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(dense.store, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "heads" / "tiny" / dense.id / "head.json"
+    path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    saved = fine_tune(tmp_path, "tiny", id=dense.id)
+    assert [column.recipe.precision for column in saved.columns] == ["float32", "float32"]
+
+
+def test_images_with_several_labels(tiny: str, photos: Path, tmp_path: Path) -> None:
+    lines = ["uri,label,split"]
+    for split in ("train", "validation", "test"):
+        for uri, number in zip(*of_split(photos, split), strict=True):
+            lines.append(f"{uri},{COLORS[number]}{'|cold' if number < 2 else ''},{split}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    how: dict[str, Any] = {"backbone": "tiny", "weights": "random", "epochs": 2, "learning_rate": 0.02}
+    train_end_to_end(tmp_path / "store", data=str(tmp_path / "list.csv"), **how)
+    saved = fine_tune(tmp_path / "store", "tiny", **QUICK)
+    assert saved.facts["multi_label"] and saved.facts["labels"] == ["blue", "cold", "green", "red"]
+    assert len(saved.head.thresholds_) == 4 and saved.facts["training"]["epochs"] > 0
+    assert "average_precision" in saved.facts["metrics"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"id": "2001"}, "there is no head '2001' in "),
+        ({"features": "mine", "id": None}, "there is no head for table 'mine' in "),
+        ({"blocks": 3}, "`blocks=3`: expected a number from 1 to 2, for Tiny has 2 blocks up to avg_pool"),
+        ({"augment": ["blur"]}, "there is no augmentation 'blur'"),
+        ({"learning_rate": 0.0}, "learning_rate > 0"),
+        ({"epochs": 0}, "epochs is 0, and a dense head expects 1 or more"),
+        ({"weights": "/none.h5"}, "there is no weights file /none.h5"),
+    ],
+)
+def test_what_can_not_be_tuned_is_refused_in_a_sentence(
+    dense: SavedHead, asked: dict[str, Any], message: str
+) -> None:
+    heads = sorted((dense.store / "heads" / "tiny").iterdir())
+    with pytest.raises(BottleneckError, match=re.escape(message)):
+        fine_tune(dense.store, **{"features": "tiny", "id": dense.id, **QUICK, **asked})
+    assert sorted((dense.store / "heads" / "tiny").iterdir()) == heads
+
+
+def test_a_head_whose_images_are_gone_is_refused(tiny: str, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos")
+    table = make_table(photos, tmp_path / "store")
+    train_head(table.store, "tiny", C=1.0)
+    shutil.rmtree(photos)
+    with pytest.raises(
+        BottleneckError, match="needs the files of table 'tiny', version 1, and 30 of 30 are not"
+    ):
+        fine_tune(table.store, "tiny", **QUICK)
+
+
+def test_a_head_that_keras_can_not_hold_is_refused(dense: SavedHead, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DenseHead, "keras_model", Head.keras_model)
+    with pytest.raises(BottleneckError, match="a dense head can't be put as layers of Keras"):
+        fine_tune(dense.store, "tiny", id=dense.id, **QUICK)
+
+
+def test_where_the_head_can_not_be_saved_no_weights_stay(
+    dense: SavedHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = sorted((dense.store / "weights").glob("*"))
+
+    def stop(*_: Any) -> Any:
+        assert len(list((dense.store / "weights").glob("*"))) == len(there) + 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fine_tuning_module, "save_head", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(dense.store, "tiny", id=dense.id, **QUICK)
+    assert sorted((dense.store / "weights").glob("*")) == there
+
+
+def test_a_class_without_images_to_train_on_is_not_unlearned(dense: SavedHead) -> None:
+    _check_classes(dense, np.array([0, 1, 2]), "these")
+    with pytest.raises(BottleneckError) as error:
+        _check_classes(dense, np.array([1, 1]), "these")
+    assert (
+        str(error.value) == f"the train split of these has no image of blue, red, which head {dense.id} knows"
+    )
