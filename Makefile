@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head predict info test test-slow test-pythons test-older test-wheel test-tracking test-mutants bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head train-end-to-end fine-tune predict info test test-slow test-pythons test-older test-wheel test-tracking test-mutants bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -14,6 +14,8 @@ MAKEFLAGS += --no-print-directory
 ##   setup       make .venv, or bring it up to date
 ##   extract     run a network over the images of DATA and store their features
 ##   train-head  train and test a head from stored features
+##   train-end-to-end  train a head on the frozen backbone, from augmented images
+##   fine-tune   train a head and the last blocks of its backbone on
 ##   predict     label the images of IMAGES with the current head
 ##   info        what is in the store: tables, counts, heads and their scores
 ##   test        lint, types and all tests but the slow ones
@@ -52,6 +54,12 @@ extract: setup
 
 # MLflow and TensorBoard are installed when first asked for.
 train-head: $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
+	$(run)
+
+train-end-to-end: setup
+	$(run)
+
+fine-tune: setup
 	$(run)
 
 predict: setup

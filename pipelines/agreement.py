@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from features.backbones.weights import find_weights
 from features.engines.graphs import weights_sha256
@@ -11,11 +12,14 @@ from features.locations import local_path
 from features.splits import parse_split
 from features.store.table import FeatureTable
 from features.text import differences_text
-from pipelines.options import ExtractOptions, Options
+from pipelines.options import EndToEndOptions, ExtractOptions, Options
 from pipelines.screen import show_download
 
+#: Options that say how `data` is read.
+Reading = TypeVar("Reading", ExtractOptions, EndToEndOptions)
 
-def with_reading_of(table: FeatureTable | None, options: ExtractOptions) -> ExtractOptions:
+
+def with_reading_of(table: FeatureTable | None, options: Reading) -> Reading:
     """The options with how folders are read as the table was made, where that was not given.
 
     A table that holds no features says nothing of it.

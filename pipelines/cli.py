@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import math
 import os
 import shlex
 import sys
@@ -12,7 +13,16 @@ from typing import Any, NoReturn
 
 from features.errors import BottleneckError
 from features.text import printable
-from pipelines.options import ExtractOptions, InfoOptions, Options, PredictOptions, TrainOptions, options_of
+from pipelines.options import (
+    EndToEndOptions,
+    ExtractOptions,
+    FineTuneOptions,
+    InfoOptions,
+    Options,
+    PredictOptions,
+    TrainOptions,
+    options_of,
+)
 from pipelines.process import leave
 from pipelines.wording import in_words_of_commands
 
@@ -62,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     for kind, about, run in (
         (ExtractOptions, "extract the features of new and changed images", _extract),
         (TrainOptions, "train and test a head from stored features", _train_head),
+        (EndToEndOptions, "train a head on the frozen backbone, from augmented images", _train_end_to_end),
+        (FineTuneOptions, "train a head and the last blocks of its backbone on", _fine_tune),
         (PredictOptions, "label images with a head", _predict),
         (InfoOptions, "show tables, recipes, counts and heads", _info),
     ):
@@ -113,6 +125,13 @@ def _share(text: str) -> float:
     return share
 
 
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
 #: How the text of an option is read (`pipelines.options.Option.kind`): arguments of argparse.
 KINDS: dict[str, dict[str, Any]] = {
     "text": {},
@@ -120,6 +139,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "count": {"type": _count},
     "positive": {"type": functools.partial(_count, least=1)},
     "share": {"type": _share},
+    "number": {"type": _number},
     "words": {"type": shlex.split},
     "list": {"action": "append"},
     "switch": {"action": "store_true"},
@@ -176,6 +196,18 @@ def _train_head(options: TrainOptions, debug: bool) -> None:
     except NotLogged as error:
         _show(error.summary)
         raise
+
+
+def _train_end_to_end(options: EndToEndOptions, debug: bool) -> None:
+    from pipelines.pixel_training import train_end_to_end
+
+    _show(train_end_to_end(options, debug=debug))
+
+
+def _fine_tune(options: FineTuneOptions, debug: bool) -> None:
+    from pipelines.pixel_training import fine_tune
+
+    _show(fine_tune(options, debug=debug))
 
 
 def _predict(options: PredictOptions, debug: bool) -> None:

@@ -61,7 +61,8 @@ class Option(NamedTuple):
 
 
 _EXTRACT, _TRAIN, _PREDICT = ("extract",), ("train-head",), ("predict",)
-_ALL = (*_EXTRACT, *_TRAIN, *_PREDICT, "info")
+_WHOLE, _TUNE = ("train-end-to-end",), ("fine-tune",)
+_ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PREDICT, "info")
 _AUTO_DATA = "auto takes flowers, or digits where flowers cannot be downloaded"
 _AUTO_WEIGHTS = "auto takes imagenet, or random where imagenet cannot be downloaded"
 _AUTO_PRECISION = "auto takes bfloat16 where the processor has it and the first images allow it"
@@ -74,18 +75,18 @@ def _variable(*facts: Any, **more: Any) -> Option:
 
 
 OPTIONS = (
-    _variable("data", "auto", (*_EXTRACT, "bench"), f"images: {_FORMS}; {_AUTO_DATA}", kind="path"),
+    _variable("data", "auto", (*_EXTRACT, *_WHOLE, "bench"), f"images: {_FORMS}; {_AUTO_DATA}", kind="path"),
     _variable("store", "store", _ALL, "folder that holds the features and the heads", kind="path"),
     _variable(
         "backbone", None, _ALL, "network that makes the features",
         choices=("features.backbones:BACKBONES",), unset="inception_v3"
     ),
     _variable(
-        "weights", "auto", (*_EXTRACT, *_PREDICT, "bench"),
+        "weights", "auto", (*_EXTRACT, *_WHOLE, *_TUNE, *_PREDICT, "bench"),
         f"weights of the backbone: {_FILES}; {_AUTO_WEIGHTS}", kind="path"
     ),
     _variable(
-        "layers", None, (*_EXTRACT, *_TRAIN),
+        "layers", None, (*_EXTRACT, *_TRAIN, *_WHOLE),
         "layers to store, with commas between them (an unknown one lists them), or to train from",
         unset="avg_pool"
     ),
@@ -100,23 +101,27 @@ OPTIONS = (
     _variable("views", 0, _EXTRACT, "augmented views of each training image; not there yet", kind="count"),
     _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),
     _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
-    _variable("head_id", None, _PREDICT, "head that labels the images", unset="the current one"),
+    _variable(
+        "head_id", None, (*_TUNE, *_PREDICT), "head that labels the images, or is trained on",
+        unset="the current one"
+    ),
     _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
     _variable("runner", "local", _EXTRACT, "where the pipeline runs: local, or the name of a Beam runner"),
     _variable("beam_args", (), _EXTRACT, "flags for Beam, as '--project=mine --region=here'", kind="words"),
     _variable("args", "", (), "further flags of the one command that is run; see ARGS=--help"),
     _variable("python", "", (), "Python 3.11 to 3.13 that .venv is made with; otherwise found on the PATH"),
     Option(
-        "exif_orientation", None, _EXTRACT, "turn photos as their EXIF data say",
+        "exif_orientation", None, (*_EXTRACT, *_WHOLE), "turn photos as their EXIF data say",
         kind="yes or no", unset="as the table was made, or not"
     ),
     Option(
-        "splits", None, _EXTRACT,
+        "splits", None, (*_EXTRACT, *_WHOLE),
         "which folders of DATA are which split, as site_a=train,site_b=test; others are left out",
         unset="as the table was made, or those named like splits"
     ),
     Option(
-        "classes", None, _EXTRACT, "which folder above an image is its class, where there are several",
+        "classes", None, (*_EXTRACT, *_WHOLE),
+        "which folder above an image is its class, where there are several",
         choices=("features.inputs:CLASSES",),
         unset="as the table was made, or the top one unless that is unclear"
     ),
@@ -135,15 +140,42 @@ OPTIONS = (
         "where another run is at work on the table: wait until it ends, or skip what it has planned",
         choices=("wait", "skip")
     ),
-    Option("seed", None, _TRAIN, "the same as --set seed=N: of everything random", kind="count", unset="0"),
-    Option("min_images", 1, _TRAIN, "leave out classes with fewer training images", kind="positive"),
+    Option(
+        "seed", None, (*_TRAIN, *_WHOLE, *_TUNE), "the same as --set seed=N: of everything random",
+        kind="count", unset="0"
+    ),
+    Option(
+        "min_images", 1, (*_TRAIN, *_WHOLE), "leave out classes with fewer training images", kind="positive"
+    ),
     Option(
         "folds", None, _TRAIN, "of a cross-validation, in which each image is tested once; 0 for none",
         kind="count", unset="5 where few images are for testing, else 0"
     ),
     Option("repeats", 1, _TRAIN, "trainings with a seed each, whose figures are compared", kind="positive"),
-    Option("hidden", None, _TRAIN, "the same as --set hidden=N: units of a hidden layer", kind="positive"),
-    Option("set", None, _TRAIN, "a parameter of the head: NAME=VALUE, as often as needed", kind="list"),
+    Option(
+        "hidden", None, (*_TRAIN, *_WHOLE), "the same as --set hidden=N: units of a hidden layer",
+        kind="positive"
+    ),
+    Option(
+        "set", None, (*_TRAIN, *_WHOLE), "a parameter of the head: NAME=VALUE, as often as needed",
+        kind="list"
+    ),
+    Option(
+        "augment", None, (*_WHOLE, *_TUNE),
+        "a way to change images in training, as crop=0.2, as often as needed; an unknown one lists them",
+        kind="list", unset="flip, crop and rotation"
+    ),
+    Option(
+        "blocks", None, _TUNE, "how many of the last blocks of the backbone are trained", kind="positive",
+        unset="1"
+    ),
+    Option("learning_rate", None, _TUNE, "of Adam", kind="number", unset="3e-05"),
+    Option("epochs", None, _TUNE, "passes over the training images, at most", kind="positive", unset="10"),
+    Option(
+        "patience", None, _TUNE, "epochs without a lower validation loss until training stops",
+        kind="positive", unset="3"
+    ),
+    Option("batch_size", None, _TUNE, "images in a step", kind="positive", unset="32"),
     Option("mlflow", False, _TRAIN, "log the head to MLflow, where MLFLOW_TRACKING_URI says", kind="switch"),
     Option(
         "tensorboard", False, _TRAIN,
@@ -192,6 +224,16 @@ class ExtractOptions(Options):
 
 class TrainOptions(Options):
     command = "train-head"
+
+
+class EndToEndOptions(Options):
+    """`auto` and None mean what the table of the head's name was made with, where there is one."""
+
+    command = "train-end-to-end"
+
+
+class FineTuneOptions(Options):
+    command = "fine-tune"
 
 
 class PredictOptions(Options):

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.images import DECODING, REASONS, REMEDIES
-from features.locations import features_path, rejected_path
+from features.locations import features_path, heads_path, rejected_path
 from features.recipe import FeatureRecipe
 from features.splits import SPLITS
 from features.store.commit import rejected_rows
@@ -132,15 +133,26 @@ def _examples(title: str, cases: Sequence[_Case], text: Callable[[_Case], str]) 
 def info_text(options: InfoOptions) -> str:
     """Every table of a store, or the one that is named, with its recipe, counts and heads.
 
+    Heads may be kept under a name that no table has.
+
     Raises:
         BottleneckError: where there is none, or none of this name.
     """
     store, named = options.store, options.features or options.backbone
-    names = [named] if named else feature_store.table_names(store) or [table_name(options)]
-    tables = [feature_store.open(store, name) for name in names]
-    for table in tables:
-        check_backbone(table, options)
-    return "\n\n".join("\n".join(_table_lines(table, str(store))) for table in tables)
+    stored = feature_store.table_names(store)
+    alone = [
+        name for name in files.names(heads_path(store)) if name not in stored and list_heads(store, name)
+    ]
+    texts = []
+    for name in [named] if named else sorted([*stored, *alone]) or [table_name(options)]:
+        if name in alone:
+            lines: Iterable[str] = [f"{name}  (heads without a table)", *_head_lines(store, name)]
+        else:
+            table = feature_store.open(store, name)
+            check_backbone(table, options)
+            lines = _table_lines(table, str(store))
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts)
 
 
 def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
@@ -169,14 +181,21 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     for run in living_runs(table.store, table.name):
         work = counted(run.images(), "image") if run.header() else "its plan"
         yield f"  run       {run.run_id} is at work on {work}"
-    heads = list_heads(table.store, table.name)
-    current = current_head(table.store, table.name)
-    for head in heads:
-        accuracy = _score_text(head["metrics"]["test"])
-        mark = " (current)" if head["id"] == current else ""
-        yield f"  head      {head['id']}{mark}: {accuracy}, from version {head['table_version']}"
+    heads = _head_lines(store, table.name)
+    yield from heads
     if not heads:
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
+
+
+def _head_lines(store: str, name: str) -> list[str]:
+    """The heads that are kept under the name of a table, a line each."""
+    current, lines = current_head(store, name), []
+    for head in list_heads(store, name):
+        mark = " (current)" if head["id"] == current else ""
+        version = head["table_version"]
+        source = f"version {version}" if version is not None else printable(head["data"]["source"])
+        lines.append(f"  head      {head['id']}{mark}: {_score_text(head['metrics']['test'])}, from {source}")
+    return lines
 
 
 def _score_text(metrics: Mapping[str, Any]) -> str:

@@ -10,9 +10,18 @@ import pytest
 
 from pipelines import options
 from pipelines.cli import KINDS, add_flags
-from pipelines.options import ExtractOptions, InfoOptions, Option, Options, PredictOptions, TrainOptions
+from pipelines.options import (
+    EndToEndOptions,
+    ExtractOptions,
+    FineTuneOptions,
+    InfoOptions,
+    Option,
+    Options,
+    PredictOptions,
+    TrainOptions,
+)
 
-COMMANDS = (ExtractOptions, TrainOptions, PredictOptions, InfoOptions)
+COMMANDS = (ExtractOptions, TrainOptions, EndToEndOptions, FineTuneOptions, PredictOptions, InfoOptions)
 
 
 def parse(command: str, *arguments: str) -> argparse.Namespace:
@@ -151,5 +160,5 @@ def test_what_a_command_takes_is_printed_in_one_line(capsys: pytest.CaptureFixtu
 
 def test_a_command_that_is_not_known_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert options.main(["train"]) == 1
-    sentence = "'train' takes no variables: expected bench, extract, info, predict, train-head\n"
-    assert capsys.readouterr() == ("", sentence)
+    commands = "bench, extract, fine-tune, info, predict, train-end-to-end, train-head"
+    assert capsys.readouterr() == ("", f"'train' takes no variables: expected {commands}\n")

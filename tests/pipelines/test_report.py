@@ -222,6 +222,27 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
     )
 
 
+def test_heads_that_no_table_belongs_to_are_shown_too(tmp_path: Path):
+    make_table(tmp_path, np.zeros((1, 2048)), ["x"], ["test"])
+    for name, head_id in (("inception_v3", "a"), ("photos", "b"), ("without", None)):
+        folder = heads_path(tmp_path, name)
+        folder.mkdir(parents=True)
+        if head_id:
+            facts = {"id": head_id, "created_at": "2026", "table_version": None, "data": {"source": "/a\nb"}}
+            (folder / head_id).mkdir()
+            metrics = {"test": {"accuracy": 0.5}}
+            (folder / head_id / "head.json").write_text(json.dumps({**facts, "metrics": metrics}))
+            (folder / "current.json").write_text(json.dumps({"id": "b"}))
+    text = info_text(InfoOptions(store=str(tmp_path)))
+    assert text.splitlines()[-4:] == [
+        "  head      a: test accuracy 0.500, from /a\\nb",
+        "",
+        "photos  (heads without a table)",
+        "  head      b (current): test accuracy 0.500, from /a\\nb",
+    ]
+    assert info_text(InfoOptions(store=str(tmp_path), features="photos")) == "\n".join(text.splitlines()[-2:])
+
+
 def test_every_table_of_a_store_is_shown_or_the_one_that_is_named(tmp_path: Path):
     make_table(tmp_path, np.zeros((0, 2048)), [], name="empty", recipe=TRAINED)
     make_table(tmp_path, np.zeros((1, 2048)), ["x"], ["test"])
