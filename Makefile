@@ -53,13 +53,7 @@ extract: setup
 	$(run)
 
 # MLflow and TensorBoard are installed when first asked for.
-train-head: $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
-	$(run)
-
-train-end-to-end: setup
-	$(run)
-
-fine-tune: setup
+train-head train-end-to-end fine-tune: $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
 	$(run)
 
 predict: setup

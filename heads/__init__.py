@@ -17,10 +17,10 @@ from heads.training import train_head
 if TYPE_CHECKING:
     from heads.base import Head
     from heads.dense import DenseHead
-    from heads.end_to_end import train_end_to_end
-    from heads.fine_tuning import fine_tune
     from heads.logistic import LogisticHead
-    from heads.pixel_models import whole_model
+    from heads.pixels.end_to_end import train_end_to_end
+    from heads.pixels.fine_tuning import fine_tune
+    from heads.pixels.models import whole_model
 
 __all__ = [
     "DenseHead",
@@ -43,9 +43,9 @@ __all__ = [
 #: What is imported when it is first asked for, besides the kinds of heads.
 _LATE = (
     "heads.base:Head",
-    "heads.end_to_end:train_end_to_end",
-    "heads.fine_tuning:fine_tune",
-    "heads.pixel_models:whole_model",
+    "heads.pixels.end_to_end:train_end_to_end",
+    "heads.pixels.fine_tuning:fine_tune",
+    "heads.pixels.models:whole_model",
 )
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from features.errors import BottleneckError
@@ -188,26 +189,32 @@ def _extract(options: ExtractOptions, debug: bool) -> None:
 
 
 def _train_head(options: TrainOptions, debug: bool) -> None:
-    from pipelines.tracking import NotLogged
     from pipelines.train import train
+
+    _show_head(train, options, debug)
+
+
+def _train_end_to_end(options: EndToEndOptions, debug: bool) -> None:
+    from pipelines.pixel_training import train_end_to_end
+
+    _show_head(train_end_to_end, options, debug)
+
+
+def _fine_tune(options: FineTuneOptions, debug: bool) -> None:
+    from pipelines.pixel_training import fine_tune
+
+    _show_head(fine_tune, options, debug)
+
+
+def _show_head(train: Callable[..., str], options: Options, debug: bool) -> None:
+    """Show what a command that trains has to say, also where the head is not logged to MLflow."""
+    from pipelines.tracking import NotLogged
 
     try:
         _show(train(options, debug=debug))
     except NotLogged as error:
         _show(error.summary)
         raise
-
-
-def _train_end_to_end(options: EndToEndOptions, debug: bool) -> None:
-    from pipelines.pixel_training import train_end_to_end
-
-    _show(train_end_to_end(options, debug=debug))
-
-
-def _fine_tune(options: FineTuneOptions, debug: bool) -> None:
-    from pipelines.pixel_training import fine_tune
-
-    _show(fine_tune(options, debug=debug))
 
 
 def _predict(options: PredictOptions, debug: bool) -> None:

@@ -176,9 +176,12 @@ OPTIONS = (
         kind="positive", unset="3"
     ),
     Option("batch_size", None, _TUNE, "images in a step", kind="positive", unset="32"),
-    Option("mlflow", False, _TRAIN, "log the head to MLflow, where MLFLOW_TRACKING_URI says", kind="switch"),
     Option(
-        "tensorboard", False, _TRAIN,
+        "mlflow", False, (*_TRAIN, *_WHOLE, *_TUNE), "log the head to MLflow, where MLFLOW_TRACKING_URI says",
+        kind="switch"
+    ),
+    Option(
+        "tensorboard", False, (*_TRAIN, *_WHOLE, *_TUNE),
         "log the training of a dense head for TensorBoard, to STORE/logs/tensorboard/", kind="switch"
     ),
     Option(

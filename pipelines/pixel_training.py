@@ -14,11 +14,12 @@ from features.store.table import FeatureTable
 from heads import SavedHead, load_head
 from heads import fine_tune as tune
 from heads import train_end_to_end as train
-from heads.augmentation import parse_augmentation
+from heads.pixels.augmentation import parse_augmentation
 from pipelines.agreement import check_backbone, with_reading_of
 from pipelines.options import EndToEndOptions, FineTuneOptions, Options
 from pipelines.process import turn_off_opencv_threads
 from pipelines.screen import Screen, new_run_id, show_download
+from pipelines.tracking import Tracking
 from pipelines.train import head_parameters, result_lines
 from pipelines.wording import make_command, table_name
 
@@ -39,7 +40,9 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
     options = _as_the_table(table, options)
     backbone = get_backbone(options.backbone or DEFAULT_BACKBONE)
     turn_off_opencv_threads()
-    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
+    run_id = new_run_id()
+    with Screen.of_run(options, run_id, debug=debug) as screen:
+        tracking = Tracking(options, run_id, screen)
         source = find_weights(options.weights, backbone, show_download)
         for line in [*source.notices, f"Training a dense head end to end on {backbone.title} …"]:
             screen.say(line)
@@ -57,12 +60,15 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
             augment=options.augment,
             min_images=options.min_images,
             progress=screen.step,
+            callbacks=tracking.callbacks,
             download=show_download,
             **parameters,
         )
         seconds = time.monotonic() - started
+        logged = tracking.log(saved)
     untrained = [UNTRAINED] if source.name == "random" else []
-    return "\n".join([*_lines(saved, options, seconds), *_next(saved, options), *untrained])
+    lines = [*_lines(saved, options, seconds), *logged, *_next(saved, options), *untrained]
+    return tracking.finish("\n".join(lines))
 
 
 def _as_the_table(table: FeatureTable | None, options: EndToEndOptions) -> EndToEndOptions:
@@ -98,7 +104,9 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
     names = ("blocks", "learning_rate", "epochs", "patience", "batch_size", "seed")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     turn_off_opencv_threads()
-    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
+    run_id = new_run_id()
+    with Screen.of_run(options, run_id, debug=debug) as screen:
+        tracking = Tracking(options, run_id, screen)
         untrained = [UNTRAINED] if recipe.weights == "random" else []
         for line in [*untrained, f"Fine-tuning head {saved.id} …"]:
             screen.say(line)
@@ -110,20 +118,22 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
             augment=options.augment,
             weights=None if options.weights == "auto" else options.weights,
             progress=screen.step,
+            callbacks=tracking.callbacks,
             download=show_download,
             **given,
         )
         seconds = time.monotonic() - started
-    lines = _lines(tuned, options, seconds)
+        logged = tracking.log(tuned)
+    lines = [*_lines(tuned, options, seconds), *logged]
     if tuned.weights == saved.weights:  # the start was kept
-        return "\n".join([*lines, *_next(tuned, options), *untrained])
+        return tracking.finish("\n".join([*lines, *_next(tuned, options), *untrained]))
     training = tuned.facts["training"]
     start, best = training["start"], training["history"][training["epochs"] - 1]
     lines += [
         f"validation loss: {start['val_loss']:.3f} at the start, {best['val_loss']:.3f} now",
         f"weights: {tuned.weights}",
     ]
-    return "\n".join([*lines, *_next(tuned, options), *_extract(tuned, options)])
+    return tracking.finish("\n".join([*lines, *_next(tuned, options), *_extract(tuned, options)]))
 
 
 def _lines(saved: SavedHead, options: Options, seconds: float) -> list[str]:

@@ -139,10 +139,11 @@ def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:
 
 def test_each_target_takes_its_own_of_the_variables(clone: Path) -> None:
     settings = [f"{option.variable}=x" for option in OPTIONS if option.make and option.commands]
-    found = commands(clone, "extract", "train-head", "predict", "info", *settings)
+    commands_of_make = ("extract", "train-head", "train-end-to-end", "fine-tune", "predict", "info")
+    found = commands(clone, *commands_of_make, *settings)
     assert found == [
         [command, *(f"{option.flag}=x" for option in options_of(command, make=True))]
-        for command in ("extract", "train-head", "predict", "info")
+        for command in commands_of_make
     ]
     assert "--data=x" not in found[1]
     assert "--head=x" not in found[0]
@@ -282,7 +283,7 @@ def test_mlflow_and_tensorboard_are_installed_when_first_asked_for(clone: Path) 
 
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
-    rooms = ("features/__pycache__", "heads", "benchmarks", "tests")
+    rooms = ("features/__pycache__", "heads", "benchmarks", "examples", "tests")
     for folder in ("store/features", *rooms, ".mypy_cache", ".venv-older/bin"):
         (clone / folder).mkdir(parents=True)
     assert make(clone, "clean").returncode == 0

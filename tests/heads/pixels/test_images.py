@@ -19,8 +19,8 @@ from features.splits import assign_split
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import images as images_module
-from heads.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
+from heads.pixels import images as images_module
+from heads.pixels.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
 from tests.conftest import photo
 from tests.tables import add, make_rows
 

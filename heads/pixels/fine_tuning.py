@@ -7,7 +7,7 @@ where a head on features of the published weights is not good enough.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,10 @@ from features.locations import weights_path, weights_to_keep
 from features.recipe import Column
 from features.store.labels import encode
 from features.text import some
-from heads.augmentation import Strengths, parse_augmentation
 from heads.base import Head, Progress, Training, silent
 from heads.fitting import column_facts
-from heads.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
-from heads.pixel_models import join, network_of, pooled_features
-from heads.pixel_training import (
+from heads.pixels.augmentation import Strengths, parse_augmentation
+from heads.pixels.epochs import (
     BATCH_SIZE,
     check_splits,
     class_counts,
@@ -39,6 +37,8 @@ from heads.pixel_training import (
     measure,
     predict_stream,
 )
+from heads.pixels.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
+from heads.pixels.models import join, network_of, pooled_features
 from heads.registry import new_head
 from heads.saved import SavedHead, load_head, new_id, save_head
 
@@ -68,6 +68,7 @@ def fine_tune(
     augment: Iterable[str] | None = None,
     weights: str | None = None,
     progress: Progress = silent,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
 ) -> SavedHead:
     """Train a head and the last blocks of its backbone, and make the result the table's current head.
@@ -83,9 +84,10 @@ def fine_tune(
             their BatchNormalization stays as it is.
         learning_rate: of Adam.
         epochs, patience, batch_size, seed: as of `heads.DenseHead`.
-        augment: as of `heads.augmentation.parse_augmentation`.
+        augment: as of `heads.pixels.augmentation.parse_augmentation`.
         weights: those of the head, where they are not found by themselves.
         progress: called with 0 before training, then at each epoch, with the epochs at most and the figures.
+        callbacks: further ones of Keras.
         download: progress of downloads: see `features.downloads.fetch`.
 
     Returns:
@@ -111,7 +113,8 @@ def fine_tune(
     _check_classes(saved, streams["train"].y, images.name)
     start, notices = _start(saved)
     head.model_ = start.keras_model()
-    measured = _fit(head, pooled_features(backbone, network, saved.layers), streams, strengths, progress)
+    pooled = pooled_features(backbone, network, saved.layers)
+    measured = _fit(head, pooled, streams, strengths, progress, callbacks)
     assert head.training_ is not None, "_fit sets it"
     start_is_kept = head.training_.facts["epochs"] == 0
     if start_is_kept:
@@ -192,6 +195,7 @@ def _fit(
     streams: Mapping[str, PixelStream],
     strengths: Strengths,
     progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, np.ndarray]:
     """Train both, and keep the best epoch or the start; probabilities of the validation and test images."""
     train, validation = streams["train"], streams["validation"]
@@ -211,6 +215,7 @@ def _fit(
         patience=head.patience,
         seed=head.seed,
         progress=progress,
+        callbacks=callbacks,
     )
     best = int(np.nanargmin([start["val_loss"], *(figures["val_loss"] for figures in history)]))
     if best == 0:

@@ -13,9 +13,9 @@ from features.backbones.network import arrays_sha256, build_network, write_weigh
 from features.errors import BottleneckError
 from features.recipe import Column, FeatureRecipe
 from heads import SavedHead, evaluate, load_head, train_end_to_end, whole_model
-from heads import end_to_end as end_to_end_module
-from heads.images import PixelReader, PixelStream
-from heads.pixel_training import fit_epochs, predict_stream
+from heads.pixels import end_to_end as end_to_end_module
+from heads.pixels.epochs import fit_epochs, predict_stream
+from heads.pixels.images import PixelReader, PixelStream
 from tests.heads.pictures import COLORS, colored, make_photos
 from tests.tiny import BACKBONE, SHA256
 

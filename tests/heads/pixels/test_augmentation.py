@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from features.errors import BottleneckError
-from heads.augmentation import (
+from heads.pixels.augmentation import (
     AUGMENTATIONS,
     augment_features,
     augment_pixels,

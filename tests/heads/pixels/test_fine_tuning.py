@@ -18,12 +18,12 @@ from features.engines.graphs import _convert_here
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
 from heads import DenseHead, Head, LogisticHead, SavedHead, fine_tune, load_head, train_end_to_end, train_head
-from heads import fine_tuning as fine_tuning_module
-from heads.augmentation import DEFAULT
-from heads.fine_tuning import _check_classes, _deviation, _start, _unfreeze
-from heads.images import PixelReader, PixelStream
-from heads.pixel_models import whole_model
-from heads.pixel_training import predict_stream
+from heads.pixels import fine_tuning as fine_tuning_module
+from heads.pixels.augmentation import DEFAULT
+from heads.pixels.epochs import predict_stream
+from heads.pixels.fine_tuning import _check_classes, _deviation, _start, _unfreeze
+from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.models import whole_model
 from tests.heads.pictures import COLORS, make_photos, make_table
 from tests.tiny import BACKBONE, SHA256
 

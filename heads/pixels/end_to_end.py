@@ -6,7 +6,7 @@ stored features: here each epoch runs the backbone over all images anew, which t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,11 @@ from features.inputs import list_images
 from features.locations import store_path, weights_to_keep
 from features.recipe import Column, FeatureRecipe
 from features.splits import parse_splits
-from heads.augmentation import Strengths, parse_augmentation
 from heads.base import Progress, Training, silent
 from heads.examples import Examples, count_examples
 from heads.fitting import column_facts
-from heads.images import PixelReader, PixelStream, images_of_listing
-from heads.pixel_models import join, pooled_features
-from heads.pixel_training import (
+from heads.pixels.augmentation import Strengths, parse_augmentation
+from heads.pixels.epochs import (
     BATCH_SIZE,
     check_splits,
     class_counts,
@@ -36,6 +34,8 @@ from heads.pixel_training import (
     measure,
     predict_stream,
 )
+from heads.pixels.images import PixelReader, PixelStream, images_of_listing
+from heads.pixels.models import join, pooled_features
 from heads.registry import new_head
 from heads.saved import SavedHead, new_id, save_head
 
@@ -68,13 +68,14 @@ def train_end_to_end(
     augment: Iterable[str] | None = None,
     min_images: int = 1,
     progress: Progress = silent,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
     **parameters: Any,
 ) -> SavedHead:
     """Train a dense head on the frozen backbone from augmented images; it becomes the table's current head.
 
     What is saved is the head, as `heads.train_head` saves one: on stored features it gives the probabilities
-    that the model gives here. `heads.pixel_models` puts backbone and head together again.
+    that the model gives here. `heads.pixels.models` puts backbone and head together again.
 
     Args:
         store: folder of the store.
@@ -82,9 +83,10 @@ def train_end_to_end(
             backbone's name.
         data, splits, classes: the images, as of `features.inputs.list_images`.
         backbone, weights, layers, exif_orientation: as of `features.Extractor`.
-        augment: as of `heads.augmentation.parse_augmentation`.
+        augment: as of `heads.pixels.augmentation.parse_augmentation`.
         min_images: classes with fewer training images are left out.
         progress: called at each epoch with its number, the epochs at most, and its figures.
+        callbacks: further ones of Keras.
         download: progress of downloads: see `features.downloads.fetch`.
         **parameters: of `heads.DenseHead`; `DEFAULTS` for those that are not given.
 
@@ -112,7 +114,8 @@ def train_end_to_end(
     )
     network = build_network(of_network, source.path)
     network.trainable = False
-    measured = _fit(head, pooled_features(of_network, network, names), streams, examples, strengths, progress)
+    pooled = pooled_features(of_network, network, names)
+    measured = _fit(head, pooled, streams, examples, strengths, progress, callbacks)
     sha256 = arrays_sha256(network.get_weights())
     recipe = FeatureRecipe(source.name, sha256, exif_orientation=exif_orientation, backbone=backbone)
     facts = {
@@ -138,6 +141,7 @@ def _fit(
     examples: Examples,
     strengths: Strengths,
     progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, np.ndarray]:
     """Train the head; probabilities of the validation and the test images."""
     train = streams["train"]
@@ -156,6 +160,7 @@ def _fit(
         patience=head.patience,
         seed=head.seed,
         progress=progress,
+        callbacks=callbacks,
     )
     probabilities = predict_stream(model, streams["validation"])
     chosen, probabilities = head.choose_by((streams["validation"].y, probabilities))

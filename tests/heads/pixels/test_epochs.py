@@ -9,9 +9,9 @@ import pytest
 
 from features.backbones.network import build_network
 from features.errors import BottleneckError
-from heads.images import PixelReader, PixelStream
-from heads.pixel_models import join, pooled_features
-from heads.pixel_training import check_splits, class_counts, fit_epochs, predict_stream
+from heads.pixels.epochs import check_splits, class_counts, fit_epochs, predict_stream
+from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.models import join, pooled_features
 from tests.heads.pictures import make_photos
 from tests.tiny import BACKBONE
 

@@ -1,21 +1,21 @@
 """Training on pixels: the epochs, and what is checked before and measured after them.
 
-What `heads.end_to_end` and `heads.fine_tuning` have in common.
+What `heads.pixels.end_to_end` and `heads.pixels.fine_tuning` have in common.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features.errors import BottleneckError
-from heads.augmentation import Strengths
 from heads.base import Progress
-from heads.images import PixelStream
 from heads.metrics import evaluate_head
+from heads.pixels.augmentation import Strengths
+from heads.pixels.images import PixelStream
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +44,7 @@ def fit_epochs(
     patience: int,
     seed: int,
     progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict[str, float]]:
     """Train a compiled model until the validation loss no longer falls, and keep the best epoch's weights.
 
@@ -53,6 +54,7 @@ def fit_epochs(
         patience: epochs without a lower validation loss until training stops.
         seed: of the order of the images.
         progress: called at each epoch.
+        callbacks: further ones of Keras.
 
     Returns:
         The figures of each epoch: `loss`, `val_loss`, the model's metrics likewise, and `seconds`.
@@ -76,6 +78,7 @@ def fit_epochs(
             callbacks=[
                 LambdaCallback(on_epoch_end=note),
                 EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+                *callbacks,
             ],
             shuffle=False,  # the stream shuffles, with another order at each epoch
             verbose=0,

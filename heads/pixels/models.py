@@ -16,7 +16,7 @@ from features.backbones.network import arrays_sha256, build_network, feature_mod
 from features.backbones.weights import WeightsSource, find_weights
 from features.downloads import DownloadProgress
 from features.errors import BottleneckError
-from heads.augmentation import Strengths, augment_features, augment_pixels
+from heads.pixels.augmentation import Strengths, augment_features, augment_pixels
 
 if TYPE_CHECKING:
     import keras
@@ -95,7 +95,7 @@ def join(
     """
     import keras
 
-    from heads.inference_mode import InferenceMode
+    from heads.pixels.inference_mode import InferenceMode
 
     pixels = keras.Input(features.input_shape[1:], name="pixels", dtype="float32")
     X = InferenceMode(features)(augment_pixels(pixels, strengths, seed))

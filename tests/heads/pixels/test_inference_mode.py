@@ -3,7 +3,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from heads.inference_mode import InferenceMode
+from heads.pixels.inference_mode import InferenceMode
 
 
 def test_dropout_and_batch_normalization_are_as_at_inference_and_weights_are_trained() -> None:

@@ -13,9 +13,9 @@ from features.errors import BottleneckError
 from features.recipe import Column, FeatureRecipe
 from heads import DenseHead, LogisticHead
 from heads.fitting import column_facts
-from heads.images import PixelReader, PixelStream
-from heads.pixel_models import join, pooled_features, whole_model
-from heads.pixel_training import predict_stream
+from heads.pixels.epochs import predict_stream
+from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.models import join, pooled_features, whole_model
 from heads.saved import save_head
 from tests.heads.pictures import make_photos
 from tests.tiny import BACKBONE, SHA256, weights_file
