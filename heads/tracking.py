@@ -103,7 +103,7 @@ def log_to_mlflow(saved: SavedHead, *, experiment: str | None = None) -> MlflowR
 
 
 def mlflow_params(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What was trained and how: kind, layers, weights, the head's parameters, and what training chose."""
+    """What was trained and how: kind, layers, weights, workflow, parameters, and what training chose."""
     chosen = {
         f"training.{name}": value
         for name, value in (facts["training"] or {}).items()
@@ -113,6 +113,8 @@ def mlflow_params(facts: Mapping[str, Any]) -> dict[str, str]:
         "kind": facts["kind"],
         "layers": ",".join(column["layer"] for column in facts["columns"]),
         "weights": facts["columns"][0]["recipe"]["weights"],
+        **{name: facts[name] for name in ("workflow", "from_head", "blocks") if name in facts},
+        **{f"augment.{name}": strength for name, strength in facts.get("augmentation", {}).items()},
         **facts["parameters"],
         **chosen,
     }
@@ -120,15 +122,23 @@ def mlflow_params(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mlflow_metrics(facts: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are numbers, as `test.accuracy`; an interval as two, `…_low` and `…_high`."""
+    """The metrics that are numbers, as `test.accuracy` and `test.f1.macro`; an interval as two.
+
+    Those of single classes are in `head.json`.
+    """
     metrics: dict[str, float] = {}
+
+    def add(key: str, value: Any) -> None:
+        if _is_number(value):
+            metrics[key] = value
+        elif key.endswith("_interval"):
+            metrics[f"{key}_low"], metrics[f"{key}_high"] = value
+        elif isinstance(value, dict) and not key.endswith("per_class"):
+            for name, inner in value.items():
+                add(f"{key}.{name}", inner)
+
     for split, of_split in facts["metrics"].items():
-        for name, value in of_split.items():
-            key = f"{split}.{name}"
-            if _is_number(value):
-                metrics[key] = value
-            elif isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
-                metrics[f"{key}_low"], metrics[f"{key}_high"] = value
+        add(split, of_split)
     return metrics
 
 
@@ -137,7 +147,7 @@ def mlflow_tags(facts: Mapping[str, Any]) -> dict[str, str]:
     recipe = facts["columns"][0]["recipe"]
     return {
         "table": facts["table"],
-        "table_version": str(facts["table_version"]),
+        **({} if facts["table_version"] is None else {"table_version": str(facts["table_version"])}),
         **{name: str(recipe[name]) for name in ("backbone", "weights_sha256", "precision")},
         **{f"fingerprint.{column['layer']}": column["fingerprint"] for column in facts["columns"]},
         **{f"package.{name}": version for name, version in facts["packages"].items()},

@@ -122,6 +122,30 @@ def test_metrics_are_those_that_are_numbers() -> None:
     }
 
 
+def test_metrics_of_several_labels_and_of_repeats() -> None:
+    test = {"f1": {"micro": 0.5, "macro": 0.25}, "per_class": {"a": {"f1": 1.0}}}
+    repeats = {"seeds": [0, 1], "accuracy": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}}
+    assert mlflow_metrics({"metrics": {"test": test, "repeats": repeats}}) == {
+        "test.f1.micro": 0.5,
+        "test.f1.macro": 0.25,
+        "repeats.accuracy.mean": 0.5,
+        "repeats.accuracy.std": 0.1,
+    }
+
+
+def test_a_head_trained_on_pixels_says_how() -> None:
+    of_pixels = {"workflow": "fine-tuned", "blocks": 2, "augmentation": {"flip": None, "crop": 0.1}}
+    params = mlflow_params(FACTS | of_pixels | {"from_head": "one"})
+    assert {name: params[name] for name in ("workflow", "blocks", "from_head", "augment.flip")} == {
+        "workflow": "fine-tuned",
+        "blocks": "2",
+        "from_head": "one",
+        "augment.flip": "None",
+    }
+    assert params["augment.crop"] == "0.1"
+    assert "table_version" not in mlflow_tags(FACTS | {"table_version": None})
+
+
 def test_tags() -> None:
     assert mlflow_tags(FACTS) == {
         "table": "mine",
