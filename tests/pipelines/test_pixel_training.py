@@ -16,6 +16,7 @@ from features.store.table import FeatureTable
 from heads import SavedHead, format_metrics, load_head, train_head
 from heads import fine_tune as tune
 from pipelines import pixel_training as module
+from pipelines import tracking
 from pipelines.cli import main
 from pipelines.options import OPTIONS, EndToEndOptions, FineTuneOptions
 from pipelines.pixel_training import fine_tune, train_end_to_end
@@ -104,12 +105,21 @@ def test_options_of_end_to_end_reach_the_library(tiny: str, tmp_path: Path, aske
     more = {"augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "set": ["epochs=2"]}
     ask(train_end_to_end, end_to_end(Path("/data"), tmp_path, **given, **more))
     (call,) = asked
-    assert call.pop("progress") and call.pop("download")
+    assert call.pop("progress") and call.pop("download") and call.pop("callbacks") == []
     assert call == {
         "arguments": (str(tmp_path), "tiny"),
         "data": "/data", "backbone": "tiny", "weights": "random",
         **given, "augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "epochs": 2,
     }  # fmt: skip
+
+
+def test_callbacks_of_tensorboard_reach_the_library(
+    head: SavedHead, tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tracking, "tensorboard_callback", lambda folder: folder.parent.name)
+    ask(train_end_to_end, end_to_end(Path("/data"), tmp_path, tensorboard=True))
+    ask(fine_tune, tuning(head, tensorboard=True))
+    assert [call["callbacks"] for call in asked] == [["tensorboard"]] * 2
 
 
 def test_what_is_not_given_is_as_the_table_of_the_name_was_made(
@@ -185,7 +195,7 @@ def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[d
     ask(fine_tune, FineTuneOptions(store=str(head.store), features="tiny"))
     first, second = asked
     for call in asked:
-        assert call.pop("progress") and call.pop("download")
+        assert call.pop("progress") and call.pop("download") and call.pop("callbacks") == []
     place = (str(head.store), "tiny")
     assert first == {"arguments": place, "id": head.id, "augment": ["flip"], "weights": "random", **numbers}
     current = load_head(head.store, "tiny").id
