@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -293,3 +294,11 @@ def test_a_stop_leaves_nothing(
         train_end_to_end(tmp_path / "store", data=str(photos), progress=stop, **QUICK)
     assert not (tmp_path / "store").exists()
     assert fit_epochs is end_to_end_module.fit_epochs
+
+
+def test_further_callbacks_of_keras_are_called(tiny: str, photos: Path, tmp_path: Path) -> None:
+    epochs: list[int] = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    options = QUICK | {"epochs": 2}
+    train_end_to_end(tmp_path, data=str(photos), callbacks=[callback], **options)
+    assert epochs == [0, 1]

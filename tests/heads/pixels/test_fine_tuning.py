@@ -380,3 +380,10 @@ def test_a_class_without_images_to_train_on_is_not_unlearned(dense: SavedHead) -
     assert (
         str(error.value) == f"the train split of these has no image of blue, red, which head {dense.id} knows"
     )
+
+
+def test_further_callbacks_of_keras_are_called(dense: SavedHead) -> None:
+    epochs: list[int] = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    fine_tune(dense.store, "tiny", id=dense.id, callbacks=[callback], **QUICK | {"epochs": 1})
+    assert epochs == [0]
