@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -20,23 +20,17 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.errors import BottleneckError
-from features.text import some
+from features.text import counted, some
 from heads.probabilities import fit_temperature, fit_thresholds, tempered
+from heads.progress import Progress, silent
 
 if TYPE_CHECKING:
     import keras
-
-#: Called as training goes on: number of the step (from 1), steps at most, figures of this step.
-Progress = Callable[[int, int, dict[str, float]], None]
 
 _ROWS_AT_ONCE = 4096
 
 #: The classes: their labels, sorted.
 Labels = Sequence[Any] | np.ndarray
-
-
-def silent(step: int, steps: int, figures: dict[str, float]) -> None:
-    """Progress that nobody watches."""
 
 
 class Training(NamedTuple):
@@ -87,6 +81,7 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
             ndarray of shape (n_classes,), chosen for the F1 of rows that were held out.
         n_features_in_: after `fit`, the width of the features.
         training_: after `fit`, how it was trained; None for a head that was loaded.
+        notices_: after `fit`, what could not be chosen, and why: a sentence each.
     """
 
     kind: ClassVar[str]
@@ -99,19 +94,23 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
     thresholds_: np.ndarray
     n_features_in_: int
     training_: Training | None
+    notices_: tuple[str, ...] = ()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = self.takes_multi_label
         return tags
 
-    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, validation: tuple[Any, Any] | None = None, groups: Any | None = None
+    ) -> Self:
         """Learn from features in memory.
 
         Args:
             X: array-like of shape (n, width), features.
             y: array-like of shape (n,), labels; or of shape (n, n_labels), 0 or 1, for multi-label data.
             validation: X and y to choose on, of labels that y has; where it is not given, parts of X are.
+            groups: array-like of shape (n,): rows of one group are never in two parts.
 
         Raises:
             BottleneckError: for a parameter out of range.
@@ -121,25 +120,30 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
         multi_label = y is not None and type_of_target(y) == "multilabel-indicator"
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=multi_label)
         check_classification_targets(y)
-        if multi_label and not (self.takes_multi_label and not isinstance(self.class_weight, dict)):
-            raise ValueError(
-                f"a {self.kind} head takes no y of several labels, or none with such a class_weight"
-            )
+        if multi_label and not self.takes_multi_label:
+            raise ValueError(f"a {self.kind} head takes one label a row, and y has several")
         classes = np.arange(y.shape[1]) if multi_label else np.unique(y)
         if len(classes) < 2 and not multi_label:
             raise ValueError(f"y has one class, {classes.tolist()[0]!r}, and a head needs two")
         numbers = _numbers(y, classes)
+        units: dict[str, Any] = {} if groups is None else {"units": _units(groups, len(X))}
         if validation is None:
-            return self.fit_matrix(X.copy(), numbers, len(X), classes)
+            return self.fit_matrix(X.copy(), numbers, len(X), classes, **units)
         X_validation, y_validation = validate_data(
             self, *validation, dtype=np.float32, reset=False, multi_output=multi_label
         )
         numbers = np.concatenate([numbers, _numbers(y_validation, classes)])
-        return self.fit_matrix(np.concatenate([X, X_validation]), numbers, len(X), classes)
+        return self.fit_matrix(np.concatenate([X, X_validation]), numbers, len(X), classes, **units)
 
     @abc.abstractmethod
     def fit_matrix(
-        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        train: int,
+        classes: Labels,
+        progress: Progress = silent,
+        units: np.ndarray | None = None,
     ) -> Self:
         """The same for features that are checked already, and may be overwritten to save memory.
 
@@ -148,6 +152,8 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
             y: int ndarray of shape (n,), numbers of the labels in `classes`; or for multi-label data of shape
                 (n, n_classes), 0 or 1.
             progress: called at each step.
+            units: numbers of what must not part of the train rows, such as groups, from 0, of shape (train,);
+                given only where rows belong together.
         """
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -203,29 +209,39 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
         """Calibrate the model, and choose thresholds, on rows that it was not fitted on.
 
         Args:
-            held_out: y of these rows and their probabilities.
+            held_out: y of these rows and their probabilities; None for none, or where nothing is chosen.
 
         Returns:
             What was chosen, for `head.json`, and the calibrated probabilities.
         """
         facts: dict[str, Any] = {}
+        notices: list[str] = []
         true, probabilities = held_out or (np.empty(0, int), np.empty((0, len(self.classes_)), np.float32))
-        if self.calibration and len(true):
-            facts["temperature"] = temperature = fit_temperature(true, probabilities)
-            self._scale_logits(1 / temperature)
-            probabilities = tempered(probabilities, temperature, multi_label=self.multi_label_)
+        if self.calibration:
+            temperature = fit_temperature(true, probabilities) if len(true) else None
+            facts["temperature"] = temperature
+            if temperature is None:
+                notices.append(f"not calibrated: {_too_little(len(true))}")
+            else:
+                self._scale_logits(1 / temperature)
+                probabilities = tempered(probabilities, temperature, multi_label=self.multi_label_)
         if self.multi_label_:
+            if not len(true):
+                notices.append(f"a label is given from a probability of 0.5 on: {_too_little(0)}")
             self.thresholds_ = fit_thresholds(true, probabilities)
+        self.notices_ = tuple(notices)
         return facts, probabilities
 
     def _scale_logits(self, factor: float) -> None:
         """Multiply what goes into the softmax or sigmoid, by changing the weights of the model."""
         raise BottleneckError(f"a {self.kind} head can't be calibrated")
 
-    def _weight_of_classes(self, classes: Labels) -> str | dict | None:
+    def _weight_of_classes(self, classes: Labels, *, multi_label: bool) -> str | dict | None:
         """`class_weight` by the numbers of the classes."""
         if not isinstance(self.class_weight, dict):
             return self.class_weight
+        if multi_label:
+            raise BottleneckError("class_weight names classes: several labels take balanced or none")
         numbers = {label: number for number, label in enumerate(np.asarray(classes).tolist())}
         if unknown := [label for label in self.class_weight if label not in numbers]:
             raise BottleneckError(f"class_weight names {some(unknown, quote=True)}, which no row is labelled")
@@ -243,18 +259,6 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
         """Read it back."""
 
 
-def strata(y: np.ndarray) -> np.ndarray:
-    """A class for each row, to share rows out evenly by: int ndarray of shape (n,).
-
-    Args:
-        y: as `Head.fit_matrix` takes it; of several labels the rarest counts, and none is a class of its own.
-    """
-    if y.ndim == 1:
-        return y
-    rarest_first = np.argsort(y.sum(axis=0), kind="stable")
-    return np.where(y.any(axis=1), rarest_first[y[:, rarest_first].argmax(axis=1)], y.shape[1])
-
-
 def _numbers(y: Any, classes: np.ndarray) -> np.ndarray:
     """y as `Head.fit_matrix` takes it, from y as scikit-learn has it."""
     if y.ndim == 2:
@@ -266,13 +270,15 @@ def _numbers(y: Any, classes: np.ndarray) -> np.ndarray:
     return np.searchsorted(classes, y)
 
 
-def deal(y: np.ndarray, parts: int, seed: int) -> np.ndarray:
-    """The part of each row, from 0, at random, each class shared out evenly: int ndarray of shape (n,).
+def _units(groups: Any, rows: int) -> np.ndarray:
+    """Numbers of the groups of rows, from 0."""
+    groups = np.asarray(groups)
+    if groups.shape != (rows,):
+        raise ValueError(f"groups has the shape {groups.shape}, and X has {rows} rows")
+    return np.unique(groups, return_inverse=True)[1]
 
-    Rows are dealt in turn, class by class: unlike `StratifiedKFold` this takes classes of few rows.
-    """
-    order = np.random.default_rng(seed).permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]
-    part = np.empty(len(y), int)
-    part[order] = np.arange(len(y)) % parts
-    return part
+
+def _too_little(rows: int) -> str:
+    if not rows:
+        return "there are no images that it was not trained on"
+    return f"the {counted(rows, 'image')} that it was not trained on can't tell how sure it should be"

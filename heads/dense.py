@@ -15,7 +15,9 @@ import numpy as np
 
 from features.errors import BottleneckError
 from features.store.streams import as_dataset
-from heads.base import Head, Labels, Progress, Training, deal, silent, strata
+from heads.base import Head, Labels, Training
+from heads.progress import Progress, silent
+from heads.shares import hold_out
 
 if TYPE_CHECKING:
     import keras
@@ -91,18 +93,17 @@ class DenseHead(Head):
         train: int,
         classes: Labels,
         progress: Progress = silent,
+        units: np.ndarray | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Self:
-        """As `Head.fit_matrix`; of train rows alone, a tenth of each class is for validation.
+        """As `Head.fit_matrix`; of train rows alone, a tenth of each class, or a row, is for validation.
 
         Args:
             callbacks: further ones of Keras.
         """
         held_out = np.arange(len(X)) >= train
         if train == len(X):
-            # A class of one row stays in train.
-            of_row = strata(y)
-            held_out = (deal(of_row, _PARTS, self.seed) == 0) & (np.bincount(of_row)[of_row] > 1)
+            held_out = hold_out(y, _PARTS, self.seed, units)
         validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
         self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress, callbacks)
         if train == len(X) and validation and self.training_:
@@ -147,9 +148,13 @@ class DenseHead(Head):
             verbose=0,
         ).history
         losses = history["val_loss"] if validation else history["loss"]
+        if not np.isfinite(losses).any():
+            raise BottleneckError(
+                f"training diverged, no epoch has a finite loss: lower learning_rate, {self.learning_rate:g}"
+            )
         chosen = self.choose_by(self._held_out(validation))[0]
         facts: dict[str, Any] = {
-            "epochs": int(np.argmin(losses)) + 1 if validation else len(losses),
+            "epochs": int(np.nanargmin(losses)) + 1 if validation else len(losses),
             "epochs_run": len(losses),
             "batch_size": batch_size,
             "chosen_by": "validation" if validation else "no validation images: all epochs",
@@ -162,9 +167,11 @@ class DenseHead(Head):
         """y and probabilities of the validation rows, where something is chosen by them after training."""
         if validation is None or not (self.calibration or self.multi_label_):
             return None
-        batches = list(validation(batch_size=_ROWS_AT_ONCE).as_numpy_iterator())
-        probabilities = [self._probabilities(X) for X, _ in batches]
-        return np.concatenate([y for _, y in batches]), np.concatenate(probabilities)
+        true, probabilities = [], []
+        for X, y in validation(batch_size=_ROWS_AT_ONCE).as_numpy_iterator():
+            true.append(y)
+            probabilities.append(self._probabilities(X))
+        return np.concatenate(true), np.concatenate(probabilities)
 
     def _callbacks(self, progress: Progress, *, stop_early: bool) -> list[keras.callbacks.Callback]:
         from keras.callbacks import EarlyStopping, LambdaCallback
@@ -214,7 +221,7 @@ class DenseHead(Head):
         )
 
     def compile(self, model: keras.Model, seen: Moments) -> None:
-        """Give a model that ends in a head its loss and its optimizer; for `classes_`."""
+        """Give a model that ends in this head, whose `classes_` are known, its loss and its optimizer."""
         import keras
 
         loss = "binary_crossentropy" if seen.multi_label else "sparse_categorical_crossentropy"
@@ -222,7 +229,7 @@ class DenseHead(Head):
             keras.optimizers.AdamW(self.learning_rate, self.weight_decay),
             loss=self._weighted_loss(seen) if self.class_weight else loss,
             metrics=["binary_accuracy" if seen.multi_label else "accuracy"],
-            jit_compile=False,  # on a CPU, XLA takes longer for a layer as small as this
+            jit_compile=False,  # on a CPU, XLA takes longer
         )
 
     def _weighted_loss(self, seen: Moments) -> Callable[[Any, Any], Any]:
@@ -234,7 +241,9 @@ class DenseHead(Head):
 
         having, missing = balanced(seen.counts, 2), balanced(seen.rows - seen.counts, 2)
         of_class = balanced(seen.counts, int(np.count_nonzero(seen.counts)))
-        if isinstance(by_number := self._weight_of_classes(self.classes_), dict):
+        if isinstance(
+            by_number := self._weight_of_classes(self.classes_, multi_label=seen.multi_label), dict
+        ):
             of_class = np.array([by_number.get(number, 1) for number in range(len(of_class))], np.float32)
 
         def of_classes(y: Any, probabilities: Any) -> Any:

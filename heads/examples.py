@@ -57,11 +57,12 @@ class Examples:
         train = self.rows["train"]
         return max(self.classes, key=lambda label: train[label])
 
-    def notices(self, tested: Sequence[str] = ("test",)) -> list[str]:
+    def notices(self, splits: Sequence[str] | None = None) -> list[str]:
         """What is left out and what can't be tested, a sentence each.
 
         Args:
-            tested: the splits that are tested on.
+            splits: those that should have images of each class; by default test, and of several labels, whose
+                thresholds it decides, validation.
         """
         noun, nouns = ("label", "labels") if self.multi_label else ("class", "classes")
         notices = []
@@ -78,7 +79,9 @@ class Examples:
             )
             named = (f"{label} ({of_label['train']:,})" for label, of_label in self.left_out.items())
             notices.append(f"left out {what}, those with {few}: {some(named, shown=_SHOWN)}")
-        for split in ("validation", *tested) if self.multi_label and tested else tested:
+        if splits is None:
+            splits = ("validation", "test") if self.multi_label else ("test",)
+        for split in splits:
             missing = [label for label in self.classes if not self.rows[split][label]]
             if missing:
                 have = "has" if len(missing) == 1 else "have"
@@ -128,7 +131,7 @@ def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
     left_out = {
         label: {split: of_split[label] for split, of_split in counts.items()}
         for label in labels
-        if label not in classes
+        if of_train[label] < least
     }
     return Examples(
         classes, multi_label, count_images(rows, classes), kept, unlabelled, left_out, min_images=min_images

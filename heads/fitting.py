@@ -6,20 +6,23 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow.compute as pc
+
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.machine import available_memory
 from features.recipe import Column
-from features.store.labels import encode
+from features.store.labels import encode, have_labels, read_labels
 from heads.examples import Examples
-from heads.folds import SharedOut, cross_validate, share_out, units_of, untested_notice
+from heads.folds import SharedOut, cross_validate, share_out, together, units_of, untested_notice
 from heads.metrics import evaluate_head, evaluate_split
+from heads.progress import Progress
 
 if TYPE_CHECKING:
     import keras
 
     from features.store.table import FeatureTable
-    from heads.base import Head, Progress
+    from heads.base import Head
 
 
 class Data(NamedTuple):
@@ -85,7 +88,7 @@ def _fit_on_splits(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
         check_memory(head, 1, train + validation, data.width, len(classes))
         X, labels = table.matrix(["train", "validation"], classes=classes, **what)
         y = encode(labels, classes, multi_label=examples.multi_label, ignored=examples.left_out)
-        head.fit_matrix(X, y, train, classes, watch.steps)
+        head.fit_matrix(X, y, train, classes, watch.steps, **_groups_of_train(data))
     training = head.training_
     assert training is not None, "fit sets it"
     facts = _facts(data) | {
@@ -95,9 +98,19 @@ def _fit_on_splits(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "tested": ["test"],
             "rows": examples.images,
         },
-        "notices": examples.notices(),
+        "notices": [*examples.notices(), *head.notices_],
     }
     return facts | {"metrics": _measure(head, table, facts)}
+
+
+def _groups_of_train(data: Data) -> dict[str, Any]:
+    """The argument `units` of `Head.fit_matrix` for the train rows of a table that has groups."""
+    if not data.table.facts.groups:
+        return {}
+    rows = data.table.metadata(["labels", "split", "image_id", "group"])
+    labels = read_labels(rows.column("labels"), multi_label=data.examples.multi_label)
+    of_train = have_labels(labels, data.examples.classes) & pc.equal(rows.column("split"), "train").to_numpy()
+    return together(units_of(rows.filter(of_train)))
 
 
 def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str, Any]:
@@ -115,17 +128,19 @@ def _fit_by_folds(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
     """Fit on all that is shared out, test each of it by its fold, and test on a test split that was given."""
     shared, examples, classes = data.shared_out, data.examples, data.examples.classes
     assert shared is not None
-    check_memory(head, 2, len(shared.rows), data.width, len(classes))
+    check_memory(head, 2, len(shared.among), data.width, len(classes))
     X, labels = data.table.matrix(layers=data.layers, classes=classes, multi_label=examples.multi_label)
-    X, labels = X[shared.among], labels[shared.among]
+    if not shared.among.all():
+        X, labels = X[shared.among], labels[shared.among]
     y = encode(labels, classes, multi_label=examples.multi_label, ignored=examples.left_out)
-    fold = share_out(y, units_of(shared.rows), shared.folds, getattr(head, "seed", 0))
+    units = units_of(shared.rows)
+    fold = share_out(y, units, shared.folds, getattr(head, "seed", 0))
     originals = shared.rows.column("view").to_numpy() == 0
-    tested = cross_validate(head, X, y, fold, originals, classes, watch.folds)
-    callbacks = {"callbacks": watch.callbacks} if watch.callbacks else {}
-    head.fit_matrix(X, y, len(X), classes, watch.steps, **callbacks)
+    tested = cross_validate(head, X, y, units, fold, originals, classes, watch.folds)
+    more: dict[str, Any] = {**together(units), **({"callbacks": watch.callbacks} if watch.callbacks else {})}
+    head.fit_matrix(X, y, len(X), classes, watch.steps, **more)
     given = ["test"] if examples.count("test") else []
-    untested = untested_notice(shared.rows, y, fold, classes)
+    untested = untested_notice(shared.rows, y, units, classes)
     facts = _facts(data) | {
         "splits": {
             "fitted": shared.splits,
@@ -134,7 +149,8 @@ def _fit_by_folds(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "folds": shared.folds,
             "rows": shared.counts(),
         },
-        "notices": [*shared.notices, *untested, *examples.notices(given)],
+        "notices": [*shared.notices, *untested, *examples.notices(given), *head.notices_],
+        "folds": tested.training,
     }
     by_folds = evaluate_head(head, facts, y[tested.rows], tested.probabilities, tested.predicted)
     if given:
@@ -148,13 +164,14 @@ def check_memory(head: Head, times: int, rows: int, width: int, classes: int) ->
     """Refuse what would not fit in memory, before it is read.
 
     Args:
-        times: how often what a head needs is there at once.
+        times: how often what a head needs is there at once: twice, with folds.
     """
     needed, available = times * head.bytes_needed(rows, width, classes), available_memory()
     if available is not None and needed > available:
+        remedy = "train with `kind=dense`, which streams the features" if times == 1 else "keep to `folds=0`"
         raise BottleneckError(
             f"a {head.kind} head on {rows:,} rows needs about {needed / 1e9:,.1f} GB of memory, and "
-            f"{available / 1e9:,.1f} GB are available: train with `kind=dense`, which streams the features"
+            f"{available / 1e9:,.1f} GB are available: {remedy}"
         )
 
 
@@ -162,6 +179,7 @@ def _facts(data: Data) -> dict[str, Any]:
     """What `head.json` says of the data, however they are shared out."""
     return {
         "table": data.table.name,
+        "table_id": str(data.table.delta.metadata().id),
         "table_version": data.table.version,
         "weights": data.table.facts.weights,
         "columns": column_facts(data.columns),

@@ -7,7 +7,7 @@ features in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,12 @@ from features.splits import SPLITS, are_cut_by_hash
 from features.store.labels import have_labels, read_labels
 from features.text import counted, some
 from heads.examples import Examples, count_examples, count_images
+from heads.progress import Progress
+from heads.shares import deal, untestable
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
-    from heads.base import Head, Progress
+    from heads.base import Head
 
 #: Images for testing, as the hash cuts them, below which data are shared out into folds.
 FEW = 10
@@ -65,11 +67,13 @@ class Tested(NamedTuple):
         rows: which rows were tested, bool ndarray of shape (n,).
         probabilities: of these, from heads that were fitted without them, (n_tested, n_classes).
         predicted: their classes or labels, as `Head.fit_matrix` takes y.
+        training: what was chosen in each fold.
     """
 
     rows: np.ndarray
     probabilities: np.ndarray
     predicted: np.ndarray
+    training: list[dict[str, Any]]
 
 
 def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> SharedOut | None:
@@ -110,61 +114,75 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
     among = shared.to_numpy()[learned]
     rows = rows.select(["split", "view", *keys]).filter(learned).filter(among)
     notices = []
+    units = len(np.unique(units_of(rows)))
     if folds is None:
-        folds = min(FOLDS_OF_FEW, len(np.unique(units_of(rows))))
+        folds = min(FOLDS_OF_FEW, units)
         notices = [
             f"{counted(tested, 'image is', 'images are')} for testing, too few to say much: instead each "
             f"image is tested once, by {folds} folds (`folds=0` keeps to the splits)"
         ]
+    if units < 2:
+        raise BottleneckError(
+            f"all images of table {table.name!r} that a head can learn from are of one group, or the same "
+            f"file: none are left to test it on"
+        )
+    if not 2 <= folds <= units:
+        raise BottleneckError(
+            f"`folds={folds}`: expected 2 or more, and not more than the {units:,} images or groups "
+            f"that there are to share out"
+        )
     return SharedOut(folds, splits, examples, among, rows, notices)
 
 
 def units_of(rows: pa.Table) -> np.ndarray:
-    """Numbers of what must not part, a group or all images of the same bytes: int ndarray of shape (n,)."""
-    keys = rows.column("image_id")
-    if "group" in rows.column_names:
-        keys = pc.coalesce(rows.column("group"), keys)
-    return np.unique(keys.to_numpy(), return_inverse=True)[1]
+    """Numbers of what must not part, images of one group or of the same bytes: int ndarray of shape (n,).
+
+    Args:
+        rows: a column `image_id`, and perhaps `group`.
+    """
+    images = _codes(rows.column("image_id"))
+    if "group" not in rows.column_names:
+        return images
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    grouped = rows.column("group").is_valid().to_numpy()
+    groups = _codes(rows.column("group").filter(pa.array(grouped))) + len(images)
+    nodes, ones = 2 * len(images), np.ones(len(groups), np.int8)
+    graph = csr_array((ones, (images[grouped], groups)), shape=(nodes, nodes))
+    return np.unique(connected_components(graph, directed=False)[1][images], return_inverse=True)[1]
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    return np.unique(column.to_numpy(), return_inverse=True)[1]
 
 
 def share_out(y: np.ndarray, units: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """The fold in which each row is tested, from 0; -1 for never. An int ndarray of shape (n,).
 
-    A class that only one unit has is learned and never tested: without that one, nobody could learn it.
+    What has a class or a label that nothing else has is learned from, and never tested.
 
     Args:
         y: as `Head.fit_matrix` takes it.
-        units: numbers of what must not part, of shape (n,).
-
-    Raises:
-        BottleneckError: for a number of folds that can't be made.
+        units: numbers of what must not part, from 0, of shape (n,).
     """
-    from heads.base import deal, strata
-
-    classes, of_unit = strata(y), np.empty(units.max() + 1, int)
-    of_unit[units[::-1]] = classes[::-1]  # that of its first row
-    if not 2 <= folds <= len(of_unit):
-        raise BottleneckError(
-            f"`folds={folds}`: expected 2 or more, and not more than the {len(of_unit):,} images or groups "
-            f"that there are to share out"
-        )
-    fold = deal(of_unit, folds, seed)[units]
-    pairs = np.unique(np.stack([classes, units]), axis=1)
-    fold[(np.bincount(pairs[0]) == 1)[classes]] = -1
+    fold = deal(y, folds, seed, units)
+    alone = untestable(y, units)
+    rows = np.isin(y, alone) if y.ndim == 1 else y[:, alone].any(axis=1)
+    fold[np.isin(units, units[rows])] = -1
     return fold
 
 
-def untested_notice(rows: pa.Table, y: np.ndarray, fold: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Names the classes that are learned and never tested."""
-    from heads.base import strata
-
-    names = sorted({classes[number] for number in strata(y)[fold < 0]})
+def untested_notice(rows: pa.Table, y: np.ndarray, units: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Names the classes, or labels, that are learned and can't be tested."""
+    names = sorted(classes[number] for number in untestable(y, units))
     if not names:
         return []
+    noun, nouns = ("class", "classes") if y.ndim == 1 else ("label", "labels")
     of_one = "images of a single group" if "group" in rows.column_names else "a single image"
     have = "has" if len(names) == 1 else "have"
     return [
-        f"{counted(len(names), 'class', 'classes')} {have} {of_one}, which is learned and can't be tested: "
+        f"{counted(len(names), noun, nouns)} {have} {of_one}, learned from and never tested: "
         f"{some(names, shown=_SHOWN)}"
     ]
 
@@ -173,6 +191,7 @@ def cross_validate(
     head: Head,
     X: np.ndarray,
     y: np.ndarray,
+    units: np.ndarray,
     fold: np.ndarray,
     testable: np.ndarray,
     classes: Sequence[str],
@@ -184,35 +203,56 @@ def cross_validate(
         head: whose parameters are taken.
         X: of shape (n, width).
         y: as `Head.fit_matrix` takes it.
+        units: numbers of what must not part, (n,).
         fold: of each row, or -1 for those that are always trained on.
         testable: which rows are tested, and not left out alone, (n,).
-        classes: the labels.
+        classes: the labels, sorted.
         progress: called after each fold.
 
     Raises:
         BottleneckError: where no row is tested, or less than two classes are left to learn from.
     """
-    from sklearn.base import clone
-
     tested = (fold >= 0) & testable
     if not tested.any():
         raise BottleneckError(
             f"none of the {len(classes):,} classes has two images (or groups), one to learn from and one to "
             f"test: add images"
         )
-    probabilities = np.zeros((len(X), len(classes)), np.float32)
-    predicted = np.zeros_like(y)
-    numbers = np.unique(fold[tested])
+    probabilities, predicted = np.zeros((len(X), len(classes)), np.float32), np.zeros_like(y)
+    numbers, training = np.unique(fold[tested]), []
     for step, number in enumerate(numbers, start=1):
         train, test = np.flatnonzero(fold != number), np.flatnonzero((fold == number) & tested)
         present = np.unique(y[train]) if y.ndim == 1 else np.arange(len(classes))
         if len(present) < 2:
             raise BottleneckError(
-                f"fold {step} of {len(numbers)} leaves one class to learn from: give fewer `folds`"
+                f"fold {step} of {len(numbers)} leaves one class to learn from: give more `folds`, or "
+                f"`folds=0`"
             )
-        of_train = np.searchsorted(present, y[train]) if y.ndim == 1 else y[train]
-        fitted = clone(head).fit_matrix(X[train], of_train, len(train), present)
+        fitted = _fit_fold(head, X[train], y[train], units[train], present, np.asarray(classes))
         probabilities[np.ix_(test, present)] = fitted.predict_proba(X[test])
-        predicted[test] = fitted.predict(X[test])
-        progress(step, len(numbers), {"accuracy": float((predicted[test] == y[test]).mean())})
-    return Tested(tested, probabilities[tested], predicted[tested])
+        answers = fitted.predict(X[test])
+        predicted[test] = answers if y.ndim == 2 else np.searchsorted(classes, answers)
+        right = predicted[test] == y[test]
+        progress(step, len(numbers), {"accuracy": float(right.reshape(len(test), -1).all(axis=1).mean())})
+        training.append(fitted.training_.facts if fitted.training_ else {})
+    return Tested(tested, probabilities[tested], predicted[tested], training)
+
+
+def _fit_fold(
+    head: Head, X: np.ndarray, y: np.ndarray, units: np.ndarray, present: np.ndarray, classes: np.ndarray
+) -> Head:
+    """A head of the same parameters, fitted on the rows of some folds: they may lack classes."""
+    from sklearn.base import clone
+
+    fitted = clone(head)
+    if isinstance(fitted.class_weight, dict):
+        there = set(classes[present].tolist())
+        fitted.class_weight = {name: value for name, value in fitted.class_weight.items() if name in there}
+    numbers = np.searchsorted(present, y) if y.ndim == 1 else y
+    return fitted.fit_matrix(X, numbers, len(X), classes[present], **together(units))
+
+
+def together(units: np.ndarray) -> dict[str, np.ndarray]:
+    """The argument `units` of `Head.fit_matrix`, where some rows belong together."""
+    numbers = np.unique(units, return_inverse=True)[1]
+    return {"units": numbers} if len(numbers) > numbers.max() + 1 else {}

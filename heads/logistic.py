@@ -7,11 +7,13 @@ of the train and validation splits in memory, once; for tables that do not fit t
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
@@ -20,8 +22,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
 from features.errors import BottleneckError
-from heads.base import Head, Labels, Progress, Training, deal, silent, strata
+from heads.base import Head, Labels, Training
 from heads.probabilities import log_loss
+from heads.progress import Progress, silent
+from heads.shares import deal
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 CANDIDATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 FOLDS = 5
 MAX_ITERATIONS = 1000
+#: Rows that are predicted together.
+_ROWS_AT_ONCE = 4096
 
 #: Stands for a label that all rows have.
 _TRUSTED = ["sklearn.multiclass._ConstantPredictor"]
@@ -44,8 +50,8 @@ _THREADED_BYTES = 256 * 2**20
 
 class _Fold(NamedTuple):
     weights: np.ndarray | None  # of the train rows; 0 for those held out
-    scored: np.ndarray  # features (n, width) to predict
-    held_out: np.ndarray | slice  # which of the predictions count
+    X: np.ndarray  # features (n, width), among them those to predict
+    held_out: np.ndarray  # numbers of the rows to predict
     true: np.ndarray  # their classes or labels
 
 
@@ -74,24 +80,30 @@ class LogisticHead(Head):
 
     def check_parameters(self) -> None:
         super().check_parameters()
-        if self.C is not None and not self.C > 0:
+        if self.C is not None and not 0 < self.C < math.inf:
             raise BottleneckError(f"C is {self.C}, and a logistic head expects a number above 0")
 
     def fit_matrix(
-        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        train: int,
+        classes: Labels,
+        progress: Progress = silent,
+        units: np.ndarray | None = None,
     ) -> Self:
         """As `Head.fit_matrix`; X is scaled where it is."""
         self.check_parameters()
-        on_validation = np.array_equal(_present(y[train:]), _present(y[:train]))
+        class_weight = self._weight_of_classes(classes, multi_label=y.ndim == 2)
+        on_validation = _can_choose(y[:train], y[train:])
         folds = (
-            [_Fold(None, X[train:], slice(None), y[train:])]
+            [_Fold(None, X[train:], np.arange(len(X) - train), y[train:])]
             if on_validation
-            else _cross_validation(X[:train], y[:train], self.seed)
+            else _cross_validation(X[:train], y[:train], self.seed, units)
         )
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)
             candidates = CANDIDATES if self.C is None else (self.C,)
-            class_weight = self._weight_of_classes(classes)
             search = _Search(X[:train], y[:train], folds, class_weight)
             log_losses = search.run(candidates, progress)
             best = min(log_losses, key=lambda C: log_losses[C])
@@ -125,7 +137,11 @@ class LogisticHead(Head):
             model.intercept_ *= factor
 
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
-        return self.pipeline_.predict_proba(X)
+        if not self.multi_label_:
+            return self.pipeline_.predict_proba(X)
+        # All labels at once: scikit-learn would ask each of the models by itself.
+        kernel, bias = _decisions(self.pipeline_[-1], self.n_features_in_)
+        return expit(self.pipeline_[0].transform(X) @ kernel + bias)
 
     def keras_model(self) -> keras.Model:
         """See `Head.keras_model`; of two classes, whose one decision is theirs together, each gets a unit."""
@@ -212,12 +228,18 @@ def _decisions(model: LogisticRegression | OneVsRestClassifier, width: int) -> t
     return np.stack(kernels, axis=1), np.array(biases)
 
 
-def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int) -> list[_Fold]:
+def _can_choose(train: np.ndarray, validation: np.ndarray) -> bool:
+    """Whether validation rows have every class that train rows have; of several labels, half of them do."""
+    there, wanted = _present(validation), _present(train)
+    return np.array_equal(there, wanted) if train.ndim == 1 else len(there) * 2 >= max(1, len(wanted))
+
+
+def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int, units: np.ndarray | None) -> list[_Fold]:
     """Stratified folds, held out by weights of 0, since slices would be copies of most of X."""
-    fold = deal(strata(y), FOLDS, seed)
+    fold = deal(y, FOLDS, seed, units)
     return [
-        _Fold((fold != number).astype(np.float32), X, fold == number, y[fold == number])
-        for number in range(min(FOLDS, len(y)))
+        _Fold((fold != number).astype(np.float32), X, np.flatnonzero(fold == number), y[fold == number])
+        for number in np.unique(fold)
     ]
 
 
@@ -242,12 +264,13 @@ class _Search:
         self._X, self._folds = X, folds
         # Each label by itself; of single-label data all classes are one model's.
         self._targets = [y] if y.ndim == 1 else list(y.T)
-        self._models = [
-            [_logistic_regression(warm_start=True, class_weight=class_weight) for _ in self._targets]
-            for _ in folds
-        ]
+        self._models = [[_logistic_regression(warm_start=True) for _ in self._targets] for _ in folds]
         self._true = np.concatenate([fold.true for fold in folds])
-        self._weights = None if class_weight is None else _weights(self._true, class_weight)
+        self._weights = _weights(self._true, class_weight)
+        # Of all train rows: in a fold, a class may have none, which no weight could balance.
+        of_train = _weights(y, class_weight)
+        columns = len(self._targets)
+        self._of_train = [None] * columns if of_train is None else list(of_train.reshape(len(y), columns).T)
         self.probabilities = np.empty(0)
 
     def run(self, candidates: Iterable[float], progress: Progress) -> dict[float, float]:
@@ -272,18 +295,32 @@ class _Search:
     def _predict(self, models: list[LogisticRegression], fold: _Fold, C: float) -> np.ndarray:
         """Probabilities of the rows that a fold holds out."""
         columns = []
-        for model, y in zip(models, self._targets, strict=True):
+        for model, y, of_train in zip(models, self._targets, self._of_train, strict=True):
             if y.min() == y.max():  # a label that all rows have, or none
                 columns.append(np.full((len(fold.true), 1), y[0], np.float32))
                 continue
-            model.set_params(C=C).fit(self._X, y, sample_weight=fold.weights)
-            probabilities = model.predict_proba(fold.scored)[fold.held_out]
+            model.set_params(C=C).fit(self._X, y, sample_weight=_product(fold.weights, of_train))
+            probabilities = _predict_rows(model, fold.X, fold.held_out)
             columns.append(probabilities[:, 1:] if self._true.ndim == 2 else probabilities)
         return np.concatenate(columns, axis=1)
 
 
-def _weights(y: np.ndarray, class_weight: str | dict) -> np.ndarray:
-    """How much each row, or each label of it, counts: of the shape of y."""
+def _predict_rows(model: LogisticRegression, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Probabilities of some rows, without a copy of all of them."""
+    starts = range(0, len(rows), _ROWS_AT_ONCE)
+    return np.concatenate([model.predict_proba(X[rows[start : start + _ROWS_AT_ONCE]]) for start in starts])
+
+
+def _product(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
+
+
+def _weights(y: np.ndarray, class_weight: str | dict | None) -> np.ndarray | None:
+    """How much each row, or each label of it, counts: of the shape of y; None for as much as any other."""
+    if class_weight is None:
+        return None
     if y.ndim == 1:
         return compute_sample_weight(class_weight, y)
     return np.stack([compute_sample_weight(class_weight, label) for label in y.T], axis=1)

@@ -16,6 +16,8 @@ EPSILON = float(np.finfo(np.float32).eps)
 
 #: Within which a temperature is looked for.
 _TEMPERATURES = (0.05, 20.0)
+#: Within this of their logarithms the search has run into them.
+_NEAR = 0.7
 
 
 def log_loss(true: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -35,8 +37,10 @@ def log_loss(true: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | 
     return float(np.average(losses, weights=weights))
 
 
-def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature by which logits are to be divided for the least log loss.
+def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """The temperature by which logits are to be divided for the least log loss; None where rows tell none.
+
+    Few rows that are all right would have every model as sure as can be.
 
     Args:
         true: numbers of the classes (n,), or 0 and 1 of several labels (n, n_classes).
@@ -49,7 +53,9 @@ def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(true, tempered(probabilities, np.exp(log_temperature), multi_label=multi_label))
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
+    low, high = np.log(_TEMPERATURES)
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    return float(np.exp(found)) if low + _NEAR < found < high - _NEAR else None
 
 
 def tempered(probabilities: np.ndarray, temperature: float, *, multi_label: bool) -> np.ndarray:

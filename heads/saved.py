@@ -12,6 +12,7 @@ import datetime
 import importlib.metadata
 import io
 import json
+import math
 import platform
 import re
 import secrets
@@ -118,7 +119,12 @@ class SavedHead:
         return next(filter(None, notices), None)
 
     def evaluate(self, table: FeatureTable, split: str = "test") -> dict[str, Any]:
-        """Measure this head on a split; see `heads.metrics.evaluate_split`."""
+        """Measure this head on a split; see `heads.metrics.evaluate_split`.
+
+        Raises:
+            BottleneckError: for features that were made another way than those it was trained on, too.
+        """
+        self.check(table)
         return evaluate_split(self.head, self.facts, table, split)
 
 
@@ -220,9 +226,17 @@ def _facts(head: Head) -> dict[str, Any]:
 
 
 def _to_json(facts: dict[str, Any]) -> str:
-    """Indented, but for rows of numbers, which stay on one line each."""
-    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    """Indented, but for rows of numbers, which stay on one line each; NaN and infinity are null."""
+    text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     return re.sub(r"\[\n[-\d.e+,\s]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _to_csv(rows: Sequence[Mapping[str, float]]) -> str:

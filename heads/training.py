@@ -12,6 +12,7 @@ from features.errors import BottleneckError
 from heads.examples import find_examples
 from heads.fitting import Data, Watch, fit_and_test
 from heads.folds import find_shared_out
+from heads.progress import Progress, silent
 from heads.registry import head_class, new_head
 from heads.repeats import main_figures, spread
 from heads.saved import SavedHead, save_head
@@ -19,7 +20,7 @@ from heads.saved import SavedHead, save_head
 if TYPE_CHECKING:
     import keras
 
-    from heads.base import Head, Progress
+    from heads.base import Head
 
 
 def train_head(
@@ -78,7 +79,7 @@ def train_head(
     examples = shared_out.examples if shared_out else find_examples(table, min_images)
     data = Data(table, columns, examples, shared_out)
     _check_data(heads[0], data)
-    progress = progress or silent_progress
+    progress = progress or silent
     log: list[dict[str, float]] = []
 
     def note(step: int, steps: int, figures: dict[str, float]) -> None:
@@ -87,17 +88,18 @@ def train_head(
             progress(step, steps, figures)
 
     several = repeats > 1
-    watch = Watch(note, silent_progress if several else progress, callbacks)
+    watch = Watch(note, silent if several else progress, callbacks)
     results = []
     for number, head in enumerate(heads, start=1):
         results.append(fit_and_test(head, data, watch))
-        watch = Watch(silent_progress, silent_progress)  # the first is kept
+        watch = Watch(silent, silent)  # the first is kept
         if several:
             progress(number, repeats, main_figures(results[-1]["metrics"]["test"]))
     facts = results[0]
     if several:
         seeds = [head.get_params()["seed"] for head in heads]
         facts["metrics"]["repeats"] = spread(seeds, [of["metrics"]["test"] for of in results])
+        facts["repeats"] = [head.training_.facts for head in heads if head.training_]
     return save_head(table.store, table.name, heads[0], facts, log)
 
 
@@ -141,7 +143,3 @@ def _check_data(head: Head, data: Data) -> None:
             f"so that a head can't be tested: extract more images (about 1 of 10 goes to test), "
             f"give the splits with the images, or leave out `folds=0`"
         )
-
-
-def silent_progress(step: int, steps: int, figures: dict[str, float]) -> None:
-    """Progress that nobody watches; as `heads.base.silent`, without scikit-learn."""

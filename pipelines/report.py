@@ -194,15 +194,17 @@ def _head_lines(store: str, name: str) -> list[str]:
         mark = " (current)" if head["id"] == current else ""
         version = head["table_version"]
         source = f"version {version}" if version is not None else printable(head["data"]["source"])
-        lines.append(f"  head      {head['id']}{mark}: {_score_text(head['metrics']['test'])}, from {source}")
+        lines.append(f"  head      {head['id']}{mark}: {_score_text(head)}, from {source}")
     return lines
 
 
-def _score_text(metrics: Mapping[str, Any]) -> str:
-    """The figure that heads of a kind of data are known by."""
+def _score_text(head: Mapping[str, Any]) -> str:
+    """The figure that heads of a kind of data are known by, and where it is from."""
+    metrics, tested = head["metrics"]["test"], head["splits"]["tested"]
+    where = "test" if "test" in tested else f"{head['splits']['folds']}-fold"
     if "hamming_loss" in metrics:
-        return f"test average precision {metrics['average_precision']['macro']:.3f}"
-    return f"test accuracy {metrics['accuracy']:.3f}"
+        return f"{where} average precision {metrics['average_precision']['macro']:.3f}"
+    return f"{where} accuracy {metrics['accuracy']:.3f}"
 
 
 def _groups_text(rows: pa.Table) -> str:

@@ -78,8 +78,12 @@ def head_parameters(kind: str, options: Options) -> dict[str, Any]:
 
 def result_lines(saved: SavedHead, options: Options) -> list[str]:
     """What was found of a head, for people: its metrics, and what there is to notice."""
-    metrics = saved.facts["metrics"]
+    metrics, splits = saved.facts["metrics"], saved.facts["splits"]
     lines = [format_metrics(metrics["test"]), ""]
+    if splits["tested"] == ["folds"]:
+        lines.append(
+            f"each image was tested by one of {splits['folds']} folds; the head is trained on all of them"
+        )
     if "folds" in metrics:
         lines.append(f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}")
     if "repeats" in metrics:

@@ -47,7 +47,7 @@ def have_labels(labels: np.ndarray, classes: Collection[str] | None = None) -> n
     """
     if classes is None:
         return _any(labels, lambda label: True)
-    return _any(labels, lambda label: label in classes)
+    return _any(labels, frozenset(classes).__contains__)
 
 
 def have_others(labels: np.ndarray, than: Collection[str]) -> np.ndarray:
@@ -81,7 +81,9 @@ def encode(
     Raises:
         BottleneckError: for other labels.
     """
-    numbers = {label: number for number, label in enumerate(classes)} | dict.fromkeys(ignored, _IGNORED)
+    numbers = {label: number for number, label in enumerate(classes)}
+    if multi_label:
+        numbers |= dict.fromkeys(ignored, _IGNORED)
     flat = list(itertools.chain.from_iterable(labels)) if multi_label else labels
     columns = np.fromiter((numbers.get(label, _UNKNOWN) for label in flat), np.int64, len(flat))
     if (columns == _UNKNOWN).any():

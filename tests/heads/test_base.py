@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -16,8 +16,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from features.errors import BottleneckError
-from heads import Head, LogisticHead
-from heads.base import Labels, Progress, Training, deal, silent, strata
+from heads import DenseHead, Head, LogisticHead
+from heads.base import Labels, Training
+from heads.probabilities import fit_temperature, fit_thresholds, tempered
+from heads.progress import Progress, silent
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -35,10 +37,17 @@ class NearestHead(Head):
             raise BottleneckError("seed is below 0")
 
     def fit_matrix(
-        self, X: np.ndarray, y: np.ndarray, train: int, classes: Labels, progress: Progress = silent
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        train: int,
+        classes: Labels,
+        progress: Progress = silent,
+        units: np.ndarray | None = None,
     ) -> Self:
         progress(1, 1, {})
         self.given_ = (X.copy(), y, train, np.asarray(classes).tolist())
+        self.units_ = units
         self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
         self.means_ = np.array([X[y == number].mean(axis=0) for number in range(len(classes))])
         X[:] = 0  # which it may
@@ -190,30 +199,14 @@ def test_a_head_takes_three_times_its_features_unless_it_says_otherwise() -> Non
     assert NearestHead.bytes_needed(1000, 2048, 5) == 3 * 1000 * 2048 * 4
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 99))
-def test_parts_share_out_rows_and_each_class_evenly(labels: list[int], parts: int, seed: int) -> None:
-    y = np.array(labels)
-    part = deal(y, parts, seed)
-    for rows in (part, *(part[y == number] for number in set(labels))):
-        assert np.ptp(np.bincount(rows, minlength=parts)) <= 1
-        assert (rows < parts).all()
-    assert deal(y, parts, seed).tolist() == part.tolist()
-
-
-def test_parts_are_at_random() -> None:
-    """The seed decides, and neither the order of the rows nor which class they are of."""
-    of_seed = [deal(np.repeat([0, 1], 40), 2, seed).tolist() for seed in range(3)]
-    assert of_seed[0] != of_seed[1] != of_seed[2]
-    assert of_seed[0] != [0, 1] * 40
-
-
 def test_several_labels_are_for_kinds_that_take_them(rows: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = rows
     several = np.stack([y == 7, y == 9], axis=1).astype(int)
-    with pytest.raises(ValueError, match="a nearest head takes no y of several labels"):
+    with pytest.raises(ValueError, match="a nearest head takes one label a row, and y has several"):
         NearestHead().fit(X, several)
-    with pytest.raises(ValueError, match="none with such a class_weight"):
-        LogisticHead(class_weight={7: 2.0}).fit(X, several)
+    for head in (LogisticHead(class_weight={7: 2.0}), DenseHead(class_weight={7: 2.0})):
+        with pytest.raises(BottleneckError, match="class_weight names classes: several labels take balanced"):
+            head.fit(X, several)
     head = LogisticHead(C=0.1).fit(X[:40], several[:40])
     assert head.classes_.tolist() == [0, 1] and head.predict(X[40:]).shape == (20, 2)
     with pytest.raises(ValueError, match="y has 1 labels, and 2 were expected|Unknown label type|multi"):
@@ -241,7 +234,67 @@ def test_a_kind_without_logits_says_that_it_can_not_be_calibrated() -> None:
         NearestHead()._scale_logits(2.0)
 
 
-def test_of_several_labels_the_rarest_is_the_stratum() -> None:
-    y = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
-    assert strata(y).tolist() == [0, 1, 1, 3, 2]
-    assert strata(np.array([3, 1])).tolist() == [3, 1]
+class Sure(NearestHead):
+    """Gives as many probabilities as it is asked for, and notes how its logits are scaled."""
+
+    kind = "sure"
+    takes_multi_label = True
+
+    def _scale_logits(self, factor: float) -> None:
+        self.factor_ = factor
+
+
+def held_out(rows: int, *, several: bool, sure: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose labels are drawn by logits, and what a model says that is `sure` times as sure."""
+    random = np.random.default_rng(0)
+    logits = random.normal([-1, 0, 1], size=(rows, 3))
+    if several:
+        return (random.random(logits.shape) < expit(logits)).astype(np.int8), expit(sure * logits)
+    return (logits + random.gumbel(size=logits.shape)).argmax(axis=1), softmax(sure * logits, axis=1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_temperature_and_thresholds_are_chosen_on_rows_that_are_held_out(several: bool) -> None:
+    true, raw = held_out(5000, several=several)
+    head = Sure(calibration="temperature")
+    head.classes_, head.multi_label_ = np.arange(3), several
+    facts, probabilities = head.choose_by((true, raw))
+    assert facts == {"temperature": fit_temperature(true, raw)}
+    assert facts["temperature"] == pytest.approx(3, rel=0.1)
+    assert head.factor_ == 1 / facts["temperature"] and head.notices_ == ()
+    np.testing.assert_array_equal(probabilities, tempered(raw, facts["temperature"], multi_label=several))
+    if several:
+        np.testing.assert_array_equal(head.thresholds_, fit_thresholds(true, probabilities))
+    plain = Sure()
+    plain.classes_, plain.multi_label_ = np.arange(3), several
+    assert plain.choose_by((true, raw))[0] == {} and not hasattr(plain, "factor_")
+
+
+def test_what_can_not_be_chosen_is_said() -> None:
+    head = Sure(calibration="temperature")
+    head.classes_, head.multi_label_ = np.arange(3), True
+    facts, _ = head.choose_by(None)
+    assert facts == {"temperature": None} and head.thresholds_.tolist() == [0.5] * 3
+    assert head.notices_ == (
+        "not calibrated: there are no images that it was not trained on",
+        "a label is given from a probability of 0.5 on: there are no images that it was not trained on",
+    )
+    head.multi_label_ = False
+    right = np.array([[0.6, 0.2, 0.2], [0.2, 0.6, 0.2]])
+    facts, probabilities = head.choose_by((np.array([0, 1]), right))
+    assert facts == {"temperature": None} and not hasattr(head, "factor_")
+    np.testing.assert_array_equal(probabilities, right)
+    assert head.notices_ == (
+        "not calibrated: the 2 images that it was not trained on can't tell how sure it should be",
+    )
+
+
+def test_groups_are_numbered(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, y = rows
+    head = NearestHead().fit(X, y, groups=[f"patient {number % 7}" for number in range(60)])
+    assert head.units_ is not None and head.units_.tolist() == [number % 7 for number in range(60)]
+    assert NearestHead().fit(X, y).units_ is None
+    both = NearestHead().fit(X[:40], y[:40], (X[40:], y[40:]), groups=np.zeros(40))
+    assert both.units_ is not None and len(both.units_) == 40
+    with pytest.raises(ValueError, match=re.escape("groups has the shape (3,), and X has 60 rows")):
+        NearestHead().fit(X, y, groups=[1, 2, 3])

@@ -11,10 +11,11 @@ from sklearn.metrics import log_loss
 
 from features.errors import BottleneckError
 from heads import DenseHead
-from heads.base import Training, deal
+from heads.base import Training
 from heads.dense import Moments, Stream, _batch_size, _stream_of, moments
 from heads.probabilities import fit_temperature, fit_thresholds, tempered
 from heads.probabilities import log_loss as our_log_loss
+from heads.shares import hold_out
 from tests.heads.conftest import facts
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -210,11 +211,25 @@ def test_a_tenth_of_each_class_is_cut_off_for_validation(noisy: Rows, streamed: 
     X, y = noisy
     y = np.append(y[:-1], 2)  # of which there is but one: it stays in train
     head = DenseHead(seed=2).fit(X, y)
-    held_out = (deal(y, 10, seed=2) == 0) & (y < 2)
+    held_out = hold_out(y, 10, seed=2)
     assert held_out.sum() == 4
     np.testing.assert_array_equal(streamed[0], X[~held_out])
     np.testing.assert_array_equal(streamed[1], X[held_out])
     assert head.training_ == Training({"epochs": 3, "chosen_by": "a part of train"}, ["train"], ["train"])
+
+
+def test_rows_of_a_group_are_cut_off_together(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    groups = np.arange(40) // 4
+    DenseHead(seed=2).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(streamed[1], X[hold_out(y, 10, 2, groups)])
+    assert len(streamed[1]) % 4 == 0
+
+
+def test_a_training_that_diverges_is_no_head(noisy: Rows) -> None:
+    with pytest.raises(BottleneckError) as refusal:
+        DenseHead(learning_rate=1e38, epochs=2).fit(*noisy)
+    assert str(refusal.value) == ("training diverged, no epoch has a finite loss: lower learning_rate, 1e+38")
 
 
 def test_of_classes_of_one_row_nothing_is_cut_off(streamed: list) -> None:
@@ -375,8 +390,8 @@ def test_several_labels_are_learned_with_thresholds_of_validation(several: Rows)
     np.testing.assert_allclose(head.thresholds_, expected, atol=1e-6)
     assert head.predict(X).tolist() == (head.predict_proba(X) >= head.thresholds_).tolist()
     assert (head.predict(X[90:]) == Y[90:]).mean() > 0.8
-    alone = DenseHead(epochs=1).fit(X[:3], Y[:3])
-    assert alone.thresholds_.tolist() == [0.5, 0.5], "nothing is held out of three rows"
+    alone = DenseHead(epochs=1).fit(X[:2], Y[:2])
+    assert alone.thresholds_.tolist() == [0.5, 0.5], "nothing is held out"
 
 
 def test_balanced_classes_count_as_much() -> None:
@@ -407,7 +422,7 @@ def test_a_calibrated_head_has_the_temperature_in_its_last_layer(several: Rows, 
     options: dict[str, Any] = {"epochs": 40, "learning_rate": 0.3, "patience": 40, "weight_decay": 0.0}
     plain, calibrated = (DenseHead(calibration=how, **options).fit(*parts) for how in (None, "temperature"))
     temperature = fit_temperature(y[60:], plain.predict_proba(X[60:]))
-    assert facts(calibrated)["temperature"] == pytest.approx(temperature, rel=1e-3)
+    assert temperature and facts(calibrated)["temperature"] == pytest.approx(temperature, rel=1e-3)
     assert abs(temperature - 1) > 0.05 and "temperature" not in facts(plain)
     expected = tempered(plain.predict_proba(X), temperature, multi_label=multi_label)
     np.testing.assert_allclose(calibrated.predict_proba(X), expected, atol=1e-3)

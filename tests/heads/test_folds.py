@@ -109,10 +109,12 @@ def test_a_table_without_rows_is_none_of_few(tmp_path: Path) -> None:
 
 
 def test_groups_and_files_of_the_same_bytes_are_units() -> None:
-    rows = pa.table({"image_id": ["x", "y", "x", "z", "w"]})
-    assert units_of(rows).tolist() == [1, 2, 1, 3, 0]
-    grouped = rows.append_column("group", pa.array(["p", "q", "q", None, "p"]))
-    assert units_of(grouped).tolist() == [0, 1, 1, 2, 0]
+    rows = pa.table({"image_id": ["x", "y", "x", "z", "w", "v"]})
+    assert units_of(rows).tolist() == [3, 4, 3, 5, 2, 1] or units_of(rows).tolist() == [2, 3, 2, 4, 1, 0]
+    grouped = rows.append_column("group", pa.array(["p", "q", "q", None, "p", "r"]))
+    units = units_of(grouped)
+    assert len(set(units[[0, 1, 2, 4]].tolist())) == 1, "x is of both groups"
+    assert len(set(units.tolist())) == 3 and units.max() == 2
 
 
 @given(
@@ -120,22 +122,17 @@ def test_groups_and_files_of_the_same_bytes_are_units() -> None:
     st.integers(2, 6),
     st.integers(0, 9),
 )
-def test_folds_tear_no_unit_and_test_each_class_that_two_units_have(
+def test_folds_tear_no_unit_and_what_one_unit_alone_has_is_never_tested(
     rows: list[tuple[int, int]], folds: int, seed: int
 ) -> None:
     y = np.array([label for label, _ in rows])
     units = np.unique([unit for _, unit in rows], return_inverse=True)[1]
-    if folds > units.max() + 1:
-        with pytest.raises(BottleneckError, match=f"`folds={folds}`: expected 2 or more, and not more than"):
-            share_out(y, units, folds, seed)
-        return
     fold = share_out(y, units, folds, seed)
     assert set(fold.tolist()) <= {-1, *range(folds)}
+    alone = {label for label in y.tolist() if len(set(units[y == label].tolist())) == 1}
     for unit in np.unique(units):
-        assert len(set(fold[(units == unit) & (fold >= 0)].tolist())) <= 1
-    for label in np.unique(y):
-        alone = len(np.unique(units[y == label])) == 1
-        assert ((fold[y == label] == -1) == alone).all()
+        (part,) = set(fold[units == unit].tolist())
+        assert (part == -1) == bool(alone & set(y[units == unit].tolist()))
 
 
 def test_each_class_is_spread_evenly_and_by_the_seed() -> None:
@@ -154,26 +151,39 @@ def test_of_several_labels_the_rarest_is_spread() -> None:
 
 
 @pytest.mark.parametrize("folds", [1, 4])
-def test_folds_that_can_not_be_made_are_refused(folds: int) -> None:
+def test_folds_that_can_not_be_made_are_refused(tmp_path: Path, folds: int) -> None:
+    table = make(tmp_path, ["a", "b", "a"])
     with pytest.raises(BottleneckError) as refusal:
-        share_out(np.array([0, 1, 0]), np.arange(3), folds, seed=0)
+        find_shared_out(table, 1, folds)
     assert str(refusal.value) == (
         f"`folds={folds}`: expected 2 or more, and not more than the 3 images or groups that there are to "
         "share out"
     )
 
 
-def test_classes_that_can_not_be_tested_are_named() -> None:
+@pytest.mark.parametrize("folds", [None, 3])
+def test_images_of_one_group_alone_can_not_be_tested(tmp_path: Path, folds: int | None) -> None:
+    X = {"avg_pool": np.zeros((4, 2048), np.float32)}
+    table = make_table(tmp_path, X, ["a", "b"] * 2, ["train"] * 4, groups=["p"] * 4)
+    with pytest.raises(BottleneckError, match="are of one group, or the same file: none are left"):
+        find_shared_out(table, 1, folds)
+
+
+def test_classes_and_labels_that_can_not_be_tested_are_named() -> None:
     rows = pa.table({"image_id": list("abcd")})
-    y, fold = np.array([0, 0, 2, 1]), np.array([0, 1, -1, -1])
-    assert untested_notice(rows, y, fold, ["rose", "tulip", "lotus"]) == [
-        "2 classes have a single image, which is learned and can't be tested: lotus, tulip"
+    names, units = ["lotus", "rose", "tulip"], np.arange(4)
+    assert untested_notice(rows, np.array([1, 1, 0, 2]), units, names) == [
+        "2 classes have a single image, learned from and never tested: lotus, tulip"
     ]
     grouped = rows.append_column("group", rows.column("image_id"))
-    assert untested_notice(grouped, y, np.array([0, 1, -1, 0]), ["rose", "tulip", "lotus"]) == [
-        "1 class has images of a single group, which is learned and can't be tested: lotus"
+    assert untested_notice(grouped, np.array([1, 1, 0, 1]), units, names) == [
+        "1 class has images of a single group, learned from and never tested: lotus"
     ]
-    assert untested_notice(rows, y, np.array([0, 1, 0, 1]), ["rose", "tulip", "lotus"]) == []
+    assert untested_notice(rows, np.array([1, 1, 0, 0]), units, names) == []
+    several = np.array([[1, 1, 1], [0, 1, 0], [0, 1, 0], [0, 1, 0]])
+    assert untested_notice(rows, several, units, names) == [
+        "2 labels have a single image, learned from and never tested: lotus, tulip"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +199,7 @@ def test_each_row_is_tested_by_a_model_of_the_other_folds(rows: tuple[np.ndarray
     steps: list[Any] = []
     head = LogisticHead(C=0.1)
     tested = cross_validate(
-        head, X, y, fold, np.ones(40, bool), list("abc"), lambda *step: steps.append(step)
+        head, X, y, np.arange(40), fold, np.ones(40, bool), list("abc"), lambda *step: steps.append(step)
     )
     assert tested.rows.all() and not hasattr(head, "classes_")
     for number in range(4):
@@ -210,13 +220,16 @@ def test_what_is_never_tested_is_trained_on_and_views_go_with_their_image() -> N
     seen: list[Any] = []
 
     class Watched(LogisticHead):
-        def fit_matrix(self, X, y, train, classes, progress=nobody):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
             seen.append((X.argmax(axis=1).tolist(), y.tolist(), train, list(classes)))
             return super().fit_matrix(X, y, train, classes)
 
     views = np.array([True, True, True, True, True, False])
-    tested = cross_validate(Watched(C=1.0), X, y, fold, views, list("abc"), nobody)
-    assert seen == [([2, 3, 4], [0, 1, 2], 3, [0, 1, 2]), ([0, 1, 4, 5], [0, 1, 2, 0], 4, [0, 1, 2])]
+    tested = cross_validate(Watched(C=1.0), X, y, np.arange(6), fold, views, list("abc"), nobody)
+    assert seen == [
+        ([2, 3, 4], [0, 1, 2], 3, ["a", "b", "c"]),
+        ([0, 1, 4, 5], [0, 1, 2, 0], 4, ["a", "b", "c"]),
+    ]
     assert tested.rows.tolist() == [True, True, True, True, False, False]
     assert tested.probabilities.shape == (4, 3)
 
@@ -226,12 +239,14 @@ def test_a_head_of_a_fold_numbers_the_classes_that_are_there() -> None:
     seen: list[Any] = []
 
     class Watched(LogisticHead):
-        def fit_matrix(self, X, y, train, classes, progress=nobody):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
             seen.append((y.tolist(), list(classes)))
             return super().fit_matrix(X, y, train, classes)
 
-    tested = cross_validate(Watched(C=1.0), X, y, np.array([0, 0, 1, 1, 1, 0]), y >= 0, list("abc"), nobody)
-    assert seen == [([0, 0, 1], [1, 2]), ([0, 0, 1], [0, 2])]
+    tested = cross_validate(
+        Watched(C=1.0), X, y, np.arange(6), np.array([0, 0, 1, 1, 1, 0]), y >= 0, list("abc"), nobody
+    )
+    assert seen == [([0, 0, 1], ["b", "c"]), ([0, 0, 1], ["a", "c"])]
     assert (tested.probabilities[:2, 0] == 0).all() and set(tested.predicted[:2].tolist()) <= {1, 2}
 
 
@@ -239,19 +254,56 @@ def test_a_class_that_a_fold_lacks_gets_no_probability() -> None:
     X = np.eye(6, dtype=np.float32)
     y, fold = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 0])
     tested = cross_validate(
-        LogisticHead(C=1.0), X, y, np.array([0, 0, 1, 2, 2, 1]), y >= 0, list("abc"), nobody
+        LogisticHead(C=1.0), X, y, np.arange(6), np.array([0, 0, 1, 2, 2, 1]), y >= 0, list("abc"), nobody
     )
     assert tested.probabilities[2, 2] == tested.probabilities[5, 2] == 0 < tested.probabilities[0, 2]
     with pytest.raises(
-        BottleneckError, match="fold 1 of 2 leaves one class to learn from: give fewer `folds`"
+        BottleneckError, match="fold 1 of 2 leaves one class to learn from: give more `folds`, or `folds=0`"
     ):
-        cross_validate(LogisticHead(C=1.0), X, y, fold, y >= 0, list("abc"), nobody)
+        cross_validate(LogisticHead(C=1.0), X, y, np.arange(6), fold, y >= 0, list("abc"), nobody)
+
+
+def test_rows_that_belong_together_are_told_to_the_heads_of_the_folds() -> None:
+    X, y = np.eye(8, dtype=np.float32), np.arange(8) % 2
+    units, fold = np.arange(8) // 2, np.arange(8) // 4
+    seen: list[Any] = []
+
+    class Watched(LogisticHead):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
+            seen.append(None if units is None else units.tolist())
+            return super().fit_matrix(X, y, train, classes, progress, units)
+
+    for together in (units, np.arange(8)):
+        cross_validate(Watched(C=1.0), X, y, together, fold, y >= 0, ["a", "b"], nobody)
+    assert seen == [[0, 0, 1, 1]] * 2 + [None] * 2
+
+
+def test_class_weights_by_name_hold_in_folds_that_lack_a_class() -> None:
+    X, y = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.repeat([0, 1, 2], 4)
+    fold = np.array([0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1])
+    head = LogisticHead(C=1.0, class_weight={"a": 5.0, "c": 2.0})
+    tested = cross_validate(head, X, y, np.arange(12), fold, y >= 0, list("abc"), nobody)
+    alone = LogisticHead(C=1.0, class_weight={"c": 2.0})
+    train = fold != 0
+    alone.fit(X[train], np.array(list("abc"))[y[train]])
+    np.testing.assert_allclose(
+        tested.probabilities[fold == 0][:, 1:], alone.predict_proba(X[fold == 0]), atol=1e-5
+    )
+    assert [facts["C"] for facts in tested.training] == [1.0, 1.0]
+    assert head.class_weight == {"a": 5.0, "c": 2.0}
 
 
 def test_nothing_to_test_is_an_error() -> None:
     with pytest.raises(BottleneckError) as refusal:
         cross_validate(
-            LogisticHead(), np.eye(2), np.arange(2), np.full(2, -1), np.ones(2, bool), ["a", "b"], nobody
+            LogisticHead(),
+            np.eye(2),
+            np.arange(2),
+            np.arange(2),
+            np.full(2, -1),
+            np.ones(2, bool),
+            ["a", "b"],
+            nobody,
         )
     assert str(refusal.value) == (
         "none of the 2 classes has two images (or groups), one to learn from and one to test: add images"

@@ -22,9 +22,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import heads.logistic
 from features.errors import BottleneckError
 from heads import LogisticHead
-from heads.base import deal, silent, strata
 from heads.logistic import CANDIDATES, _cross_validation, _scale_in_place, _Search
 from heads.probabilities import fit_temperature, fit_thresholds, log_loss, tempered
+from heads.progress import silent
+from heads.shares import deal
 from tests.heads.conftest import facts
 
 CLASSES = tuple("abcdefghij")
@@ -185,7 +186,7 @@ def test_cross_validation_where_validation_is_empty_or_lacks_a_class(
     assert head.training_ is not None
     assert facts(head)["chosen_by"] == "5-fold cross-validation on train"
     assert head.training_[1:] == (fitted, ["train"], None)
-    folds = _cross_validation(StandardScaler().fit_transform(X[:15]), y[:15], seed=0)
+    folds = _cross_validation(StandardScaler().fit_transform(X[:15]), y[:15], 0, None)
     losses = _Search(StandardScaler().fit_transform(X[:15]), y[:15], folds, None).run(CANDIDATES, silent)
     tried = [tried["log_loss"] for tried in facts(head)["log_loss"]]
     assert tried == pytest.approx(list(losses.values()), rel=1e-3)
@@ -200,12 +201,12 @@ def test_the_seed_is_that_of_the_folds(rows: tuple[np.ndarray, np.ndarray]) -> N
 def test_cross_validation_is_that_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray]) -> None:
     """Rows held out by a weight of 0 count as little as rows left out."""
     X, y = StandardScaler().fit_transform(rows[0][:103]), rows[1][:103]
-    folds = _cross_validation(X, y, seed=0)
+    folds = _cross_validation(X, y, 0, None)
     tried = _Search(X, y, folds, None).run([0.001, 0.01], silent)
     for C in (0.001, 0.01):
         losses = np.full(len(X), np.nan)
         for fold in folds:
-            held_out = np.asarray(fold.held_out)
+            held_out = np.isin(np.arange(len(X)), fold.held_out)
             model = LogisticRegression(C=C, max_iter=1000).fit(X[~held_out], y[~held_out])
             losses[held_out] = -np.log(model.predict_proba(X)[np.arange(len(X)), y][held_out])
         assert tried[C] == pytest.approx(losses.mean(), rel=1e-3)
@@ -245,7 +246,7 @@ def test_the_search_ends_when_the_loss_was_not_the_least_twice(
     monkeypatch.setattr(heads.logistic, "log_loss", made_up)
     candidates = [10.0**n for n in range(len(losses))]
     steps: list[Any] = []
-    fold = heads.logistic._Fold(None, X[:5], slice(None), y[:5])
+    fold = heads.logistic._Fold(None, X, np.arange(5), y[:5])
     search = _Search(X, y, [fold], None)
     found = search.run(candidates, lambda *step: steps.append(step))
     assert found == dict(zip(candidates[:tried], losses, strict=False))
@@ -312,11 +313,11 @@ def test_thresholds_come_from_held_out_folds_where_validation_lacks_a_label(
     several: tuple[np.ndarray, np.ndarray],
 ) -> None:
     X, Y = several
-    lacking = Y[:20] * np.array([1, 0, 1], np.int8)
+    lacking = Y[:20] * np.array([0, 0, 1], np.int8)
     for validation in (None, (X[:20], lacking)):
         head = LogisticHead(C=0.01).fit(X[20:], Y[20:], validation)
         assert head.training_ is not None and head.training_.selected == ["train"]
-        fold = deal(strata(Y[20:]), 5, 0)
+        fold = deal(Y[20:], 5, 0)
         scaled = StandardScaler().fit_transform(X[20:])
         probabilities = np.ones(Y[20:].shape)
         for number in range(5):
@@ -371,7 +372,8 @@ def test_a_calibrated_head_has_the_temperature_in_its_own_weights(
     calibrated = LogisticHead(C=10, calibration="temperature").fit(*parts)
     true, raw = plain.training_.validation  # type: ignore[union-attr,misc]
     temperature = fit_temperature(true, raw)
-    assert facts(calibrated)["temperature"] == pytest.approx(temperature) and temperature > 1.2
+    assert temperature and temperature > 1.2
+    assert facts(calibrated)["temperature"] == pytest.approx(temperature)
     assert "temperature" not in facts(plain)
     expected = tempered(plain.predict_proba(X), temperature, multi_label=multi_label)
     np.testing.assert_allclose(calibrated.predict_proba(X), expected, atol=1e-4)
@@ -405,3 +407,56 @@ def test_layers_of_keras_for_several_labels(rows: tuple[np.ndarray, np.ndarray])
     head = LogisticHead(C=0.03).fit(X, y)
     model, others = head.keras_model(), X[::-1] + np.float32(0.5)
     np.testing.assert_allclose(model(others), head.predict_proba(others), atol=1e-5)
+
+
+def test_a_class_that_a_fold_lacks_is_balanced_by_all_train_rows(recwarn: pytest.WarningsRecorder) -> None:
+    """A class of one row has no row in the fold that holds it out: no weight could balance it there."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(31, 4)).astype(np.float32), np.array([0, 1] * 15 + [2])
+    head = LogisticHead(class_weight="balanced", C=0.1).fit(X, y)
+    assert not [warning for warning in recwarn if "zero" in str(warning.message)]
+    fold = deal(y, 5, 0)
+    weights = compute_sample_weight("balanced", y)
+    scaled, losses = StandardScaler().fit_transform(X), np.empty(31)
+    for number in range(5):
+        train = fold != number
+        model = LogisticRegression(C=0.1).fit(scaled, y, sample_weight=weights * train)
+        losses[~train] = -np.log(model.predict_proba(scaled[~train])[np.arange((~train).sum()), y[~train]])
+    expected = np.average(losses, weights=weights)
+    assert facts(head)["log_loss"][0]["log_loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_rows_of_a_group_are_held_out_together() -> None:
+    """Without groups, what a patient looks like would be learned from his other images."""
+    random = np.random.default_rng(0)
+    patients = np.repeat(np.arange(24), 8)
+    X = (random.normal(size=(24, 30))[patients] + random.normal(scale=0.1, size=(192, 30))).astype(np.float32)
+    y = patients % 2
+    losses = [
+        facts(LogisticHead(C=1.0).fit(X, y, groups=groups))["log_loss"][0]["log_loss"]
+        for groups in (None, patients)
+    ]
+    assert losses[0] < 0.1 < 0.5 < losses[1]
+
+
+def test_half_of_several_labels_are_enough_for_validation_to_choose(
+    several: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, Y = several
+    both = LogisticHead(C=0.1).fit(X[20:], Y[20:], (X[:20], Y[:20] * np.array([1, 0, 1], np.int8)))
+    assert both.training_ is not None and both.training_.selected == ["validation"]
+    assert both.thresholds_[1] == 0.5, "of which validation tells nothing"
+
+
+def test_probabilities_of_several_labels_are_those_of_scikit_learn(
+    several: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, Y = several
+    head = LogisticHead(C=0.1).fit(X, Y)
+    np.testing.assert_allclose(head.predict_proba(X), head.pipeline_.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("C", [float("inf"), float("nan")])
+def test_C_is_a_number(C: float) -> None:
+    with pytest.raises(BottleneckError, match="a logistic head expects a number above 0"):
+        LogisticHead(C=C).check_parameters()

@@ -64,7 +64,9 @@ def test_the_temperature_is_that_of_scikit_learn() -> None:
     model = LogisticRegression(C=100).fit(X[:30], y[:30])
     calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(X[30:], y[30:])
     probabilities = model.predict_proba(X[30:])
-    ours = tempered(probabilities, fit_temperature(y[30:], probabilities), multi_label=False)
+    temperature = fit_temperature(y[30:], probabilities)
+    assert temperature
+    ours = tempered(probabilities, temperature, multi_label=False)
     np.testing.assert_allclose(ours, calibrated.predict_proba(X[30:]), atol=2e-3)
 
 
@@ -93,3 +95,11 @@ def test_thresholds_lie_half_way_and_near_one_half() -> None:
     all_have_it = np.array([[0.3], [0.4]])
     np.testing.assert_allclose(fit_thresholds(np.ones((2, 1), int), all_have_it), [0.15])
     assert fit_thresholds(np.empty((0, 2), int), np.empty((0, 2))).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("sure", [0.6, 0.9])
+def test_rows_that_are_all_right_or_all_wrong_tell_no_temperature(sure: float) -> None:
+    probabilities = np.array([[sure, 1 - sure], [1 - sure, sure]])
+    assert fit_temperature(np.array([0, 1]), probabilities) is None
+    assert fit_temperature(np.array([1, 0]), probabilities) is None
+    assert fit_temperature(np.array([0, 1, 0, 0]), probabilities[[0, 1, 0, 1]]) is not None

@@ -21,6 +21,7 @@ from features.store.table import FeatureTable
 from heads import DenseHead, LogisticHead, SavedHead, current_head, evaluate, list_heads, load_head
 from heads.saved import read_facts, save_head
 from tests.heads.conftest import LAYERS, RECIPE, AnyHead, narrow_table
+from tests.tables import make_table
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "heads"
 
@@ -305,3 +306,18 @@ def test_evaluation_is_of_the_layer_of_the_head_and_of_the_split_that_is_named(
     of_validation = evaluate(true[4:], probabilities[4:], ["müsli", "rose"], majority_class="rose")
     assert head.evaluate(two_layers) == of_test
     assert head.evaluate(two_layers, "validation") == of_validation
+
+
+def test_features_of_other_weights_are_not_measured(saved: SavedHead, tmp_path: Path) -> None:
+    other = dataclasses.replace(RECIPE, weights_sha256="1" * 64)
+    table = make_table(tmp_path, {LAYERS[0]: np.ones((1, 48))}, ["rose"], ["test"], recipe=other)
+    with pytest.raises(BottleneckError, match="was built on features made another way: weights_sha256"):
+        saved.evaluate(table)
+
+
+def test_numbers_that_json_does_not_have_are_null(trained: LogisticHead, store: Path) -> None:
+    figures = {"loss": [1.0, float("nan")], "worst": float("inf"), "pair": (1, 2.5)}
+    saved = save_head(store, "odd", trained, FACTS | {"figures": figures})
+    text = (saved.directory / "head.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    assert saved.facts["figures"] == {"loss": [1.0, None], "worst": None, "pair": [1, 2.5]}

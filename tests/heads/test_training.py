@@ -15,9 +15,11 @@ from sklearn.datasets import load_digits
 import heads.fitting
 from features.errors import BottleneckError
 from features.splits import assign_split
+from features.store.labels import encode
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import LogisticHead, SavedHead, evaluate, load_head, train_head
+from heads.folds import find_shared_out, share_out, units_of
 from heads.logistic import CANDIDATES
 from tests.heads.conftest import LAYERS, RECIPE, MakeSmallTable, approximate, narrow_table
 from tests.tables import add, make_rows
@@ -52,7 +54,8 @@ def known_by(saved: SavedHead) -> dict[str, Any]:
     """`head.json`, but for what differs from run to run."""
     facts = load_head(saved.directory.parents[2], id=saved.id).facts
     assert facts == saved.facts
-    return {name: value for name, value in facts.items() if name not in ("id", "created_at", "packages")}
+    of_run = ("id", "created_at", "packages", "table_id")
+    return {name: value for name, value in facts.items() if name not in of_run}
 
 
 def expected_metrics(saved: SavedHead, table: FeatureTable, split: str) -> dict[str, Any]:
@@ -303,7 +306,7 @@ def test_a_head_by_folds_learns_all_and_is_tested_on_each_once(small_table: Make
     }
     assert sum(facts["splits"]["rows"].values()) == 11
     assert len(facts["notices"]) == 2 and "too few to say much" in facts["notices"][0]
-    assert facts["notices"][1] == "1 class has a single image, which is learned and can't be tested: lotus"
+    assert facts["notices"][1] == "1 class has a single image, learned from and never tested: lotus"
     X, y = table.matrix()
     alone = LogisticHead(C=0.1).fit(X, y.astype(str))
     np.testing.assert_allclose(saved.head.predict_proba(X), alone.predict_proba(X), atol=1e-5)
@@ -318,12 +321,27 @@ def test_a_test_split_that_was_given_is_tested_on_besides_the_folds(three_classe
     assert saved.evaluate(three_classes) == approximate(metrics["test"])
 
 
-def test_several_labels_are_tested_by_folds_with_the_thresholds_of_each_fold(
-    multi_label: FeatureTable,
-) -> None:
-    facts = train_head(multi_label.store, layers=LAYERS, folds=3, C=0.1).facts
-    assert facts["metrics"]["folds"]["count"] == 144
-    assert facts["metrics"]["folds"]["f1"]["macro"] > 0.9
+def test_several_labels_are_tested_by_folds_with_the_thresholds_of_each_fold(tmp_path: Path) -> None:
+    """Each image gets labels by the thresholds that were chosen without it."""
+    random = np.random.default_rng(0)
+    has = random.random((60, 2)) < (0.5, 0.3)
+    has[:, 0] |= ~has.any(axis=1)
+    labels = [[label for label, there in zip("ab", of_image, strict=True) if there] for of_image in has]
+    X = has @ random.normal(size=(2, 48)) + random.normal(scale=4, size=(60, 48))
+    table = narrow_table(tmp_path, {LAYERS[0]: X}, labels, ["train"] * 48 + ["test"] * 12)
+    facts = train_head(table.store, folds=3, C=0.01).facts
+    shared = find_shared_out(table, 1, 3)
+    assert shared is not None
+    X, names = table.matrix("train", multi_label=True)
+    y = encode(names, ["a", "b"], multi_label=True)
+    fold, right = share_out(y, units_of(shared.rows), 3, 0), 0
+    for number in range(3):
+        head = LogisticHead(C=0.01).fit(X[fold != number], y[fold != number])
+        assert head.thresholds_.tolist() != [0.5, 0.5]
+        right += (head.predict(X[fold == number]) == y[fold == number]).all(axis=1).sum()
+    assert facts["metrics"]["folds"]["accuracy"] == right / 48
+    assert [of_fold["C"] for of_fold in facts["folds"]] == [0.01] * 3
+    assert not [notice for notice in facts["notices"] if "validation" in notice]
 
 
 def test_repeats_are_trainings_with_seeds_and_the_first_is_kept(three_classes: FeatureTable) -> None:
@@ -343,6 +361,7 @@ def test_repeats_are_trainings_with_seeds_and_the_first_is_kept(three_classes: F
     assert repeats["log_loss"]["values"] == pytest.approx(losses) and len(set(losses)) == 3
     assert saved.facts["metrics"]["test"]["log_loss"] == pytest.approx(losses[0])
     assert steps[2][2]["log_loss"] == pytest.approx(losses[2])
+    assert [of_seed["epochs_run"] for of_seed in saved.facts["repeats"]] == [1] * 3
 
 
 def test_repeats_that_make_no_sense_are_refused(three_classes: FeatureTable) -> None:

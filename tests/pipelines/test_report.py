@@ -21,7 +21,7 @@ from features.store.commit import Basis
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions, InfoOptions
-from pipelines.report import info_text, rejection_error, summary_text
+from pipelines.report import _score_text, info_text, rejection_error, summary_text
 from pipelines.runs import PLANNED_SCHEMA, Header, Run
 from pipelines.summary import Conflicts, Summary
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table
@@ -181,8 +181,9 @@ def write_heads(table: FeatureTable, *, current: str) -> None:
     for number, head_id in enumerate(("a-logistic", "b-dense")):
         (folder / head_id).mkdir(parents=True)
         test = {"accuracy": 0.8764 - 0.25 * number, "macro_f1": 0.1}
-        facts = {"id": head_id, "created_at": f"{2026 + number}", "table_version": number + 1}
-        (folder / head_id / "head.json").write_text(json.dumps({**facts, "metrics": {"test": test}}))
+        facts: dict = {"id": head_id, "created_at": f"{2026 + number}", "table_version": number + 1}
+        facts |= {"metrics": {"test": test}, "splits": {"tested": ["test"]}}
+        (folder / head_id / "head.json").write_text(json.dumps(facts))
     (folder / "current.json").write_text(json.dumps({"id": current}))
 
 
@@ -222,16 +223,39 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(
+    ("tested", "figures", "expected"),
+    [
+        (["test"], {"accuracy": 0.5}, "test accuracy 0.500"),
+        (["folds", "test"], {"accuracy": 0.5}, "test accuracy 0.500"),
+        (["folds"], {"accuracy": 0.5}, "7-fold accuracy 0.500"),
+        (
+            ["test"],
+            {"accuracy": 0.5, "hamming_loss": 0.1, "average_precision": {"macro": 0.25}},
+            "test average precision 0.250",
+        ),
+    ],
+)
+def test_the_figure_of_a_head_and_where_it_is_from(tested: list[str], figures: dict, expected: str):
+    head = {"metrics": {"test": figures}, "splits": {"tested": tested, "folds": 7}}
+    assert _score_text(head) == expected
+
+
 def test_heads_that_no_table_belongs_to_are_shown_too(tmp_path: Path):
     make_table(tmp_path, np.zeros((1, 2048)), ["x"], ["test"])
     for name, head_id in (("inception_v3", "a"), ("photos", "b"), ("without", None)):
         folder = heads_path(tmp_path, name)
         folder.mkdir(parents=True)
         if head_id:
-            facts = {"id": head_id, "created_at": "2026", "table_version": None, "data": {"source": "/a\nb"}}
+            facts: dict = {
+                "id": head_id,
+                "created_at": "2026",
+                "table_version": None,
+                "data": {"source": "/a\nb"},
+            }
             (folder / head_id).mkdir()
-            metrics = {"test": {"accuracy": 0.5}}
-            (folder / head_id / "head.json").write_text(json.dumps({**facts, "metrics": metrics}))
+            facts |= {"metrics": {"test": {"accuracy": 0.5}}, "splits": {"tested": ["test"]}}
+            (folder / head_id / "head.json").write_text(json.dumps(facts))
             (folder / "current.json").write_text(json.dumps({"id": "b"}))
     text = info_text(InfoOptions(store=str(tmp_path)))
     assert text.splitlines()[-4:] == [

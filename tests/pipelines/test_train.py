@@ -250,3 +250,14 @@ def test_tensorboard_is_for_heads_that_keras_trains(table: FeatureTable, capfd: 
         "bottlenecks train-head: a logistic head is not trained by Keras, and takes no callbacks, "
         "such as that of TensorBoard: train with HEAD=dense\n"
     )
+
+
+def test_it_is_said_that_figures_are_by_folds(table: FeatureTable, capfd: pytest.CaptureFixture[str]):
+    text = train(options(table, folds=2, set=["C=1"]))
+    (line,) = [line for line in text.splitlines() if "folds" in line]
+    saved = load_head(table.store, "tiny")
+    if saved.facts["splits"]["tested"] == ["folds"]:
+        assert line == "each image was tested by one of 2 folds; the head is trained on all of them"
+    else:
+        accuracy = saved.facts["metrics"]["folds"]["accuracy"]
+        assert line.startswith(f"by folds, of all but the test split: accuracy {accuracy:.1%} (")

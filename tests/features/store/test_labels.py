@@ -75,3 +75,8 @@ def test_labels_that_are_no_classes_are_refused(labels: list[Any], multi_label: 
     assert str(refusal.value) == (
         "this head was not taught the labels 'a', 'b', 'c', 'd', 'e' and 2 more: train it again"
     )
+
+
+def test_of_one_label_a_row_none_is_ignored() -> None:
+    with pytest.raises(BottleneckError, match="not taught the labels 'b'"):
+        encode(objects(["a", "b"]), ["a"], multi_label=False, ignored={"b"})
