@@ -117,10 +117,8 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
     units = len(np.unique(units_of(rows)))
     if folds is None:
         folds = min(FOLDS_OF_FEW, units)
-        notices = [
-            f"{counted(tested, 'image is', 'images are')} for testing, too few to say much: instead each "
-            f"image is tested once, by {folds} folds (`folds=0` keeps to the splits)"
-        ]
+        few = counted(tested, "image is", "images are")
+        notices = [f"{few} for testing, too few to say much: hence the folds (`folds=0` keeps to the splits)"]
     if units < 2:
         raise BottleneckError(
             f"all images of table {table.name!r} that a head can learn from are of one group, or the same "

@@ -47,8 +47,7 @@ def test_few_images_for_testing_are_shared_out(tmp_path: Path) -> None:
     assert shared.examples.images == {"train": 24, "validation": 0, "test": 0}
     tested = labelled.count("test")
     assert shared.notices == [
-        f"{tested} images are for testing, too few to say much: instead each image is tested once, "
-        "by 5 folds (`folds=0` keeps to the splits)"
+        f"{tested} images are for testing, too few to say much: hence the folds (`folds=0` keeps to the splits)"
     ]
     assert find_shared_out(table, 1, 0) is None
     asked = find_shared_out(table, 1, 3)
