@@ -47,7 +47,8 @@ def test_few_images_for_testing_are_shared_out(tmp_path: Path) -> None:
     assert shared.examples.images == {"train": 24, "validation": 0, "test": 0}
     tested = labelled.count("test")
     assert shared.notices == [
-        f"{tested} images are for testing, too few to say much: hence the folds (`folds=0` keeps to the splits)"
+        f"{tested} images are for testing, too few to say much: "
+        "hence the folds (`folds=0` keeps to the splits)"
     ]
     assert find_shared_out(table, 1, 0) is None
     asked = find_shared_out(table, 1, 3)
