@@ -29,6 +29,7 @@ from features.backbones import DEFAULT_BACKBONE
 from features.errors import BottleneckError
 from features.locations import heads_path, kept_weights, store_path
 from features.recipe import Column, FeatureRecipe, check_column
+from features.text import some
 from heads.metrics import evaluate_split
 from heads.registry import new_head
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from features.store.table import FeatureTable
     from heads.base import Head
 
+#: Heads named in a message.
+_SHOWN = 5
 #: The file beside the model that says what it is.
 FACTS_FILE = "head.json"
 #: The file beside it with the figures of each step of training.
@@ -187,7 +190,8 @@ def load_head(
         hint = f"it has heads for {', '.join(others)} (`features=NAME`)" if others else "train a head first"
         raise BottleneckError(f"there is no head for table {features!r} in {store_path(store)}: {hint}")
     if not files.is_file(folder / head_id / FACTS_FILE):
-        known = ", ".join(facts["id"] for facts in list_heads(store, features)) or "none"
+        newest_first = [facts["id"] for facts in reversed(list_heads(store, features))]
+        known = some(newest_first, shown=_SHOWN) or "none"
         raise BottleneckError(f"there is no head {head_id!r} in {folder}, which has: {known}")
     return SavedHead(folder / head_id, read_facts(folder / head_id))
 

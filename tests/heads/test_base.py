@@ -298,3 +298,9 @@ def test_groups_are_numbered(rows: tuple[np.ndarray, np.ndarray]) -> None:
     assert both.units_ is not None and len(both.units_) == 40
     with pytest.raises(ValueError, match=re.escape("groups has the shape (3,), and X has 60 rows")):
         NearestHead().fit(X, y, groups=[1, 2, 3])
+
+
+def test_two_classes_are_enough(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, y = rows
+    two = y != y[2]
+    assert set(NearestHead().fit(X[two], y[two]).predict(X)) <= set(y[two].tolist())

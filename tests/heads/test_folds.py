@@ -169,6 +169,13 @@ def test_images_of_one_group_alone_can_not_be_tested(tmp_path: Path, folds: int 
         find_shared_out(table, 1, folds)
 
 
+def test_two_groups_are_enough_for_two_folds(tmp_path: Path) -> None:
+    X = {"avg_pool": np.zeros((4, 2048), np.float32)}
+    table = make_table(tmp_path, X, ["a", "b"] * 2, ["train"] * 4, groups=["p", "p", "q", "q"])
+    shared = find_shared_out(table, 1, None)
+    assert shared is not None and shared.folds == 2
+
+
 def test_classes_and_labels_that_can_not_be_tested_are_named() -> None:
     rows = pa.table({"image_id": list("abcd")})
     names, units = ["lotus", "rose", "tulip"], np.arange(4)

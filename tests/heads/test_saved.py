@@ -204,7 +204,7 @@ def test_an_unknown_id_is_answered_with_the_known_ones(
     newer, folder = save_head(store, "inception_v3", trained, FACTS), store / "heads" / "inception_v3"
     with pytest.raises(BottleneckError) as caught:
         load_head(store, id="2001")
-    assert str(caught.value) == f"there is no head '2001' in {folder}, which has: {saved.id}, {newer.id}"
+    assert str(caught.value) == f"there is no head '2001' in {folder}, which has: {newer.id}, {saved.id}"
     with pytest.raises(BottleneckError, match=r"there is no head '2001' in .*/heads/mine, which has: none$"):
         load_head(store, "mine", id="2001")
 
