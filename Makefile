@@ -53,7 +53,15 @@ extract: setup
 	$(run)
 
 # MLflow and TensorBoard are installed when first asked for.
-train-head train-end-to-end fine-tune: $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
+to_train = $(if $(filter --mlflow --tensorboard,$(ARGS)),$(venv)/set-up-tracking,setup)
+
+train-head: $(to_train)
+	$(run)
+
+train-end-to-end: $(to_train)
+	$(run)
+
+fine-tune: $(to_train)
 	$(run)
 
 predict: setup
