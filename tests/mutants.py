@@ -48,6 +48,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     ),
     "features/images/others.py": ("tests/features/images/test_orientation.py",),
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
+    "heads/fitting.py": ("tests/heads/test_training.py",),
     "pipelines/cli.py": ("tests/pipelines/test_options.py",),
     "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),
     "pipelines/planning.py": ("tests/pipelines/test_plan_histories.py",),

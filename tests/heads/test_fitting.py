@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from heads import DenseHead, LogisticHead
 from heads.examples import find_examples
 from heads.fitting import Data, Watch, check_memory, column_facts, fit_and_test
 from heads.folds import find_shared_out
-from tests.heads.conftest import LAYERS, RECIPE, approximate
+from tests.heads.conftest import LAYERS, RECIPE, approximate, narrow_table
+from tests.tables import make_table
 
 
 def nobody(*step: Any) -> None:
@@ -97,3 +99,53 @@ def test_folds_measure_what_a_head_of_the_other_folds_says(three_classes: Featur
         probabilities[test] = model.predict_proba((X[test] - scale[0]) / scale[1])
     expected = evaluate(y, probabilities, classes.tolist(), majority_class="daisy")
     assert facts["metrics"]["folds"] == approximate(expected, rel=2e-3, abs=1e-3)
+
+
+def grouped(store: Path, splits: list[str] | None = None) -> FeatureTable:
+    """48 images of eight patients, in an order that is none of theirs, and one without a label."""
+    random = np.random.default_rng(0)
+    patients = random.permutation(np.repeat(np.arange(8), 6))
+    labels: list[Any] = [["ab"[patient % 2]] for patient in patients]
+    labels[5] = []
+    X = random.normal(size=(8, 2048))[patients] + random.normal(scale=0.1, size=(48, 2048))
+    groups = [f"patient {patient}" for patient in patients]
+    return make_table(store, {"avg_pool": X.astype(np.float32)}, labels, splits, groups=groups)
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_what_is_chosen_within_training_knows_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int
+) -> None:
+    """With what belongs together in the order of the rows that are trained on."""
+    splits = ["train"] * 40 + ["test"] * 8
+    table = grouped(tmp_path, splits)
+    seen: list[tuple[np.ndarray, Any]] = []
+    fit_matrix = LogisticHead.fit_matrix
+
+    def note(self, X, y, train, classes, progress=nobody, units=None):
+        seen.append((X[:train].copy(), units))
+        return fit_matrix(self, X, y, train, classes, progress, units)
+
+    monkeypatch.setattr(LogisticHead, "fit_matrix", note)
+    fit_and_test(LogisticHead(C=0.1), data_of(table, folds), Watch(nobody, nobody))
+    assert len(seen) == (5 if folds else 1)
+    for X, units in seen:
+        # Images of one patient are near to each other.
+        near = ((X[:, None, :50] - X[None, :, :50]) ** 2).mean(axis=2) < 0.5
+        assert (near == (units[:, None] == units[None])).all() and units.max() < 8
+
+
+def test_folds_are_of_the_layers_and_labels_that_are_learned(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    layers = {layer: random.normal(size=(24, width)) for layer, width in zip(LAYERS, (48, 64), strict=True)}
+    labels: list[Any] = [["a", "rare"], ["b"], ["a", "b"]] + [["a"], ["b"], ["a", "b"]] * 7
+    table = narrow_table(tmp_path, layers, labels, ["train"] * 24)
+    shared = find_shared_out(table, 2, 3)
+    assert shared is not None
+    head = LogisticHead(C=0.1, seed=1)
+    facts = fit_and_test(
+        head, Data(table, table.columns(LAYERS), shared.examples, shared), Watch(nobody, nobody)
+    )
+    assert head.n_features_in_ == 48 + 64 and head.classes_.tolist() == ["a", "b"]
+    assert facts["metrics"]["test"]["count"] == 24
+    assert facts["table_id"] == str(table.delta.metadata().id)
