@@ -62,12 +62,14 @@ def fit_epochs(
     from keras.callbacks import EarlyStopping, LambdaCallback
 
     history: list[dict[str, float]] = []
-    started = [time.monotonic()]
+    started = time.monotonic()
 
     def note(epoch: int, logs: dict[str, Any]) -> None:
-        started.append(time.monotonic())
+        nonlocal started
+        ended = time.monotonic()
         figures = {name: float(value) for name, value in logs.items()}
-        history.append({**figures, "seconds": round(started[-1] - started[-2], 1)})
+        history.append({**figures, "seconds": round(ended - started, 1)})
+        started = ended
         progress(epoch + 1, epochs, figures)
 
     with train.reading(), validation.reading():
