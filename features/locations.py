@@ -1,4 +1,4 @@
-"""Where things lie, in a store and behind the names that users give. Nothing is made; only links are followed."""
+"""Where things lie, in a store and behind the names that users give. Nothing is read or made."""
 
 from __future__ import annotations
 

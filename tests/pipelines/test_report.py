@@ -13,6 +13,7 @@ import pytest
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
+from features.conflicting_images import Conflicts
 from features.errors import BottleneckError
 from features.images import DECODING
 from features.locations import features_path, heads_path
@@ -23,7 +24,7 @@ from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.report import info_text, rejection_error, summary_text
 from pipelines.runs import PLANNED_SCHEMA, Header, Run
-from pipelines.summary import Conflicts, Summary
+from pipelines.summary import Summary
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table
 
 TRAINED = FeatureRecipe(weights="imagenet", weights_sha256="0123456789abcdef" * 4, precision="bfloat16")
