@@ -15,7 +15,7 @@ from features.errors import BottleneckError
 from heads.base import Progress
 from heads.metrics import evaluate_head
 from heads.pixels.augmentation import Strengths
-from heads.pixels.images import PixelStream
+from heads.pixels.streams import PixelStream
 
 if TYPE_CHECKING:
     import keras
@@ -88,6 +88,21 @@ def fit_epochs(
     return history
 
 
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
+    """The number, from 1, of the epoch whose weights `fit_epochs` has kept.
+
+    Raises:
+        BottleneckError: where no epoch has a validation loss that is a number.
+    """
+    losses = np.array([figures["val_loss"] for figures in history])
+    if not np.isfinite(losses).any():
+        raise BottleneckError(
+            "training diverged: the validation loss of no epoch is a number, and no head is saved; lower the "
+            "`learning_rate`"
+        )
+    return int(np.nanargmin(losses)) + 1
+
+
 def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
     """Rows of each class, or with each label; y as `heads.Head.fit_matrix` takes it."""
     return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
@@ -135,7 +150,9 @@ def measure(
     probabilities: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Metrics of what the whole model answered, by split."""
-    return {
-        split: evaluate_head(head, facts, streams[split].y, of_split)
-        for split, of_split in probabilities.items()
-    }
+    metrics = {}
+    for split, of_split in probabilities.items():
+        stream = streams[split]
+        left_out = {"left_out": stream.left_out} if stream.left_out else {}
+        metrics[split] = evaluate_head(head, facts, stream.y, of_split) | left_out
+    return metrics
