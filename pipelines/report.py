@@ -153,19 +153,21 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     for run in living_runs(table.store, table.name):
         work = counted(run.images(), "image") if run.header() else "its plan"
         yield f"  run       {run.run_id} is at work on {work}"
-    heads = _head_lines(store, table.name)
+    heads = _head_lines(store, table.name, table.facts.weights)
     yield from heads
     if not heads:
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 
-def _head_lines(store: str, name: str) -> list[str]:
-    """The heads that are kept under the name of a table, a line each."""
+def _head_lines(store: str, name: str, weights: str | None = None) -> list[str]:
+    """The heads that are kept under the name of a table, a line each, with weights other than the table's."""
     current, lines = current_head(store, name), []
     for head in list_heads(store, name):
         mark = " (current)" if head["id"] == current else ""
         version = head["table_version"]
         source = f"version {version}" if version is not None else printable(head["data"]["source"])
+        own = head.get("weights", weights)
+        source += f", weights {printable(own)}" if own != weights else ""
         lines.append(f"  head      {head['id']}{mark}: {_score_text(head['metrics']['test'])}, from {source}")
     return lines
 

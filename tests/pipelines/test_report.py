@@ -183,6 +183,7 @@ def write_heads(table: FeatureTable, *, current: str) -> None:
         (folder / head_id).mkdir(parents=True)
         test = {"accuracy": 0.8764 - 0.25 * number, "macro_f1": 0.1}
         facts = {"id": head_id, "created_at": f"{2026 + number}", "table_version": number + 1}
+        facts["weights"] = ("imagenet", "weights/b\n.weights.h5")[number]
         (folder / head_id / "head.json").write_text(json.dumps({**facts, "metrics": {"test": test}}))
     (folder / "current.json").write_text(json.dumps({"id": current}))
 
@@ -219,7 +220,7 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
         "  run       run-4 is at work on 2 images\n"
         "  run       run-3 is at work on its plan\n"
         "  head      a-logistic (current): test accuracy 0.876, from version 1\n"
-        "  head      b-dense: test accuracy 0.626, from version 2"
+        "  head      b-dense: test accuracy 0.626, from version 2, weights weights/b\\n.weights.h5"
     )
 
 
