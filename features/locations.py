@@ -1,4 +1,4 @@
-"""Where things lie, in a store and behind the names that users give. Nothing is looked up or made."""
+"""Where things lie, in a store and behind the names that users give. Nothing is read or made."""
 
 from __future__ import annotations
 
@@ -53,10 +53,14 @@ def weights_to_keep(store: str | Path, weights: str) -> str:
     """How a store's facts name weights: a file in the store relative to it, so that the store can be moved.
 
     Args:
-        weights: a name, such as `imagenet`, or the absolute path of a file.
+        weights: a name, such as `imagenet`, or the absolute path of a file; either may lead through links.
     """
-    if os.path.isabs(weights) and PurePath(weights).is_relative_to(store_path(store)):
-        return PurePath(weights).relative_to(store_path(store)).as_posix()
+    if not os.path.isabs(weights):
+        return weights
+    folder = local_path(store)
+    for path, inside in ((weights, folder), (os.path.realpath(weights), os.path.realpath(folder))):
+        if PurePath(path).is_relative_to(inside):
+            return PurePath(path).relative_to(inside).as_posix()
     return weights
 
 

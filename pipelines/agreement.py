@@ -16,10 +16,10 @@ from pipelines.options import EndToEndOptions, ExtractOptions, Options
 from pipelines.screen import show_download
 
 #: Options that say how `data` is read.
-Reading = TypeVar("Reading", ExtractOptions, EndToEndOptions)
+ReadingOptions = TypeVar("ReadingOptions", ExtractOptions, EndToEndOptions)
 
 
-def with_reading_of(table: FeatureTable | None, options: Reading) -> Reading:
+def with_reading_of(table: FeatureTable | None, options: ReadingOptions) -> ReadingOptions:
     """The options with how folders are read as the table was made, where that was not given.
 
     A table that holds no features says nothing of it.

@@ -63,8 +63,10 @@ class Option(NamedTuple):
 _EXTRACT, _TRAIN, _PREDICT = ("extract",), ("train-head",), ("predict",)
 _WHOLE, _TUNE = ("train-end-to-end",), ("fine-tune",)
 _ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PREDICT, "info")
-_AUTO_DATA = "auto takes flowers, or digits where flowers cannot be downloaded"
-_AUTO_WEIGHTS = "auto takes imagenet, or random where imagenet cannot be downloaded"
+_AUTO_DATA = "auto takes that of the table, else flowers, or digits where flowers cannot be downloaded"
+_AUTO_WEIGHTS = (
+    "auto takes those of the table or the head, else imagenet, or random where imagenet cannot be downloaded"
+)
 _AUTO_PRECISION = "auto takes bfloat16 where the processor has it and the first images allow it"
 _FORMS = "a folder with a sub-folder per class, a CSV file, flowers or digits"
 _FILES = "a .weights.h5, .h5 or .keras file, imagenet or random"
@@ -87,7 +89,8 @@ OPTIONS = (
     ),
     _variable(
         "layers", None, (*_EXTRACT, *_TRAIN, *_WHOLE),
-        "layers to store, with commas between them (an unknown one lists them), or to train from",
+        "layers to store, with commas between them (an unknown one lists them), or to train from; "
+        "where there is a table, by default of those that it has",
         unset="avg_pool"
     ),
     _variable(
@@ -141,7 +144,7 @@ OPTIONS = (
         choices=("wait", "skip")
     ),
     Option(
-        "seed", None, (*_TRAIN, *_WHOLE, *_TUNE), "the same as --set seed=N: of everything random",
+        "seed", None, (*_TRAIN, *_WHOLE, *_TUNE), "of everything random",
         kind="count", unset="0"
     ),
     Option(
@@ -169,13 +172,19 @@ OPTIONS = (
         "blocks", None, _TUNE, "how many of the last blocks of the backbone are trained", kind="positive",
         unset="1"
     ),
-    Option("learning_rate", None, _TUNE, "of Adam", kind="number", unset="3e-05"),
-    Option("epochs", None, _TUNE, "passes over the training images, at most", kind="positive", unset="10"),
     Option(
-        "patience", None, _TUNE, "epochs without a lower validation loss until training stops",
+        "learning_rate", None, (*_WHOLE, *_TUNE), "of Adam", kind="number",
+        unset="0.001 end to end, 3e-05 for tuning"
+    ),
+    Option(
+        "epochs", None, (*_WHOLE, *_TUNE), "passes over the training images, at most", kind="positive",
+        unset="20 end to end, 10 for tuning"
+    ),
+    Option(
+        "patience", None, (*_WHOLE, *_TUNE), "epochs without a lower validation loss until training stops",
         kind="positive", unset="3"
     ),
-    Option("batch_size", None, _TUNE, "images in a step", kind="positive", unset="32"),
+    Option("batch_size", None, (*_WHOLE, *_TUNE), "images in a step", kind="positive", unset="32"),
     Option(
         "mlflow", False, (*_TRAIN, *_WHOLE, *_TUNE), "log the head to MLflow, where MLFLOW_TRACKING_URI says",
         kind="switch"

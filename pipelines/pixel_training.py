@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import time
 
 from features import store as feature_store
 from features.backbones import DEFAULT_BACKBONE, get_backbone
-from features.backbones.weights import UNTRAINED, find_weights
+from features.backbones.weights import UNTRAINED, find_weights, is_untrained
 from features.errors import BottleneckError
 from features.locations import local_path
 from features.store.table import FeatureTable
+from features.text import counted
 from heads import SavedHead, load_head
 from heads import fine_tune as tune
 from heads import train_end_to_end as train
@@ -33,6 +35,7 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
     for name in (options.data, options.weights):
         local_path(name)  # refuses what is remote, before anything is made
     name = table_name(options)
+    feature_store.check_table_name(name)
     parameters = head_parameters("dense", options)
     parse_augmentation(options.augment)  # refuses a wrong one, before anything is said
     stored = name in feature_store.table_names(options.store)
@@ -59,6 +62,7 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
             exif_orientation=bool(options.exif_orientation),
             augment=options.augment,
             min_images=options.min_images,
+            reading=functools.partial(_say_reading, screen),
             progress=screen.step,
             callbacks=tracking.callbacks,
             download=show_download,
@@ -66,7 +70,7 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
         )
         seconds = time.monotonic() - started
         logged = tracking.log(saved)
-    untrained = [UNTRAINED] if source.name == "random" else []
+    untrained = [UNTRAINED] if is_untrained(source.name) else []
     lines = [*_lines(saved, options, seconds), *logged, *_next(saved, options), *untrained]
     return tracking.finish("\n".join(lines))
 
@@ -107,7 +111,7 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
     run_id = new_run_id()
     with Screen.of_run(options, run_id, debug=debug) as screen:
         tracking = Tracking(options, run_id, screen)
-        untrained = [UNTRAINED] if recipe.weights == "random" else []
+        untrained = [UNTRAINED] if is_untrained(recipe.weights) else []
         for line in [*untrained, f"Fine-tuning head {saved.id} …"]:
             screen.say(line)
         started = time.monotonic()
@@ -117,23 +121,33 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
             id=saved.id,
             augment=options.augment,
             weights=None if options.weights == "auto" else options.weights,
+            reading=functools.partial(_say_reading, screen),
             progress=screen.step,
             callbacks=tracking.callbacks,
             download=show_download,
             **given,
         )
         seconds = time.monotonic() - started
+        if tuned.id == saved.id:
+            kept = f"head {saved.id} stays as it is, and no other is saved"
+            return "\n".join([f"no epoch was better on validation than the start: {kept}", *untrained])
         logged = tracking.log(tuned)
-    lines = [*_lines(tuned, options, seconds), *logged]
-    if tuned.weights == saved.weights:  # the start was kept
-        return tracking.finish("\n".join([*lines, *_next(tuned, options), *untrained]))
     training = tuned.facts["training"]
     start, best = training["start"], training["history"][training["epochs"] - 1]
-    lines += [
+    lines = [
+        *_lines(tuned, options, seconds),
+        *logged,
         f"validation loss: {start['val_loss']:.3f} at the start, {best['val_loss']:.3f} now",
         f"weights: {tuned.weights}",
+        *_next(tuned, options),
+        _extract(tuned, options),
+        *untrained,
     ]
-    return tracking.finish("\n".join([*lines, *_next(tuned, options), *_extract(tuned, options)]))
+    return tracking.finish("\n".join(lines))
+
+
+def _say_reading(screen: Screen, images: int) -> None:
+    screen.say(f"Reading {counted(images, 'image')} first …")
 
 
 def _lines(saved: SavedHead, options: Options, seconds: float) -> list[str]:
@@ -155,11 +169,19 @@ def _next(saved: SavedHead, options: Options) -> list[str]:
     ]
 
 
-def _extract(saved: SavedHead, options: Options) -> list[str]:
-    """How to make a table with the weights of a fine-tuned head."""
-    data = saved.facts.get("data", {}).get("source")
-    if data is None:
-        data = feature_store.open(options.store, saved.facts["table"]).source
-    variables = [f"DATA={shlex.quote(data)}", f"WEIGHTS={shlex.quote(str(saved.weights))}"]
-    name, backbone = f"{saved.facts['table']}-fine-tuned", saved.columns[0].recipe.backbone
-    return [f"or:   {make_command('extract', options.store, name, backbone, *variables)}"]
+def _extract(saved: SavedHead, options: Options) -> str:
+    """How to make a table with the weights of a fine-tuned head, of the same images in the same splits."""
+    facts, recipe = saved.facts, saved.columns[0].recipe
+    if facts["table_version"] is None:
+        source, splits, classes = (facts["data"][name] for name in ("source", "splits", "classes"))
+    else:
+        table = feature_store.open(options.store, facts["table"], version=facts["table_version"])
+        source, splits, classes = table.source, dict(table.facts.splits), table.facts.classes
+    arguments = ["--splits", ",".join(map("=".join, splits.items()))] if splits else []
+    arguments += ["--classes", classes] if classes else []
+    arguments += ["--exif-orientation"] if recipe.exif_orientation else []
+    variables = {"DATA": source, "WEIGHTS": saved.weights, "LAYERS": ",".join(saved.layers)}
+    if arguments:  # which make expands once more, and hands to a shell
+        variables["ARGS"] = shlex.join(arguments).replace("$", "$$")
+    given = (f"{name}={shlex.quote(text)}" for name, text in variables.items())
+    return f"or:   {make_command('extract', options.store, saved.id, recipe.backbone, *given)}"

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import files
-from features.backbones.weights import UNTRAINED
+from features.backbones.weights import UNTRAINED, is_untrained
 from features.errors import BottleneckError
 from features.extractor import Extractor
 from features.inputs import Listing, list_images
@@ -62,7 +62,7 @@ def _predict(listing: Listing, saved: SavedHead, options: PredictOptions, screen
     notice = saved.check([Column(extractor.recipe, layer) for layer in extractor.layers])
     if notice:
         screen.say(notice)
-    if extractor.recipe.weights == "random":
+    if is_untrained(saved.columns[0].recipe.weights):
         screen.say(UNTRAINED)
     rejected = 0
     with _writer(options.output) as write, screen.progress(len(uris)):

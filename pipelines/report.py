@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
+from features.conflicting_images import conflict_lines
 from features.images import DECODING, REASONS, REMEDIES
 from features.locations import features_path, heads_path, rejected_path
 from features.recipe import FeatureRecipe
@@ -23,13 +24,8 @@ from heads import current_head, list_heads
 from pipelines.agreement import check_backbone
 from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.runs import living_runs
-from pipelines.summary import Conflicts, Summary
+from pipelines.summary import Summary
 from pipelines.wording import make_command, table_name
-
-#: Examples shown of a long list.
-_SHOWN = 3
-
-_Case = TypeVar("_Case")
 
 
 def summary_text(summary: Summary, options: ExtractOptions) -> str:
@@ -56,7 +52,7 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
             f"{images} no longer in the input, moved or deleted: the rows stay "
             f"(ARGS=--remove-gone takes them out)"
         )
-    lines += _conflict_lines(summary.conflicts)
+    lines += conflict_lines(summary.conflicts)
     tried = summary.new + summary.new_rejected
     if tried:
         rate = tried / summary.seconds
@@ -104,30 +100,6 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
 def _recipe_text(recipe: FeatureRecipe) -> str:
     sha256 = f"sha256 {recipe.weights_sha256[:12]}…"
     return f"{recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
-
-
-def _conflict_lines(conflicts: Conflicts) -> Iterable[str]:
-    for what, cases in (("labels", conflicts.labels), ("splits", conflicts.splits)):
-        images = counted(len(cases), "image is", "images are")
-        several = f"{images} there several times, the same bytes under different {what}:"
-        yield from _examples(several, cases, lambda uris: " = ".join(map(printable, uris)))
-    groups = counted(len(conflicts.groups), "group is", "groups are")
-    torn = f"{groups} torn apart by the splits that the data came with:"
-    yield from _examples(torn, conflicts.groups, _torn_text)
-
-
-def _torn_text(group: tuple[str, dict[str, int]]) -> str:
-    name, counts = group
-    return f"{printable(name)}: " + ", ".join(f"{count:,} in {split}" for split, count in counts.items())
-
-
-def _examples(title: str, cases: Sequence[_Case], text: Callable[[_Case], str]) -> Iterable[str]:
-    """A title, the first of the cases that it is about, and how many more there are; nothing for none."""
-    if cases:
-        yield title
-        yield from (f"  {text(case)}" for case in cases[:_SHOWN])
-    if len(cases) > _SHOWN:
-        yield f"  … and {len(cases) - _SHOWN:,} more"
 
 
 def info_text(options: InfoOptions) -> str:
@@ -181,19 +153,21 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     for run in living_runs(table.store, table.name):
         work = counted(run.images(), "image") if run.header() else "its plan"
         yield f"  run       {run.run_id} is at work on {work}"
-    heads = _head_lines(store, table.name)
+    heads = _head_lines(store, table.name, table.facts.weights)
     yield from heads
     if not heads:
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 
-def _head_lines(store: str, name: str) -> list[str]:
-    """The heads that are kept under the name of a table, a line each."""
+def _head_lines(store: str, name: str, weights: str | None = None) -> list[str]:
+    """The heads that are kept under the name of a table, a line each, with weights other than the table's."""
     current, lines = current_head(store, name), []
     for head in list_heads(store, name):
         mark = " (current)" if head["id"] == current else ""
         version = head["table_version"]
         source = f"version {version}" if version is not None else printable(head["data"]["source"])
+        own = head.get("weights", weights)
+        source += f", weights {printable(own)}" if own != weights else ""
         lines.append(f"  head      {head['id']}{mark}: {_score_text(head)}, from {source}")
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from features.conflicting_images import Conflicts
 from features.splits import SPLITS
 from features.store.schema import REJECTED_SCHEMA
 from features.store.table import FeatureTable
@@ -30,19 +31,6 @@ _TORN = f"""
     FROM {{features}} WHERE view = 0 AND "group" IS NOT NULL
     GROUP BY "group" HAVING min(split) <> max(split) ORDER BY "group"
 """
-
-
-class Conflicts(NamedTuple):
-    """What training and testing on the stored images would suffer from.
-
-    Attributes:
-        labels, splits: the same bytes under different labels, or in different splits: the uris of each case.
-        groups: those that given splits tear apart: name, and from each of its splits to its images there.
-    """
-
-    labels: list[list[str]]
-    splits: list[list[str]]
-    groups: list[tuple[str, dict[str, int]]]
 
 
 class Summary(NamedTuple):

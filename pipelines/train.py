@@ -17,6 +17,9 @@ from pipelines.screen import Screen, new_run_id
 from pipelines.tracking import Tracking
 from pipelines.wording import in_words_of_commands, make_command, table_name
 
+#: Options that are short for `set`; not every command has all of them.
+_SHORT = ("seed", "hidden", "learning_rate", "epochs", "patience", "batch_size")
+
 
 def train(options: TrainOptions, *, debug: bool = False) -> str:
     """Train, test and save a head; what to print of it.
@@ -66,12 +69,12 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
 
 
 def head_parameters(kind: str, options: Options) -> dict[str, Any]:
-    """The parameters of a head from the options `set`, and `seed` and `hidden`, which are short for it.
+    """The parameters of a head from the option `set`, and from those that are short for it.
 
     Raises:
         BottleneckError: for one that it does not have, or of another type.
     """
-    short = {name: getattr(options, name) for name in ("seed", "hidden")}
+    short = {name: getattr(options, name, None) for name in _SHORT}
     given = [f"{name}={value}" for name, value in short.items() if value is not None]
     return parse_parameters(kind, [*given, *(options.set or [])])
 

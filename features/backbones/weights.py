@@ -19,6 +19,15 @@ UNTRAINED = (
 )
 
 
+#: How the names of weights end that were made from random ones: what says that they are untrained, too.
+UNTRAINED_SUFFIX = "-untrained"
+
+
+def is_untrained(name: str) -> bool:
+    """Whether weights of this name, as of `WeightsSource`, are random, or were made from random ones."""
+    return name == "random" or name.endswith(UNTRAINED_SUFFIX)
+
+
 class WeightsSource(NamedTuple):
     """Where the backbone's weights come from.
 
@@ -70,7 +79,8 @@ def find_weights(spec: str, backbone: Backbone, progress: DownloadProgress | Non
         )
     if not files.is_file(path):
         raise BottleneckError(f"there is no weights file {path}")
-    return WeightsSource(path.name.removesuffix(suffix), str(path), path)
+    name = path.name.removesuffix(suffix)
+    return WeightsSource(name, str(path), path, (UNTRAINED,) if is_untrained(name) else ())
 
 
 def _published_path(backbone: Backbone) -> Path:

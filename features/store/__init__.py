@@ -4,8 +4,8 @@ Both are Delta Lake tables. Readers use `open`; pipelines create a table with `c
 through `features.store.commit`.
 """
 
-from features.store.catalog import create, open, table_names
+from features.store.catalog import check_table_name, create, open, table_names
 from features.store.streams import dataset
 from features.store.table import FeatureTable
 
-__all__ = ["FeatureTable", "create", "dataset", "open", "table_names"]
+__all__ = ["FeatureTable", "check_table_name", "create", "dataset", "open", "table_names"]

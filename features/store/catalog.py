@@ -59,6 +59,19 @@ def open(
     return FeatureTable(store, features, open_delta(path, version))
 
 
+def check_table_name(features: str) -> None:
+    """Refuse a name that no table can have, nor the heads that are kept under it.
+
+    Raises:
+        BottleneckError: for a name that is not a plain folder name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,127}", features):
+        raise BottleneckError(
+            f"{features!r} can't name a table: use up to 128 letters, digits, '_', '-' and '.', a letter or "
+            "digit first"
+        )
+
+
 def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
     """Create an empty feature table and the table of rejected images beside it.
 
@@ -69,11 +82,7 @@ def create(store: str | Path, features: str, facts: TableFacts) -> FeatureTable:
         BottleneckError: for a name that is not a plain folder name.
     """
     store = store_path(store)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,127}", features):
-        raise BottleneckError(
-            f"{features!r} can't name a table: use up to 128 letters, digits, '_', '-' and '.', a letter or "
-            "digit first"
-        )
+    check_table_name(features)
     if re.search(r"%[0-9A-Fa-f]{2}|[\[\]\x00-\x1f]", str(store)):
         raise BottleneckError(
             f"`store={printable(store)}`: Delta Lake can't keep a table under a path with %, [, ] or control "

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from features.backbones.weights import is_untrained
 from features.recipe import Column, FeatureRecipe
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -110,8 +111,8 @@ class TableFacts:
 
     @property
     def untrained(self) -> bool:
-        """Whether the features come from random weights, which every run and head must say."""
-        return self.weights == "random"
+        """Whether the features come from random weights, or such as were made from them: each run says so."""
+        return is_untrained(self.recipe.weights)
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)

@@ -87,7 +87,10 @@ def _strength(name: str, text: str | None) -> float | None:
 
 
 def augment_pixels(pixels: keras.KerasTensor, strengths: Strengths, seed: int = 0) -> keras.KerasTensor:
-    """Pixels as they are trained on, float32 (batch, height, width, 3) from 0 to 255."""
+    """Pixels as they are trained on, from those of images, float32 (batch, height, width, 3) from 0 to 255.
+
+    Noise may leave that range.
+    """
     return _augment(pixels, "pixels", strengths, seed, _WHITE)
 
 
@@ -115,12 +118,13 @@ def _flip(pixels: Any, _strength: float, seed: int, _scale: Any) -> Any:
 def _crop(pixels: Any, strength: float, seed: int, _scale: Any) -> Any:
     """A part of the image at a random place, as large as the image; beyond its edges it is mirrored.
 
-    By zooming and shifting: `RandomCrop` would resize the images at inference, too.
+    By shifting and zooming: `RandomCrop` would resize the images at inference, too. Zoomed in first, an image
+    would have lost what lies outside its middle, and mirrored pixels would be shifted in.
     """
     import keras
 
-    pixels = keras.layers.RandomZoom((-strength, 0.0), seed=seed)(pixels)
-    return keras.layers.RandomTranslation(strength / 2, strength / 2, seed=seed + 1000)(pixels)
+    pixels = keras.layers.RandomTranslation(strength / 2, strength / 2, seed=seed + 1000)(pixels)
+    return keras.layers.RandomZoom((-strength, 0.0), seed=seed)(pixels)
 
 
 def _rotate(pixels: Any, strength: float, seed: int, _scale: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features import store as feature_store
 from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.backbones.network import arrays_sha256, build_network
 from features.backbones.weights import find_weights
@@ -26,6 +27,7 @@ from heads.fitting import column_facts
 from heads.pixels.augmentation import Strengths, parse_augmentation
 from heads.pixels.epochs import (
     BATCH_SIZE,
+    best_epoch,
     check_splits,
     class_counts,
     facts_of_training,
@@ -34,8 +36,9 @@ from heads.pixels.epochs import (
     measure,
     predict_stream,
 )
-from heads.pixels.images import PixelReader, PixelStream, images_of_listing
+from heads.pixels.images import Reading, crashed_images, images_of_listing, nobody
 from heads.pixels.models import join, pooled_features
+from heads.pixels.streams import PixelReader, PixelStream
 from heads.registry import new_head
 from heads.saved import SavedHead, new_id, save_head
 
@@ -67,6 +70,7 @@ def train_end_to_end(
     exif_orientation: bool = False,
     augment: Iterable[str] | None = None,
     min_images: int = 1,
+    reading: Reading = nobody,
     progress: Progress = silent,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
@@ -85,6 +89,7 @@ def train_end_to_end(
         backbone, weights, layers, exif_orientation: as of `features.Extractor`.
         augment: as of `heads.pixels.augmentation.parse_augmentation`.
         min_images: classes with fewer training images are left out.
+        reading: called with the number of images before they are read, all of them once.
         progress: called at each epoch with its number, the epochs at most, and its figures.
         callbacks: further ones of Keras.
         download: progress of downloads: see `features.downloads.fetch`.
@@ -95,18 +100,20 @@ def train_end_to_end(
         are sentences to show.
 
     Raises:
-        BottleneckError: for images that can't be found or read, splits or classes without any, or a wrong
-            parameter.
+        BottleneckError: for images that can't be found or read, splits or classes without any, a wrong
+            parameter, or training that diverges.
     """
+    features = features or backbone
+    feature_store.check_table_name(features)
     head: Any = new_head("dense", {**DEFAULTS, **parameters})
     head.check_parameters()
     strengths = parse_augmentation(augment)
     of_network = get_backbone(backbone)
-    names, reading = of_network.parse_layers(layers), parse_splits(splits)
-    listing = list_images(data, splits=reading, classes=classes, progress=download)
+    names, folders = of_network.parse_layers(layers), parse_splits(splits)
+    listing = list_images(data, splits=folders, classes=classes, progress=download)
     source = find_weights(weights, of_network, download)
     reader = PixelReader(of_network.input_size, exif_orientation)
-    images = images_of_listing(listing, reader)
+    images = images_of_listing(listing, reader, crashed_images(store, features), reading)
     examples = count_examples(images.rows, images.name, min_images)
     check_splits(examples.images, images.name)
     streams = images.streams(
@@ -119,19 +126,24 @@ def train_end_to_end(
     sha256 = arrays_sha256(network.get_weights())
     recipe = FeatureRecipe(source.name, sha256, exif_orientation=exif_orientation, backbone=backbone)
     facts = {
-        "table": features or backbone,
+        "table": features,
         "table_version": None,
         "weights": weights_to_keep(store, source.spec),
         "columns": column_facts([Column(recipe, name) for name in names]),
-        "data": {"source": listing.source, "splits": reading, "classes": classes},
+        "data": {
+            "source": listing.source,
+            "splits": folders,
+            "classes": classes,
+            "sha256": images.digest(),
+        },
         **facts_of_training(WORKFLOW, head, strengths, streams),
         "min_images": min_images,
-        "notices": [*images.notices, *examples.notices()],
+        "notices": [*images.notices, *examples.notices(), *head.notices_],
         "left_out": examples.left_out,
         "majority_class": examples.majority_class,
     }
     facts["metrics"] = measure(head, facts, streams, measured)
-    return save_head(store_path(store), facts["table"], head, facts, log_of(head), new_id(WORKFLOW))
+    return save_head(store_path(store), features, head, facts, log_of(head), new_id(WORKFLOW))
 
 
 def _fit(
@@ -162,10 +174,10 @@ def _fit(
         progress=progress,
         callbacks=callbacks,
     )
+    best = best_epoch(history)
     probabilities = predict_stream(model, streams["validation"])
     chosen, probabilities = head.choose_by((streams["validation"].y, probabilities))
-    losses = [figures["val_loss"] for figures in history]
-    facts = {"epochs": int(np.argmin(losses)) + 1, "epochs_run": len(history), "chosen_by": "validation"}
+    facts = {"epochs": best, "epochs_run": len(history), "chosen_by": "validation"}
     facts |= {"batch_size": head.batch_size or BATCH_SIZE, **chosen, "history": history}
     head.training_ = Training(facts, ["train"], ["validation"])
     return {"validation": probabilities, "test": predict_stream(model, streams["test"])}

@@ -15,7 +15,7 @@ from features.errors import BottleneckError
 from heads.base import Progress
 from heads.metrics import evaluate_head
 from heads.pixels.augmentation import Strengths
-from heads.pixels.images import PixelStream
+from heads.pixels.streams import PixelStream
 
 if TYPE_CHECKING:
     import keras
@@ -62,12 +62,14 @@ def fit_epochs(
     from keras.callbacks import EarlyStopping, LambdaCallback
 
     history: list[dict[str, float]] = []
-    started = [time.monotonic()]
+    started = time.monotonic()
 
     def note(epoch: int, logs: dict[str, Any]) -> None:
-        started.append(time.monotonic())
+        nonlocal started
+        ended = time.monotonic()
         figures = {name: float(value) for name, value in logs.items()}
-        history.append({**figures, "seconds": round(started[-1] - started[-2], 1)})
+        history.append({**figures, "seconds": round(ended - started, 1)})
+        started = ended
         progress(epoch + 1, epochs, figures)
 
     with train.reading(), validation.reading():
@@ -84,6 +86,21 @@ def fit_epochs(
             verbose=0,
         )
     return history
+
+
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
+    """The number, from 1, of the epoch whose weights `fit_epochs` has kept.
+
+    Raises:
+        BottleneckError: where no epoch has a validation loss that is a number.
+    """
+    losses = np.array([figures["val_loss"] for figures in history])
+    if not np.isfinite(losses).any():
+        raise BottleneckError(
+            "training diverged: the validation loss of no epoch is a number, and no head is saved; lower the "
+            "`learning_rate`"
+        )
+    return int(np.nanargmin(losses)) + 1
 
 
 def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
@@ -133,7 +150,9 @@ def measure(
     probabilities: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Metrics of what the whole model answered, by split."""
-    return {
-        split: evaluate_head(head, facts, streams[split].y, of_split)
-        for split, of_split in probabilities.items()
-    }
+    metrics = {}
+    for split, of_split in probabilities.items():
+        stream = streams[split]
+        left_out = {"left_out": stream.left_out} if stream.left_out else {}
+        metrics[split] = evaluate_head(head, facts, stream.y, of_split) | left_out
+    return metrics

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features import files
-from features import store as feature_store
 from features.backbones import DEFAULT_BACKBONE
 from features.backbones.network import arrays_sha256, last_blocks, write_weights
+from features.backbones.weights import UNTRAINED_SUFFIX, is_untrained
 from features.downloads import DownloadProgress
 from features.errors import BottleneckError
-from features.inputs import list_images
-from features.locations import weights_path, weights_to_keep
+from features.locations import heads_path, weights_path, weights_to_keep
 from features.recipe import Column
 from features.store.labels import encode
 from features.text import some
 from heads.base import Head, Progress, Training, silent
-from heads.fitting import column_facts
+from heads.fitting import check_memory, column_facts
 from heads.pixels.augmentation import Strengths, parse_augmentation
 from heads.pixels.epochs import (
     BATCH_SIZE,
@@ -37,21 +36,24 @@ from heads.pixels.epochs import (
     measure,
     predict_stream,
 )
-from heads.pixels.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
+from heads.pixels.images import Reading, nobody
 from heads.pixels.models import join, network_of, pooled_features
+from heads.pixels.origin import check_classes, images_of, table_of
+from heads.pixels.streams import PixelReader, PixelStream
 from heads.registry import new_head
 from heads.saved import SavedHead, load_head, new_id, save_head
 
 if TYPE_CHECKING:
     import keras
 
+    from features.store.table import FeatureTable
     from heads.dense import DenseHead, Moments
 
 #: The name of this way to train, in `head.json` and in the ids of heads and weights.
 WORKFLOW = "fine-tuned"
 
 #: What `head.json` says as that of the head before says it.
-_INHERITED = ("table", "table_version", "data", "min_images", "left_out", "majority_class")
+_INHERITED = ("table", "table_id", "table_version", "data", "min_images", "left_out", "majority_class")
 
 
 def fine_tune(
@@ -67,14 +69,14 @@ def fine_tune(
     seed: int = 0,
     augment: Iterable[str] | None = None,
     weights: str | None = None,
+    reading: Reading = nobody,
     progress: Progress = silent,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
 ) -> SavedHead:
     """Train a head and the last blocks of its backbone, and make the result the table's current head.
 
-    The best epoch is chosen on the validation images. Where none is better than the start, the start is kept,
-    and no weights are written.
+    The best epoch is chosen on the validation images. Where none is better than the start, nothing is saved.
 
     Args:
         store: folder of the store.
@@ -86,39 +88,40 @@ def fine_tune(
         epochs, patience, batch_size, seed: as of `heads.DenseHead`.
         augment: as of `heads.pixels.augmentation.parse_augmentation`.
         weights: those of the head, where they are not found by themselves.
+        reading: called with the number of images before they are read, all of them once.
         progress: called with 0 before training, then at each epoch, with the epochs at most and the figures.
         callbacks: further ones of Keras.
         download: progress of downloads: see `features.downloads.fetch`.
 
     Returns:
         The saved head, whose `weights` are the file that was written; `facts["training"]` has the figures of
-        the start and of each epoch, and `facts["notices"]` are sentences to show.
+        the start and of each epoch, and `facts["notices"]` are sentences to show. Where no epoch was better
+        than the start: the head that was given, which stays as it is.
 
     Raises:
         BottleneckError: for a head that is not there, or can't be put as layers of Keras, images that are not
-            there, or a wrong parameter.
+            there or not those that it was trained on, or a wrong parameter.
     """
     saved = load_head(store, features, id)
     strengths = parse_augmentation(augment)
     head = _head_to_train(
         saved, learning_rate=learning_rate, epochs=epochs, patience=patience, batch_size=batch_size, seed=seed
     )
-    backbone, network, source = network_of(saved, weights, download)
+    table, notices = table_of(saved)
+    backbone, network, _ = network_of(saved, weights, download)
     _unfreeze(network, last_blocks(backbone, network, saved.layers[-1], blocks))
     reader = PixelReader(backbone.input_size, saved.columns[0].recipe.exif_orientation)
-    images = _images_of(saved, reader, download)
+    images = images_of(saved, table, reader, reading, download)
     unknown = sorted(set(images.labels()) - set(saved.facts["labels"]))
     streams = images.streams(head.classes_.tolist(), reader, multi_label=head.multi_label_, ignored=unknown)
     check_splits({split: len(stream) for split, stream in streams.items()}, images.name)
-    _check_classes(saved, streams["train"].y, images.name)
-    start, notices = _start(saved)
+    check_classes(saved, streams["train"].y, images.name)
+    start, refitted = _start(saved, table)
     head.model_ = start.keras_model()
     pooled = pooled_features(backbone, network, saved.layers)
     measured = _fit(head, pooled, streams, strengths, progress, callbacks)
-    assert head.training_ is not None, "_fit sets it"
-    start_is_kept = head.training_.facts["epochs"] == 0
-    if start_is_kept:
-        notices.append(f"no epoch was better on validation than the start, head {saved.id}, which is kept")
+    if measured is None:
+        return saved
     if unknown:
         notices.append(f"left out the labels that head {saved.id} was not taught: {some(unknown)}")
     facts = {
@@ -126,10 +129,10 @@ def fine_tune(
         "from_head": saved.id,
         "blocks": blocks,
         **facts_of_training(WORKFLOW, head, strengths, streams),
-        "notices": [*images.notices, *notices],
+        "notices": [*images.notices, *notices, *refitted, *head.notices_],
     }
     facts["metrics"] = measure(head, facts, streams, measured)
-    return _save(saved, head, None if start_is_kept else network, source.spec, facts)
+    return _save(saved, head, network, facts)
 
 
 def _head_to_train(saved: SavedHead, **training: Any) -> DenseHead:
@@ -153,39 +156,22 @@ def _unfreeze(network: keras.Model, layers: list[keras.Layer]) -> None:
         layer.trainable = wanted and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _images_of(saved: SavedHead, reader: PixelReader, download: DownloadProgress | None) -> LabelledImages:
-    """The images that a head was trained on: those of its version of the table, or of its input."""
-    version = saved.facts["table_version"]
-    if version is not None:
-        return images_of_table(feature_store.open(saved.store, saved.facts["table"], version=version), reader)
-    data = saved.facts["data"]
-    listing = list_images(data["source"], splits=data["splits"], classes=data["classes"], progress=download)
-    return images_of_listing(listing, reader)
-
-
-def _check_classes(saved: SavedHead, y: np.ndarray, name: str) -> None:
-    """Refuse to unlearn a class; a head that was tested by folds may know one of other splits alone."""
-    labels = saved.facts["labels"]
-    missing = np.array(labels)[class_counts(y, len(labels)) == 0]
-    if len(missing):
-        raise BottleneckError(
-            f"the train split of {name} has no image of {some(missing)}, which head {saved.id} knows"
-        )
-
-
-def _start(saved: SavedHead) -> tuple[Head, list[str]]:
+def _start(saved: SavedHead, table: FeatureTable | None) -> tuple[Head, list[str]]:
     """The head to start from, fitted on train alone: validation chooses, and test measures; notices."""
     facts = saved.facts
     others = " and ".join(split for split in facts["splits"]["fitted"] if split != "train")
     if not others:
         return saved.head, []
-    table = feature_store.open(saved.store, facts["table"], version=facts["table_version"])
-    how = {"classes": facts["labels"], "multi_label": facts.get("multi_label", False)}
-    X, labels = table.matrix("train", layers=saved.layers, **how)
-    y = encode(labels, **how, ignored=facts.get("left_out") or ())
-    chosen = {name: facts["training"][name] for name in facts["parameters"] if name in facts["training"]}
+    assert table is not None, "a head on an input is fitted on train alone"
+    chosen = {}
+    if "test" not in facts["splits"]["selected"]:
+        chosen = {name: facts["training"][name] for name in facts["parameters"] if name in facts["training"]}
     head = new_head(facts["kind"], {**facts["parameters"], **chosen})
-    head.fit_matrix(X, y, len(X), facts["labels"])
+    labels = facts["labels"]
+    check_memory(head, 1, facts["splits"]["rows"]["train"], facts["width"], len(labels))
+    how = {"classes": labels, "multi_label": facts.get("multi_label", False)}
+    X, of_rows = table.matrix("train", layers=saved.layers, **how)
+    head.fit_matrix(X, encode(of_rows, **how, ignored=facts.get("left_out") or ()), len(X), labels)
     return head, [f"head {saved.id} was fitted on {others}, too: the start was fitted anew, on train alone"]
 
 
@@ -196,16 +182,24 @@ def _fit(
     strengths: Strengths,
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],
-) -> dict[str, np.ndarray]:
-    """Train both, and keep the best epoch or the start; probabilities of the validation and test images."""
+) -> dict[str, np.ndarray] | None:
+    """Train both, and keep the best epoch: probabilities of the validation and test images.
+
+    Returns:
+        None where no epoch was better than the start.
+    """
     train, validation = streams["train"], streams["validation"]
     model = join(features, head.model_, strengths, _deviation(head.model_), head.seed)
     head.compile(model, _seen(train.y, len(head.classes_)))
     with validation.reading():
         at_start = model.evaluate(validation.dataset(BATCH_SIZE), verbose=0, return_dict=True)
     start = {f"val_{name}": float(value) for name, value in at_start.items()}
+    if not np.isfinite(start["val_loss"]):
+        raise BottleneckError(
+            "the validation loss of the head to start from is no number: its training diverged; train it "
+            "again with a lower `learning_rate`"
+        )
     progress(0, head.epochs, start)
-    before = [variable.numpy() for variable in model.trainable_variables]
     history = fit_epochs(
         model,
         train,
@@ -219,8 +213,7 @@ def _fit(
     )
     best = int(np.nanargmin([start["val_loss"], *(figures["val_loss"] for figures in history)]))
     if best == 0:
-        for variable, value in zip(model.trainable_variables, before, strict=True):
-            variable.assign(value)
+        return None
     chosen, probabilities = head.choose_by((validation.y, predict_stream(model, validation)))
     facts = {"epochs": best, "epochs_run": len(history), "chosen_by": "validation"}
     facts |= {"batch_size": head.batch_size, **chosen, "start": start, "history": history}
@@ -243,20 +236,19 @@ def _deviation(head: keras.Model) -> np.ndarray:
     return np.sqrt(scales[0].variance).ravel() if scales else np.ones(head.input_shape[1])
 
 
-def _save(
-    saved: SavedHead, head: DenseHead, network: keras.Model | None, weights: str, facts: dict[str, Any]
-) -> SavedHead:
-    """Keep the head, and the weights of the network it goes with; without one, `weights` are still right."""
-    recipe, head_id = dataclasses.replace(saved.columns[0].recipe, precision="float32"), new_id(WORKFLOW)
-    path = weights_path(saved.store, f"{head_id}.weights.h5")
+def _save(saved: SavedHead, head: DenseHead, network: keras.Model, facts: dict[str, Any]) -> SavedHead:
+    """Keep the head, and the weights of the network that it goes with: both or none."""
+    head_id, before = new_id(WORKFLOW), saved.columns[0].recipe
+    name = head_id + (UNTRAINED_SUFFIX if is_untrained(before.weights) else "")
+    path = weights_path(saved.store, f"{name}.weights.h5")
+    sha256 = arrays_sha256(network.get_weights())
+    recipe = dataclasses.replace(before, precision="float32", weights=name, weights_sha256=sha256)
+    facts["weights"] = weights_to_keep(saved.store, str(path))
+    facts["columns"] = column_facts([Column(recipe, layer) for layer in saved.layers])
     try:
-        if network is not None:
-            write_weights(network, path)
-            weights, sha256 = str(path), arrays_sha256(network.get_weights())
-            recipe = dataclasses.replace(recipe, weights=head_id, weights_sha256=sha256)
-        facts["weights"] = weights_to_keep(saved.store, weights)
-        facts["columns"] = column_facts([Column(recipe, layer) for layer in saved.layers])
+        write_weights(network, path)
         return save_head(saved.store, facts["table"], head, facts, log_of(head), head_id)
     except BaseException:
-        files.remove(path)
+        if not files.is_folder(heads_path(saved.store, facts["table"], head_id)):
+            files.remove(path)
         raise

@@ -1,82 +1,49 @@
-"""Labelled images to train on as pixels: each is read and decoded once first, then streamed from its file.
-
-Pixels come from this project's own decoding, so that a network sees here what it sees when features are
-extracted. Of all the images only what is known of them is in memory.
-"""
+"""Labelled images to train on as pixels, of an input or a table: each is read and decoded once first."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import threading
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import store as feature_store
+from features.conflicting_images import conflict_lines, find_conflicts
 from features.errors import BottleneckError
-from features.images import ImageError
-from features.images.preparation import prepare
 from features.inputs import Listing
-from features.machine import usable_cores
 from features.splits import assign_splits
+from features.store.commit import rejected_rows
 from features.store.labels import encode, have_labels, read_labels
+from features.store.schema import REJECTED_SCHEMA
 from features.text import counted, printable, some
+from heads.pixels.streams import PixelReader, PixelStream
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from features.store.table import FeatureTable
 
-#: Images whose outcomes are Python objects at a time.
-_AT_ONCE = 4096
-#: What is known of images before they are read: columns of a feature table.
-_COLUMNS = ("uri", "labels", "split", "view")
+#: Called with the number of images before all of them are read, which takes a while.
+Reading = Callable[[int], None]
+
+#: What is known of images that can be read: columns of a feature table.
+_COLUMNS = ("uri", "image_id", "labels", "split", "view")
+#: What tells that a file is as it was: columns of a listing and of rejections.
+_FILE = ["uri", "size", "modified_at"]
 
 
-@dataclasses.dataclass(frozen=True)
-class PixelReader:
-    """From the files of images to a network's input: see `features.images.preparation.prepare`.
-
-    Attributes:
-        side: of the square, in pixels.
-        exif_orientation: whether photos are turned as their EXIF data say.
-    """
-
-    side: int
-    exif_orientation: bool = False
-
-    def read(self, uri: str) -> np.ndarray:
-        """The pixels of an image, float32 (side, side, 3) from 0 to 255; raises ImageError."""
-        pixels = np.zeros((self.side, self.side, 3), np.float32)
-        prepare(uri, pixels, self.exif_orientation)
-        return pixels
-
-    def check(self, uris: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
-        """Read and decode images on threads: of each its id, or why it can't be used."""
-        of_thread = threading.local()
-
-        def one(uri: str) -> tuple[str | None, str | None]:
-            if not hasattr(of_thread, "pixels"):
-                of_thread.pixels = np.zeros((self.side, self.side, 3), np.float32)
-            try:
-                return prepare(uri, of_thread.pixels, self.exif_orientation).image_id, None
-            except ImageError as error:
-                return None, f"{error.reason} ({error.detail})"
-
-        with ThreadPoolExecutor(max(2, usable_cores())) as threads:
-            for start in range(0, len(uris), _AT_ONCE):
-                yield from threads.map(one, uris[start : start + _AT_ONCE])
+def nobody(_: int) -> None:
+    """`Reading` that nobody watches."""
 
 
 class LabelledImages(NamedTuple):
     """Images that can be read, with their labels and splits, and those that have no label.
 
     Attributes:
-        rows: `uri`, `labels`, `split` and `view`, as in a feature table.
+        rows: `uri`, `image_id`, `labels`, `split` and `view`, as in a feature table.
         name: what they are the images of, for messages.
         notices: sentences to show.
     """
@@ -89,6 +56,14 @@ class LabelledImages(NamedTuple):
         """All labels, each once."""
         return pc.list_flatten(self.rows.column("labels")).unique().to_pylist()
 
+    def digest(self) -> str:
+        """The sha256 of the ids, labels and splits of the images with a label: that of other data differs."""
+        labelled, _ = _by_labels(self.rows)
+        columns = (labelled.column(name).to_pylist() for name in ("image_id", "labels", "split"))
+        images = zip(*columns, strict=True)
+        lines = sorted(json.dumps([image_id, sorted(labels), split]) for image_id, labels, split in images)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def streams(
         self, classes: Sequence[str], reader: PixelReader, *, multi_label: bool, ignored: Collection[str]
     ) -> dict[str, PixelStream]:
@@ -100,25 +75,50 @@ class LabelledImages(NamedTuple):
             ignored: the other labels.
         """
         labels = read_labels(self.rows.column("labels"), multi_label=multi_label)
-        learned = have_labels(labels, classes)
+        labelled, learned = have_labels(labels), have_labels(labels, classes)
         streams = {}
         for split in ("train", "validation", "test"):
-            of_split = learned & pc.equal(self.rows.column("split"), split).fill_null(False).to_numpy()
+            of_split = pc.equal(self.rows.column("split"), split).fill_null(False).to_numpy()
+            left_out = int((of_split & labelled & ~learned).sum())
+            of_split &= learned
             y = encode(labels[of_split], classes, multi_label=multi_label, ignored=ignored)
             uris = self.rows.column("uri").filter(pa.array(of_split)).to_pylist()
-            streams[split] = PixelStream(uris, y, reader)
+            streams[split] = PixelStream(uris, y, reader, left_out)
         return streams
 
 
-def images_of_listing(listing: Listing, reader: PixelReader) -> LabelledImages:
+def crashed_images(store: str | Path, features: str) -> pa.Table:
+    """The images that ended the processes which decoded them, by the rejections of a table.
+
+    Args:
+        features: name of the table, which need not be there.
+
+    Returns:
+        Columns `uri`, `size` and `modified_at`.
+    """
+    if features not in feature_store.table_names(store):
+        return REJECTED_SCHEMA.empty_table().select(_FILE)
+    rejected = rejected_rows(feature_store.open(store, features))
+    return rejected.filter(pc.equal(rejected.column("reason"), "crashed")).select(_FILE)
+
+
+def images_of_listing(
+    listing: Listing, reader: PixelReader, crashed: pa.Table | None = None, reading: Reading = nobody
+) -> LabelledImages:
     """The images of an input that can be read, with splits that are cut as extraction cuts them.
+
+    Args:
+        crashed: as of `crashed_images`: those that did not change since are not read.
+        reading: called before the images are read.
 
     Raises:
         BottleneckError: where none with a label can be read.
     """
     name = f"`data={printable(listing.source)}`"
     labelled, unlabelled = _by_labels(listing.images)
+    labelled, notices = _without(labelled, crashed)
     uris = labelled.column("uri").to_pylist()
+    reading(len(uris))
     outcomes = list(reader.check(uris))
     bad = [f"{uri}: {fault}" for uri, (_, fault) in zip(uris, outcomes, strict=True) if fault]
     if uris and len(bad) == len(uris):
@@ -128,24 +128,44 @@ def images_of_listing(listing: Listing, reader: PixelReader) -> LabelledImages:
     labelled = labelled.filter(good)
     image_ids = pa.array([image_id for image_id, fault in outcomes if not fault], pa.string())
     cut = assign_splits(image_ids, labelled.column("split"), labelled.column("group"))
-    place = labelled.schema.get_field_index("split")
-    rows = pa.concat_tables([labelled.set_column(place, "split", cut), unlabelled], promote_options="default")
+    labelled = labelled.set_column(labelled.schema.get_field_index("split"), "split", cut)
+    labelled = labelled.append_column("image_id", image_ids)
+    rows = pa.concat_tables([labelled, unlabelled], promote_options="default")
     rows = rows.append_column("view", pa.array(np.zeros(len(rows), np.int32)))
-    left_out = [f"left out {counted(len(bad), 'image')} that can't be read: {some(bad)}"] if bad else []
-    return LabelledImages(rows.select(_COLUMNS), name, [*listing.notices, *left_out])
+    if bad:
+        notices.append(f"left out {counted(len(bad), 'image')} that can't be read: {some(bad)}")
+    conflicts = conflict_lines(find_conflicts(labelled))
+    return LabelledImages(rows.select(_COLUMNS), name, [*listing.notices, *notices, *conflicts])
 
 
-def images_of_table(table: FeatureTable, reader: PixelReader) -> LabelledImages:
+def _without(images: pa.Table, crashed: pa.Table | None) -> tuple[pa.Table, list[str]]:
+    """The images that did not crash, unless they have changed since; notices."""
+    if not crashed:
+        return images, []
+    known = {tuple(row.values()) for row in crashed.to_pylist()}
+    crash = [tuple(row.values()) in known for row in images.select(_FILE).to_pylist()]
+    uris = images.column("uri").filter(pa.array(crash, pa.bool_())).to_pylist()
+    if not uris:
+        return images, []
+    notice = f"left out {counted(len(uris), 'image')} that extraction rejected as crashed: {some(uris)}"
+    return images.filter(pa.array([not of_image for of_image in crash])), [notice]
+
+
+def images_of_table(table: FeatureTable, reader: PixelReader, reading: Reading = nobody) -> LabelledImages:
     """The images of a feature table, whose files have to be as they were when it was made.
+
+    Args:
+        reading: called before the images are read.
 
     Raises:
         BottleneckError: where one with a label is missing or has changed.
     """
     name = f"table {table.name!r}"
-    rows = table.metadata(["image_id", *_COLUMNS])
+    rows = table.metadata(_COLUMNS)
     rows = rows.filter(pc.equal(rows.column("view"), 0))
     labelled, _ = _by_labels(rows)
     uris, known = labelled.column("uri").to_pylist(), labelled.column("image_id").to_pylist()
+    reading(len(uris))
     outcomes = zip(uris, known, reader.check(uris), strict=True)
     bad = [f"{uri}: {fault or 'changed'}" for uri, image_id, (now, fault) in outcomes if now != image_id]
     if bad:
@@ -154,81 +174,10 @@ def images_of_table(table: FeatureTable, reader: PixelReader) -> LabelledImages:
             f"{len(uris):,} are not as they were: {some(bad)}. Bring them back, or extract again and train a "
             f"head on what there is"
         )
-    return LabelledImages(rows.select(_COLUMNS), name, [])
+    return LabelledImages(rows, name, [])
 
 
 def _by_labels(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The rows with a label, and those without."""
     labelled = pc.greater(pc.list_value_length(rows.column("labels")), 0)
     return rows.filter(labelled), rows.filter(pc.invert(labelled))
-
-
-class PixelStream:
-    """Pixels and classes of images as datasets for `keras.Model.fit`, which read the files anew at each pass.
-
-    Args:
-        uris: of the images.
-        y: their classes, of shape (n,), or labels, of shape (n, n_labels), as `heads.Head.fit_matrix` takes
-            them.
-        reader: how they are read.
-    """
-
-    def __init__(self, uris: Sequence[str], y: np.ndarray, reader: PixelReader) -> None:
-        self.uris = uris
-        self.y = y
-        self._reader = reader
-        self._fault: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.uris)
-
-    def some(self, count: int, seed: int = 0) -> PixelStream:
-        """At most `count` of the images, at random, in their order."""
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        return PixelStream([self.uris[number] for number in chosen], self.y[chosen], self._reader)
-
-    def dataset(self, batch_size: int, *, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
-        """A pass over the images; with `shuffle` in another order each time.
-
-        Returns:
-            Dataset of pixels : float32 (batch, side, side, 3) from 0 to 255, and y.
-        """
-        import tensorflow as tf
-
-        side = self._reader.side
-
-        def example(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            pixels = tf.numpy_function(self._read, [number], tf.float32)
-            return tf.ensure_shape(pixels, (side, side, 3)), tf.gather(self.y, number)
-
-        numbers = tf.data.Dataset.range(len(self))
-        if shuffle:
-            numbers = numbers.shuffle(len(self), seed=seed)
-        data = numbers.map(example, num_parallel_calls=usable_cores(), deterministic=True)
-        # As in `features.store.streams.as_dataset`: autotuning can hold up the end of the process.
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        return data.batch(batch_size).prefetch(2).with_options(options)
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Around what reads its datasets: tells of a file that can't be read any more in a sentence.
-
-        Raises:
-            BottleneckError: for such a file.
-        """
-        import tensorflow as tf
-
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self._fault is None:
-                raise
-            raise BottleneckError(f"an image can't be read any more: {self._fault}") from error
-
-    def _read(self, number: int) -> np.ndarray:
-        try:
-            return self._reader.read(self.uris[number])
-        except ImageError as error:
-            self._fault = f"{printable(self.uris[number])}: {error.reason} ({error.detail})"
-            raise

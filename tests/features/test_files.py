@@ -43,6 +43,7 @@ LOCAL_MODULES = {
     "features/inputs/listing.py": {"stat"},  # a million files
     "features/inputs/paths.py": {"lexists", "listdir"},
     "features/inputs/walk.py": {"is_dir", "scandir", "realpath"},
+    "features/locations.py": {"realpath"},  # where links lead
     "features/machine.py": {"read_text", "exists", "is_file", "is_dir"},  # /proc
     "pipelines/cli.py": {"open"},  # /dev/null
     "pipelines/liveness.py": {"open", "stat", "utime"},  # a lock

@@ -87,3 +87,14 @@ def test_a_store_may_be_given_as_any_path_or_url(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     assert weights_to_keep("store", str(tmp_path / "store/weights/x.h5")) == "weights/x.h5"
     assert kept_weights(f"file://{tmp_path}/store", "weights/x.h5") == str(tmp_path / "store/weights/x.h5")
+
+
+def test_links_to_a_store_lead_into_it(tmp_path: Path) -> None:
+    (tmp_path / "real" / "weights").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    real, link = tmp_path / "real", tmp_path / "link"
+    assert weights_to_keep(link, str(real / "weights/x.h5")) == "weights/x.h5"
+    assert weights_to_keep(real, str(link / "weights/x.h5")) == "weights/x.h5"
+    assert weights_to_keep(link, str(tmp_path / "x.h5")) == str(tmp_path / "x.h5")
+    (real / "x.h5").symlink_to(tmp_path / "x.h5")
+    assert weights_to_keep(real, str(real / "x.h5")) == "x.h5", "what a name in it leads to is its own matter"

@@ -104,6 +104,14 @@ def test_help_of_a_command_shows_every_flag_and_its_default(kind: type[Options])
         assert f"(default: {option.default_text})" in shown or not option.default_text
 
 
+def test_help_of_training_end_to_end_says_what_follows_the_table() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, "train-end-to-end")
+    shown = " ".join(parser.format_help().split())
+    for text in ("auto takes that of the table", "auto takes those of the table", "by default of those that"):
+        assert text in shown
+
+
 def test_every_option_is_read_in_a_known_way_and_taken_by_somebody() -> None:
     commands = {kind.command for kind in COMMANDS} | {"bench"}
     for option in options.OPTIONS:

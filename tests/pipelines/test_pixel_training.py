@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from features.backbones.weights import UNTRAINED, find_weights
+from features import store as feature_store
+from features.backbones.weights import UNTRAINED, find_weights, is_untrained
 from features.errors import BottleneckError
+from features.recipe import Column, FeatureRecipe
+from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import SavedHead, format_metrics, load_head, train_head
+from heads import DenseHead, SavedHead, format_metrics, load_head, train_head
 from heads import fine_tune as tune
+from heads.fitting import column_facts
+from heads.pixels.end_to_end import DEFAULTS
+from heads.pixels.epochs import BATCH_SIZE
 from pipelines import pixel_training as module
 from pipelines import tracking
 from pipelines.cli import main
@@ -60,7 +67,8 @@ def test_what_is_said_of_a_head_that_is_trained_end_to_end(
     said = train_end_to_end(end_to_end(photos, tmp_path, augment=["flip", "crop=0.2"], features="mine"))
     bad.unlink()
     saved = load_head(tmp_path, "mine")
-    first, second, *steps = said_lines(capfd)
+    first, second, third, *steps = said_lines(capfd)
+    assert third == "Reading 31 images first …"
     assert first == find_weights("random", BACKBONE).notices[0].replace(
         "`weights=PATH`", "WEIGHTS=PATH"
     ).replace("`features=NAME`", "FEATURES=NAME")
@@ -102,14 +110,18 @@ def ask(run: Any, options: Any) -> None:
 
 def test_options_of_end_to_end_reach_the_library(tiny: str, tmp_path: Path, asked: list[dict[str, Any]]):
     given = {"splits": "a=train", "classes": "deepest", "layers": "early", "exif_orientation": True}
-    more = {"augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "set": ["epochs=2"]}
+    more = {"augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "set": ["dropout=0.5"]}
+    more |= {"learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6}
     ask(train_end_to_end, end_to_end(Path("/data"), tmp_path, **given, **more))
     (call,) = asked
-    assert call.pop("progress") and call.pop("download") and call.pop("callbacks") == []
+    for name in ("progress", "reading", "download"):
+        assert call.pop(name)
+    assert call.pop("callbacks") == []
     assert call == {
         "arguments": (str(tmp_path), "tiny"),
         "data": "/data", "backbone": "tiny", "weights": "random",
-        **given, "augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "epochs": 2,
+        **given, "augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "dropout": 0.5,
+        "learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6,
     }  # fmt: skip
 
 
@@ -161,8 +173,9 @@ def test_what_is_said_of_fine_tuning(
 ):
     said = fine_tune(tuning(head, learning_rate=0.003, augment=["none"]))
     saved = load_head(head.store, "tiny")
-    first, second, *steps = said_lines(capfd)
+    first, second, third, *steps = said_lines(capfd)
     assert (first, second) == (UNTRAINED, f"Fine-tuning head {head.id} …")
+    assert third == "Reading 30 images first …"
     assert [re.sub(r"\d\.\d+", "…", step) for step in steps] == [
         "  at the start: val_accuracy …, val_loss …",
         *(f"  {number} of at most 2: accuracy …, loss …, val_accuracy …, val_loss …" for number in (1, 2)),
@@ -178,15 +191,53 @@ def test_what_is_said_of_fine_tuning(
         f"weights: {saved.weights}\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… {store}\n"
-        f"or:   make extract DATA='{photos}' WEIGHTS={saved.weights} {store} FEATURES=tiny-fine-tuned"
+        f"or:   make extract DATA='{photos}' WEIGHTS={saved.weights} LAYERS=early {store} "
+        f"FEATURES={saved.id}\n"
+        f"{UNTRAINED}"
     )
 
 
-def test_where_the_start_is_kept_no_weights_are_named(head: SavedHead, capfd: pytest.CaptureFixture[str]):
-    said = fine_tune(tuning(head, learning_rate=100.0))
-    assert f"no epoch was better on validation than the start, head {head.id}, which is kept\n" in said
-    assert "weights:" not in said and "make extract" not in said
-    assert said.endswith(f"\n{UNTRAINED}")
+def test_where_no_epoch_is_better_it_is_said_that_nothing_is_saved(
+    head: SavedHead, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(tracking.Tracking, "log", None)
+    assert fine_tune(tuning(head, learning_rate=100.0)) == (
+        f"no epoch was better on validation than the start: head {head.id} stays as it is, and no other is "
+        f"saved\n{UNTRAINED}"
+    )
+
+
+def arguments_of(line: str, folder: Path) -> list[str]:
+    """What the command gets where a line that begins with `make extract` is given to a shell."""
+    makefile = folder / "Makefile"
+    recipe = "\t@printf '%s\\0' $(if $(DATA),--data='$(value DATA)') --layers=$(LAYERS) $(ARGS)\n"
+    makefile.write_text(f"extract:\n{recipe}")
+    shown = subprocess.run(line, shell=True, cwd=folder, check=True, capture_output=True, text=True)
+    return shown.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize("of_table", [False, True])
+def test_what_is_extracted_next_has_the_splits_that_the_head_was_trained_on(
+    tiny: str, tmp_path: Path, of_table: bool
+):
+    """A head that is trained from it would otherwise be tested on images that the backbone was tuned on."""
+    splits, classes = {"it's $HOME": "train", "b c": "test"}, "deepest"
+    facts: dict[str, Any] = {"id": "the-head", "table": "mine", "table_version": None, "weights": "random"}
+    recipe = FeatureRecipe("random", SHA256, exif_orientation=True, backbone="tiny")
+    if of_table:
+        kept = tuple(splits.items())
+        table = TableFacts("/my data", "random", ("early", "avg_pool"), recipe, kept, classes)
+        facts["table_version"] = feature_store.create(tmp_path, "mine", table).version
+    else:
+        facts["data"] = {"source": "/my data", "splits": splits, "classes": classes}
+    facts["columns"] = column_facts([Column(recipe, layer) for layer in ("early", "avg_pool")])
+    saved = SavedHead(tmp_path / "heads" / "mine" / "the-head", facts)
+    line = module._extract(saved, FineTuneOptions(store=str(tmp_path))).removeprefix("or:   ")
+    assert line.endswith(f" STORE={tmp_path} BACKBONE=tiny FEATURES=the-head")
+    assert arguments_of(line, tmp_path) == [
+        "--data=/my data", "--layers=early,avg_pool",
+        "--splits", "it's $HOME=train,b c=test", "--classes", "deepest", "--exif-orientation",
+    ]  # fmt: skip
 
 
 def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[dict[str, Any]]):
@@ -195,7 +246,8 @@ def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[d
     ask(fine_tune, FineTuneOptions(store=str(head.store), features="tiny"))
     first, second = asked
     for call in asked:
-        assert call.pop("progress") and call.pop("download") and call.pop("callbacks") == []
+        assert call.pop("progress") and call.pop("reading") and call.pop("download")
+        assert call.pop("callbacks") == []
     place = (str(head.store), "tiny")
     assert first == {"arguments": place, "id": head.id, "augment": ["flip"], "weights": "random", **numbers}
     current = load_head(head.store, "tiny").id
@@ -203,10 +255,14 @@ def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[d
 
 
 def test_defaults_that_help_shows_are_those_of_the_library():
-    defaults = {name: one.default for name, one in inspect.signature(tune).parameters.items()}
+    tuning = {name: one.default for name, one in inspect.signature(tune).parameters.items()}
+    whole = {**DenseHead().get_params(), **DEFAULTS, "batch_size": BATCH_SIZE}
     for option in OPTIONS:
         if "fine-tune" in option.commands and option.kind in ("number", "positive"):
-            assert float(option.unset) == defaults[option.name], option.name
+            numbers = re.findall(r"[-\d.e]*\d", option.unset)
+            assert float(numbers[-1]) == tuning[option.name], option.name
+            if "train-end-to-end" in option.commands:
+                assert float(numbers[0]) == whole[option.name], option.name
     (augment,) = [option for option in OPTIONS if option.name == "augment"]
     assert augment.unset == "flip, crop and rotation"
 
@@ -217,6 +273,11 @@ def test_input_of_an_end_to_end_head_is_what_may_be_extracted_next(
     train_end_to_end(end_to_end(photos, tmp_path))
     said = fine_tune(FineTuneOptions(store=str(tmp_path), backbone="tiny", learning_rate=0.003, epochs=1))
     assert f"or:   make extract DATA='{photos}' WEIGHTS={tmp_path}/weights/" in said
+    assert said.endswith(f"\n{UNTRAINED}")
+    again = fine_tune(FineTuneOptions(store=str(tmp_path), backbone="tiny", learning_rate=0.003, epochs=1))
+    names = [re.findall(r"or:   .* FEATURES=(\S+)", text)[0] for text in (said, again)]
+    assert names[0] != names[1] and again.endswith(f"\n{UNTRAINED}")
+    assert is_untrained(load_head(tmp_path, "tiny").columns[0].recipe.weights)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +300,8 @@ def test_input_of_an_end_to_end_head_is_what_may_be_extracted_next(
             "was made with BACKBONE=tiny, not resnet50",
         ),
         (["train-end-to-end", "--data=gs://x"], "gs://x is remote, which is not supported yet"),
+        (["train-end-to-end", "--features=../out", "--weights=/none.h5"], "'../out' can't name a table: use"),
+        (["train-end-to-end", "--epochs=2", "--set=epochs=3"], "the parameter 'epochs' is set twice, to 2"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(
@@ -263,9 +326,7 @@ def test_a_number_has_to_be_one(capsys: pytest.CaptureFixture[str]):
         assert "--learning-rate" in capsys.readouterr().err
 
 
-def test_weights_in_the_store_may_be_given_by_their_path(
-    head: SavedHead, tmp_path: Path, asked: list[dict[str, Any]]
-):
+def test_weights_may_be_given_by_their_path(head: SavedHead, tmp_path: Path, asked: list[dict[str, Any]]):
     file = weights_file(tmp_path / "same.weights.h5", BACKBONE, SHA256)
     ask(fine_tune, tuning(head, weights=str(file)))
     assert asked[0]["weights"] == str(file)

@@ -178,6 +178,15 @@ def test_the_weights_that_the_table_was_made_with_are_found_again(
     )
 
 
+def test_weights_that_were_made_from_random_ones_are_called_untrained(
+    images: Path, weights: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    file = weights_file(tmp_path / "mine-untrained.weights.h5", BACKBONE, OTHER_SHA256)
+    saved = make_head(tmp_path, weights="mine-untrained", weights_sha256=OTHER_SHA256, found=str(file))
+    predict(options(tmp_path, images / "c.png"))
+    assert capfd.readouterr().err == f"{UNTRAINED}\n1 image labelled by head {saved.id}, 0 rejected\n"
+
+
 def test_a_head_knows_its_own_weights_wherever_the_store_is_and_whatever_the_table_has(
     images: Path, weights: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

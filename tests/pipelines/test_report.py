@@ -13,6 +13,7 @@ import pytest
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
+from features.conflicting_images import Conflicts
 from features.errors import BottleneckError
 from features.images import DECODING
 from features.locations import features_path, heads_path
@@ -23,7 +24,7 @@ from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.report import _score_text, info_text, rejection_error, summary_text
 from pipelines.runs import PLANNED_SCHEMA, Header, Run
-from pipelines.summary import Conflicts, Summary
+from pipelines.summary import Summary
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table
 
 TRAINED = FeatureRecipe(weights="imagenet", weights_sha256="0123456789abcdef" * 4, precision="bfloat16")
@@ -183,6 +184,7 @@ def write_heads(table: FeatureTable, *, current: str) -> None:
         test = {"accuracy": 0.8764 - 0.25 * number, "macro_f1": 0.1}
         facts: dict = {"id": head_id, "created_at": f"{2026 + number}", "table_version": number + 1}
         facts |= {"metrics": {"test": test}, "splits": {"tested": ["test"]}}
+        facts["weights"] = ("imagenet", "weights/b\n.weights.h5")[number]
         (folder / head_id / "head.json").write_text(json.dumps(facts))
     (folder / "current.json").write_text(json.dumps({"id": current}))
 
@@ -219,7 +221,7 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
         "  run       run-4 is at work on 2 images\n"
         "  run       run-3 is at work on its plan\n"
         "  head      a-logistic (current): test accuracy 0.876, from version 1\n"
-        "  head      b-dense: test accuracy 0.626, from version 2"
+        "  head      b-dense: test accuracy 0.626, from version 2, weights weights/b\\n.weights.h5"
     )
 
 

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 
 from features import store as feature_store
+from features.conflicting_images import Conflicts
 from features.inputs import LISTING_SCHEMA
 from features.store.parts import Part, write_part
 from features.store.table import FeatureTable
 from pipelines.planning import Plan, make_plan
 from pipelines.runs import Header, Run
-from pipelines.summary import Conflicts, Summary, summarize
+from pipelines.summary import Summary, summarize
 from tests.tables import NOON, Rejected, add, make_rows, make_table
 
 

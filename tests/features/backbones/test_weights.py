@@ -77,6 +77,14 @@ def test_a_file_is_known_by_its_stem(tmp_path: Path, name: str):
     assert find_weights(f"file://{path}", INCEPTION) == WeightsSource("mine", str(path), path, ())
 
 
+def test_a_file_that_was_made_from_random_weights_says_so(tmp_path: Path):
+    path = tmp_path / "mine-untrained.weights.h5"
+    path.touch()
+    assert find_weights(str(path), INCEPTION) == WeightsSource(
+        "mine-untrained", str(path), path, (UNTRAINED,)
+    )
+
+
 def test_what_is_no_weights_file_is_refused(tmp_path: Path):
     with pytest.raises(BottleneckError) as error:
         find_weights(str(tmp_path / "missing.h5"), INCEPTION)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pyarrow as pa
+import pytest
 
 from features.store.schema import (
     IMAGE_COLUMNS,
@@ -89,5 +90,9 @@ def test_facts_are_written_as_they_were_before_some_of_them_were_known() -> None
     assert TableFacts.from_json(read.to_json()) == read
 
 
-def test_only_random_weights_are_untrained() -> None:
-    assert not FACTS.untrained and TableFacts("/data", "random", ("mixed0",), RECIPE).untrained
+@pytest.mark.parametrize(
+    ("weights", "untrained"), [("random", True), ("x-fine-tuned-1a2b-untrained", True), ("imagenet", False)]
+)
+def test_random_weights_and_such_as_were_made_from_them_are_untrained(weights: str, untrained: bool) -> None:
+    recipe = dataclasses.replace(RECIPE, weights=weights)
+    assert dataclasses.replace(FACTS, recipe=recipe).untrained is untrained

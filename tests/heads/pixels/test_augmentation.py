@@ -80,6 +80,17 @@ def test_a_crop_shows_a_part_of_the_image_in_its_size() -> None:
     assert np.ptp(middle[:, 4]) > 8, "at several places"
 
 
+def test_a_crop_may_lie_at_an_edge_of_the_image() -> None:
+    """What is zoomed is any part of the image, not of its middle, and hardly anything is mirrored."""
+    ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, None, :, None], (400, 20, 100, 3))
+    inputs = keras.Input(ramp.shape[1:])
+    cropped = np.asarray(keras.Model(inputs, augment_pixels(inputs, {"crop": 0.3}))(ramp, training=True))
+    rows = cropped[:, 10, :, 0]
+    zoomed = rows[np.median(np.diff(rows, axis=1), axis=1) < 0.85]
+    assert len(zoomed) > 100 and zoomed.min() < 1 and zoomed.max() > 98
+    assert np.mean(np.diff(rows, axis=1) < 0) < 0.03
+
+
 def test_kinds_are_read_from_text_in_one_order() -> None:
     assert parse_augmentation(["noise = 0.5", "crop", "flip"]) == {"flip": None, "crop": 0.1, "noise": 0.5}
     assert list(parse_augmentation(["noise", "flip"])) == ["flip", "noise"]

@@ -12,12 +12,15 @@ import pytest
 from features import Extractor
 from features.backbones.network import arrays_sha256, build_network, write_weights
 from features.errors import BottleneckError
+from features.inputs import list_images
 from features.recipe import Column, FeatureRecipe
 from heads import SavedHead, evaluate, load_head, train_end_to_end, whole_model
 from heads.pixels import end_to_end as end_to_end_module
-from heads.pixels.epochs import fit_epochs, predict_stream
-from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.epochs import predict_stream
+from heads.pixels.images import images_of_listing
+from heads.pixels.streams import PixelReader, PixelStream
 from tests.heads.pictures import COLORS, colored, make_photos
+from tests.tables import Rejected, add, make_table
 from tests.tiny import BACKBONE, SHA256
 
 LAYERS = ("early", "avg_pool")
@@ -95,6 +98,7 @@ def test_head_json(trained: tuple[SavedHead, list], photos: Path) -> None:
     }
     assert facts["metrics"]["validation"]["log_loss"] == pytest.approx(min(losses), rel=1e-3)
     assert facts["metrics"]["test"]["count"] == facts["metrics"]["validation"]["count"] == 6
+    digest = images_of_listing(list_images(str(photos)), PixelReader(32)).digest()
     known = (
         "table",
         "table_version",
@@ -111,7 +115,7 @@ def test_head_json(trained: tuple[SavedHead, list], photos: Path) -> None:
         "table_version": None,
         "weights": "random",
         "workflow": "end-to-end",
-        "data": {"source": str(photos), "splits": {}, "classes": None},
+        "data": {"source": str(photos), "splits": {}, "classes": None, "sha256": digest},
         "augmentation": {"flip": None, "feature_noise": 0.2},
         "kind": "dense",
         "labels": list(COLORS),
@@ -127,6 +131,7 @@ def test_head_json(trained: tuple[SavedHead, list], photos: Path) -> None:
     )
     assert (facts["min_images"], facts["majority_class"]) == (1, "blue")
     assert facts["left_out"] == {"white": {"train": 0, "validation": 0, "test": 1}}
+    assert facts["metrics"]["test"]["left_out"] == 1 and "left_out" not in facts["metrics"]["validation"]
     assert facts["notices"] == [
         f"left out 1 image that can't be read: {photos}/train/red/bad.png: not_an_image (unknown format; it "
         f"begins with b'no image')",
@@ -284,16 +289,41 @@ def test_a_split_without_images_is_refused(tiny: str, tmp_path: Path) -> None:
     )
 
 
-def test_a_stop_leaves_nothing(
-    tiny: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_leaves_nothing(tiny: str, photos: Path, tmp_path: Path) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_end_to_end(tmp_path / "store", data=str(photos), progress=stop, **QUICK)
     assert not (tmp_path / "store").exists()
-    assert fit_epochs is end_to_end_module.fit_epochs
+
+
+def test_training_that_diverges_gives_no_head(tiny: str, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BottleneckError, match="^training diverged: "):
+        train_end_to_end(tmp_path / "store", data=str(photos), **QUICK | {"learning_rate": 1e38})
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_name_is_checked_before_the_images_are_looked_for(tmp_path: Path) -> None:
+    for name in ("a/b", "../out", ".hid"):
+        with pytest.raises(BottleneckError, match=f"^'{name}' can't name a table: "):
+            train_end_to_end(tmp_path / "store", name, data="/none", weights="/none.h5")
+
+
+def test_images_that_crashed_when_features_were_extracted_are_left_out(tiny: str, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos")
+    table = make_table(tmp_path, np.zeros((0, 2048)), [], name="mine")
+    (image,) = (row for row in list_images(str(photos)).images.to_pylist() if row["uri"].endswith("/0.png"))
+    modified_at = round(image["modified_at"].timestamp() * 1e6)
+    add(table, rejected=[Rejected(image["uri"], "crashed", "", image["size"], modified_at)], run_id="run-2")
+    counts: list[int] = []
+    saved = train_end_to_end(
+        tmp_path, "mine", data=str(photos), reading=counts.append, **QUICK | {"epochs": 1}
+    )
+    assert saved.facts["splits"]["rows"]["train"] == 17 and counts == [29]
+    assert saved.facts["notices"][0] == (
+        f"left out 1 image that extraction rejected as crashed: {image['uri']}"
+    )
 
 
 def test_further_callbacks_of_keras_are_called(tiny: str, photos: Path, tmp_path: Path) -> None:

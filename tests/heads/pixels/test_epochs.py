@@ -9,9 +9,9 @@ import pytest
 
 from features.backbones.network import build_network
 from features.errors import BottleneckError
-from heads.pixels.epochs import check_splits, class_counts, fit_epochs, predict_stream
-from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.epochs import best_epoch, check_splits, class_counts, fit_epochs, predict_stream
 from heads.pixels.models import join, pooled_features
+from heads.pixels.streams import PixelReader, PixelStream
 from tests.heads.pictures import make_photos
 from tests.tiny import BACKBONE
 
@@ -58,6 +58,14 @@ def test_the_best_epoch_is_kept_and_all_that_were_tried_are_told(
     validation = images.some(6)
     loss = model.evaluate(validation.dataset(6), verbose=0)[0]
     assert loss == pytest.approx(losses[best], rel=1e-4)
+
+
+def test_an_epoch_without_a_number_is_not_the_best_one() -> None:
+    nan, inf = float("nan"), float("inf")
+    assert best_epoch([{"val_loss": loss} for loss in (2.0, 1.0, nan)]) == 2
+    assert best_epoch([{"val_loss": loss} for loss in (inf, 3.0)]) == 2
+    with pytest.raises(BottleneckError, match="^training diverged: .* lower the `learning_rate`$"):
+        best_epoch([{"val_loss": nan}, {"val_loss": inf}])
 
 
 def test_the_seed_decides_the_order_and_the_batch_size_the_steps(

@@ -10,20 +10,29 @@ import keras
 import numpy as np
 import pytest
 
-from features import Extractor
-from features import store as feature_store
+from features import Extractor, files
 from features.backbones.network import arrays_sha256, build_network
 from features.backbones.weights import find_weights
 from features.engines.graphs import _convert_here
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
-from heads import DenseHead, Head, LogisticHead, SavedHead, fine_tune, load_head, train_end_to_end, train_head
+from heads import (
+    DenseHead,
+    Head,
+    LogisticHead,
+    SavedHead,
+    fine_tune,
+    list_heads,
+    load_head,
+    train_end_to_end,
+    train_head,
+)
 from heads.pixels import fine_tuning as fine_tuning_module
 from heads.pixels.augmentation import DEFAULT
 from heads.pixels.epochs import predict_stream
-from heads.pixels.fine_tuning import _check_classes, _deviation, _start, _unfreeze
-from heads.pixels.images import PixelReader, PixelStream
+from heads.pixels.fine_tuning import _deviation, _start, _unfreeze
 from heads.pixels.models import whole_model
+from heads.pixels.streams import PixelReader, PixelStream
 from tests.heads.pictures import COLORS, make_photos, make_table
 from tests.tiny import BACKBONE, SHA256
 
@@ -70,7 +79,7 @@ def test_features_with_the_new_weights_and_the_head_reach_what_fine_tuning_reach
     tuned: tuple[SavedHead, list], photos: Path
 ) -> None:
     saved, (uris, y) = tuned[0], of_split(photos, "validation")
-    assert saved.weights == str(saved.store / "weights" / f"{saved.id}.weights.h5")
+    assert saved.weights == str(saved.store / "weights" / f"{saved.id}-untrained.weights.h5")
     # Here, where the backbone is known: its own process would not know it.
     sha256 = _convert_here(BACKBONE, find_weights(saved.weights, BACKBONE), "openvino")
     assert sha256 == saved.columns[0].recipe.weights_sha256 != SHA256
@@ -108,7 +117,7 @@ def test_head_json(tuned: tuple[SavedHead, list], dense: SavedHead) -> None:
     assert {name: facts[name] for name in known} == {
         "table": "tiny",
         "table_version": 1,
-        "weights": f"weights/{saved.id}.weights.h5",
+        "weights": f"weights/{saved.id}-untrained.weights.h5",
         "workflow": "fine-tuned",
         "from_head": dense.id,
         "blocks": 2,
@@ -150,19 +159,31 @@ def test_a_fine_tuned_head_can_be_fine_tuned_again_also_where_the_store_was_move
     assert saved.store == tmp_path / "moved" and saved.weights != before.weights
 
 
-def test_where_no_epoch_is_better_the_start_is_kept_and_no_weights_are_written(
-    dense: SavedHead, photos: Path
+def files_of(store: Path) -> list[Path]:
+    """All heads and weights of a store."""
+    return sorted(path for folder in ("heads", "weights") for path in (store / folder).rglob("*"))
+
+
+@pytest.mark.parametrize("learning_rate", [100.0, 1e38])
+def test_where_no_epoch_is_better_than_the_start_nothing_is_saved(
+    table: FeatureTable, dense: SavedHead, logistic: SavedHead, learning_rate: float
 ) -> None:
-    there = sorted((dense.store / "weights").glob("*"))
-    saved = fine_tune(dense.store, "tiny", id=dense.id, **QUICK | {"learning_rate": 100.0})
-    assert sorted((dense.store / "weights").glob("*")) == there
-    assert (saved.facts["weights"], saved.columns) == ("random", dense.columns)
-    assert saved.facts["training"]["epochs"] == 0 < saved.facts["training"]["epochs_run"] <= 4
-    assert saved.facts["notices"] == [
-        f"no epoch was better on validation than the start, head {dense.id}, which is kept"
-    ]
-    X = np.random.default_rng(0).normal(size=(5, 24)).astype(np.float32)
-    np.testing.assert_allclose(saved.head.predict_proba(X), dense.head.predict_proba(X), atol=1e-6)
+    """Above all no start that was fitted on less than the head itself."""
+    there, current = files_of(table.store), load_head(table.store, "tiny").id
+    for head in (dense, logistic):
+        saved = fine_tune(table.store, "tiny", id=head.id, **QUICK | {"learning_rate": learning_rate})
+        assert saved == head and files_of(table.store) == there
+    assert load_head(table.store, "tiny").id == current
+
+
+def test_a_head_that_has_diverged_is_nothing_to_start_from(dense: SavedHead, tmp_path: Path) -> None:
+    shutil.copytree(dense.store, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "heads" / "tiny" / dense.id / "head.keras"
+    model = keras.saving.load_model(path, compile=False)
+    model.layers[-1].set_weights([np.full_like(array, np.nan) for array in model.layers[-1].get_weights()])
+    model.save(path)
+    with pytest.raises(BottleneckError, match="is no number: its training diverged"):
+        fine_tune(tmp_path, "tiny", id=dense.id, **QUICK)
 
 
 @pytest.mark.parametrize(("blocks", "trained"), [(1, {"late"}), (2, {"early", "late"})])
@@ -198,7 +219,7 @@ def logistic(table: FeatureTable) -> SavedHead:
 def test_a_head_that_was_fitted_on_validation_starts_anew_from_train_alone(
     logistic: SavedHead, table: FeatureTable
 ) -> None:
-    start, notices = _start(logistic)
+    start, notices = _start(logistic, table)
     assert notices == [
         f"head {logistic.id} was fitted on validation, too: the start was fitted anew, on train alone"
     ]
@@ -211,16 +232,35 @@ def test_a_head_that_was_fitted_on_validation_starts_anew_from_train_alone(
 
 def test_what_was_chosen_for_a_head_is_not_chosen_again(table: FeatureTable) -> None:
     saved = train_head(table.store, "tiny")
-    start = _start(saved)[0]
+    start = _start(saved, table)[0]
     assert start.get_params()["C"] == saved.facts["training"]["C"]
 
 
-def test_a_logistic_head_becomes_a_dense_one(logistic: SavedHead) -> None:
-    saved = fine_tune(logistic.store, "tiny", id=logistic.id, **QUICK | {"learning_rate": 3e-4})
+def test_what_was_chosen_on_test_images_is_chosen_anew(table: FeatureTable) -> None:
+    """Else the figures of the fine-tuned head would be of images that had a say in it."""
+    saved = train_head(table.store, "tiny", folds=2)
+    saved.facts["splits"] |= {"fitted": ["train", "validation", "test"]}
+    for selected, C in (["train", "validation", "test"], None), (["train", "validation"], 123.0):
+        saved.facts["splits"]["selected"] = selected
+        saved.facts["training"]["C"] = 123.0
+        assert _start(saved, table)[0].get_params()["C"] == C
+
+
+def test_a_start_that_does_not_fit_in_memory_is_refused(
+    logistic: SavedHead, table: FeatureTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heads.fitting.available_memory", lambda: 10)
+    with pytest.raises(BottleneckError, match="^a logistic head on 18 rows needs about "):
+        _start(logistic, table)
+
+
+def test_a_logistic_head_becomes_a_dense_one(table: FeatureTable) -> None:
+    logistic = train_head(table.store, "tiny", C=0.01)  # which has not learned enough
+    saved = fine_tune(logistic.store, "tiny", id=logistic.id, **QUICK)
     assert (saved.facts["kind"], saved.facts["from_head"]) == ("dense", logistic.id)
     assert saved.facts["parameters"].items() >= {"hidden": 0, "dropout": 0.0}.items()
-    y = of_split(Path(feature_store.open(saved.store, "tiny").source), "validation")[1]
-    start = _start(logistic)[0].predict_proba(feature_store.open(saved.store, "tiny").matrix("validation")[0])
+    y = of_split(Path(table.source), "validation")[1]
+    start = _start(logistic, table)[0].predict_proba(table.matrix("validation")[0])
     assert saved.facts["training"]["start"]["val_loss"] == pytest.approx(log_loss(start, y), rel=1e-3)
 
 
@@ -240,13 +280,13 @@ def test_an_end_to_end_head_is_tuned_on_its_input(tiny: str, photos: Path, tmp_p
 
 def test_labels_that_the_head_was_not_taught_are_left_out(tiny: str, tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos")
+    shutil.copytree(photos / "train" / "red", photos / "validation" / "white")
     first = train_end_to_end(tmp_path, data=str(photos), backbone="tiny", weights="random", epochs=1)
-    for split in ("train", "validation"):
-        shutil.copytree(photos / "train" / "red", photos / split / "white")
     saved = fine_tune(tmp_path, "tiny", **QUICK | {"epochs": 1})
     assert saved.facts["labels"] == list(COLORS)
     assert saved.facts["splits"]["rows"] == {"train": 18, "validation": 6, "test": 6}
-    assert saved.facts["notices"] == [f"left out the labels that head {first.id} was not taught: white"]
+    assert saved.facts["notices"][-1] == f"left out the labels that head {first.id} was not taught: white"
+    assert saved.facts["metrics"]["validation"]["left_out"] == 6
 
 
 @pytest.fixture
@@ -256,7 +296,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def fit(model: Any, train: PixelStream, validation: PixelStream, **how: Any) -> list[dict[str, float]]:
         asked.append({"model": model, "train": train, "validation": validation, **how})
-        return [{"loss": 1.0, "val_loss": float("nan")}]
+        return [{"loss": 1.0, "val_loss": 0.0}]
 
     monkeypatch.setattr(fine_tuning_module, "fit_epochs", fit)
     return asked
@@ -272,19 +312,14 @@ def test_what_is_asked_for_is_what_is_done(dense: SavedHead, fitted: list[dict[s
     assert (len(how["train"]), len(how["validation"])) == (18, 6)
     assert saved.facts["augmentation"] == DEFAULT and saved.facts["blocks"] == 1
     assert [layer for layer in how["model"].layers if "random_flip" in layer.name]
-    assert saved.facts["training"]["epochs"] == 0, "no number is not the best one"
 
 
 def test_photos_are_turned_as_those_were_that_the_head_was_trained_on(
-    dense: SavedHead, fitted: list[dict[str, Any]], tmp_path: Path
+    tiny: str, photos: Path, fitted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    shutil.copytree(dense.store, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "heads" / "tiny" / dense.id / "head.json"
-    facts = json.loads(path.read_text())
-    for column in facts["columns"]:
-        column["recipe"]["exif_orientation"] = True
-    path.write_text(json.dumps(facts))
-    saved = fine_tune(tmp_path, "tiny", id=dense.id)
+    how: dict[str, Any] = {"backbone": "tiny", "weights": "random", "epochs": 1}
+    train_end_to_end(tmp_path, data=str(photos), exif_orientation=True, **how)
+    saved = fine_tune(tmp_path, "tiny")
     assert fitted[0]["train"]._reader == PixelReader(32, exif_orientation=True)
     assert saved.columns[0].recipe.exif_orientation
 
@@ -304,6 +339,10 @@ def test_a_head_on_bfloat16_features_becomes_one_on_float32_ones(
     path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
     saved = fine_tune(tmp_path, "tiny", id=dense.id)
     assert [column.recipe.precision for column in saved.columns] == ["float32", "float32"]
+    assert saved.facts["notices"] == [
+        f"head {dense.id} was built on bfloat16 features and is given float32 ones: close, but not the same "
+        f"numbers"
+    ], "the table is as it was made for the test"
 
 
 def test_images_with_several_labels(tiny: str, photos: Path, tmp_path: Path) -> None:
@@ -373,13 +412,22 @@ def test_where_the_head_can_not_be_saved_no_weights_stay(
     assert sorted((dense.store / "weights").glob("*")) == there
 
 
-def test_a_class_without_images_to_train_on_is_not_unlearned(dense: SavedHead) -> None:
-    _check_classes(dense, np.array([0, 1, 2]), "these")
-    with pytest.raises(BottleneckError) as error:
-        _check_classes(dense, np.array([1, 1]), "these")
-    assert (
-        str(error.value) == f"the train split of these has no image of blue, red, which head {dense.id} knows"
-    )
+def test_where_a_head_is_saved_and_can_not_be_made_the_current_one_its_weights_stay(
+    dense: SavedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(dense.store, tmp_path, dirs_exist_ok=True)
+    before, write = {facts["id"] for facts in list_heads(tmp_path, "tiny")}, files.write
+
+    def stop(path: Path, content: str) -> None:
+        if path.name == "current.json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(files, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(tmp_path, "tiny", id=dense.id, **QUICK)
+    (head_id,) = {facts["id"] for facts in list_heads(tmp_path, "tiny")} - before
+    assert whole_model(load_head(tmp_path, "tiny", head_id))
 
 
 def test_further_callbacks_of_keras_are_called(dense: SavedHead) -> None:

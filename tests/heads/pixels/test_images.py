@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
-from PIL import Image
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.images import ImageError
 from features.images.preparation import prepare
 from features.inputs import list_images
 from features.recipe import FeatureRecipe
@@ -19,50 +16,23 @@ from features.splits import assign_split
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads.pixels import images as images_module
-from heads.pixels.images import LabelledImages, PixelReader, PixelStream, images_of_listing, images_of_table
+from heads.pixels import streams as streams_module
+from heads.pixels.images import LabelledImages, crashed_images, images_of_listing, images_of_table
+from heads.pixels.streams import PixelReader
+from tests import tables
 from tests.conftest import photo
-from tests.tables import add, make_rows
+from tests.tables import Rejected, add, make_rows
 
 READER = PixelReader(8)
-
-
-def pixels_of(path: Path | str, reader: PixelReader = READER) -> np.ndarray:
-    pixels = np.zeros((reader.side, reader.side, 3), np.float32)
-    prepare(str(path), pixels, reader.exif_orientation)
-    return pixels
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Photos of two classes, and two files with an image's name that are none."""
-    for number in range(12):
-        place = tmp_path / "photos" / ("daisy" if number % 3 else "rose")
-        place.mkdir(parents=True, exist_ok=True)
-        photo(number).save(place / f"{number:02}.png")
-    (tmp_path / "photos" / "rose" / "bad.jpg").write_text("no image")
-    (tmp_path / "photos" / "rose" / "empty.jpg").touch()
-    return tmp_path / "photos"
-
-
-def test_pixels_are_those_of_extraction_with_photos_turned_where_that_is_asked(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo(1).save(tmp_path / "turned.jpg", exif=exif)
-    as_it_is, turned = (PixelReader(8, exif_orientation=turn) for turn in (False, True))
-    for reader in (as_it_is, turned):
-        np.testing.assert_array_equal(
-            reader.read(str(tmp_path / "turned.jpg")), pixels_of(tmp_path / "turned.jpg", reader)
-        )
-    difference = as_it_is.read(str(tmp_path / "turned.jpg")) - turned.read(str(tmp_path / "turned.jpg"))
-    assert np.abs(difference).max() > 1
 
 
 def test_images_that_can_not_be_read_are_left_out_and_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images_module, "_AT_ONCE", 5)
-    images = images_of_listing(list_images(str(folder)), READER)
+    monkeypatch.setattr(streams_module, "_AT_ONCE", 5)
+    counts: list[int] = []
+    images = images_of_listing(list_images(str(folder)), READER, reading=counts.append)
+    assert counts == [14], "before they are read"
     assert images.name == f"`data={folder}`"
     assert images.notices == [
         f"left out 2 images that can't be read: {folder}/rose/bad.jpg: not_an_image (unknown format; it "
@@ -110,6 +80,60 @@ def test_images_of_which_none_can_be_read_are_refused(tmp_path: Path) -> None:
     )
 
 
+def listed(folder: Path, *lines: str) -> LabelledImages:
+    """The images of a list whose header names a group."""
+    (folder / "list.csv").write_text("\n".join(["uri,label,split,group", *lines]))
+    return images_of_listing(list_images(str(folder / "list.csv")), READER)
+
+
+def test_the_same_bytes_in_several_places_and_torn_groups_are_told(tmp_path: Path) -> None:
+    for name, number in (("a", 1), ("b", 1), ("c", 1), ("d", 2)):
+        photo(number).save(tmp_path / f"{name}.png")
+    images = listed(tmp_path, "a.png,x,train,p", "b.png,y,train,", "c.png,y,test,", "d.png,x,test,p")
+    same = f"  {tmp_path}/a.png = {tmp_path}/b.png = {tmp_path}/c.png"
+    assert images.notices[2:] == [
+        "1 image is there several times, the same bytes under different labels:",
+        same,
+        "1 image is there several times, the same bytes under different splits:",
+        same,
+        "1 group is torn apart by the splits that the data came with:",
+        "  p: 1 in train, 1 in test",
+    ]
+
+
+def test_the_digest_of_data_is_that_of_bytes_labels_and_splits(tmp_path: Path) -> None:
+    for number in range(3):
+        photo(number).save(tmp_path / f"{number}.png")
+    lines = ["0.png,x|y,train,", "1.png,y,test,"]
+    digest = listed(tmp_path, *lines).digest()
+    assert listed(tmp_path, "1.png,y,test,p", "2.png,,train,", "0.png,y|x,train,").digest() == digest
+    for others in (
+        [lines[0], "1.png,y,train,"],
+        [lines[0], "1.png,x,test,"],
+        [lines[0], "2.png,y,test,"],
+        [*lines, "2.png,y,test,"],
+    ):
+        assert listed(tmp_path, *others).digest() != digest
+
+
+def test_images_that_crashed_in_an_extraction_are_not_read(folder: Path, tmp_path: Path) -> None:
+    listing = list_images(str(folder))
+    table = tables.make_table(tmp_path / "store", np.zeros((0, 2048)), [], name="mine")
+    rows = listing.images.select(["uri", "size", "modified_at"]).to_pylist()
+    rejections = [
+        Rejected(row["uri"], reason, "", row["size"], round(row["modified_at"].timestamp() * 1e6))
+        for row, reason in zip(rows, ["crashed", "crashed", "corrupt"], strict=False)
+    ]
+    add(table, rejected=rejections, run_id="run-2")
+    os.utime(rows[1]["uri"], (1, 1))
+    crashed = crashed_images(tmp_path / "store", "mine")
+    assert sorted(crashed.column("uri").to_pylist()) == [row["uri"] for row in rows[:2]]
+    images = images_of_listing(list_images(str(folder)), READER, crashed)
+    assert images.notices[0] == f"left out 1 image that extraction rejected as crashed: {rows[0]['uri']}"
+    assert rows[0]["uri"] not in images.rows.column("uri").to_pylist() and len(images.rows) == 11
+    assert len(crashed_images(tmp_path / "store", "none")) == 0
+
+
 def make_table(folder: Path, store: Path) -> FeatureTable:
     """A table of the good images of a folder, and of one that has no label and no file."""
     listing = images_of_listing(list_images(str(folder)), READER).rows
@@ -130,9 +154,11 @@ def make_table(folder: Path, store: Path) -> FeatureTable:
 
 def test_the_images_of_a_table_have_its_labels_and_splits(folder: Path, tmp_path: Path) -> None:
     table = make_table(folder, tmp_path / "store")
-    images = images_of_table(table, READER)
+    counts: list[int] = []
+    images = images_of_table(table, READER, counts.append)
+    assert counts == [12]
     assert (images.name, images.notices) == ("table 'mine'", [])
-    assert images.rows.equals(table.metadata(["uri", "labels", "split", "view"]))
+    assert images.rows.equals(table.metadata(["uri", "image_id", "labels", "split", "view"]))
 
 
 def test_files_of_a_table_that_are_gone_or_have_changed_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -159,82 +185,16 @@ def test_the_images_of_each_split_that_have_a_label_which_is_learned() -> None:
         [["b"], ["a"], ["odd"], ["b"], [], ["a"]], ["train", "train", "train", "test", None, "test"]
     )
     streams = images.streams(["a", "b"], READER, multi_label=False, ignored=["odd"])
-    assert {split: (stream.uris, stream.y.tolist()) for split, stream in streams.items()} == {
-        "train": (["/0", "/1"], [1, 0]),
-        "validation": ([], []),
-        "test": (["/3", "/5"], [1, 0]),
+    assert {
+        split: (stream.uris, stream.y.tolist(), stream.left_out) for split, stream in streams.items()
+    } == {
+        "train": (["/0", "/1"], [1, 0], 1),
+        "validation": ([], [], 0),
+        "test": (["/3", "/5"], [1, 0], 0),
     }
 
 
 def test_images_with_several_labels() -> None:
     images = rows([["b", "a"], ["odd"], ["odd", "b"]], ["train", "train", "train"])
     train = images.streams(["a", "b"], READER, multi_label=True, ignored=["odd"])["train"]
-    assert (train.uris, train.y.tolist()) == (["/0", "/2"], [[1, 1], [0, 1]])
-
-
-@pytest.fixture
-def stream(folder: Path) -> PixelStream:
-    uris = sorted(map(str, folder.rglob("*.png")))
-    return PixelStream(uris, np.arange(12, dtype=np.int64), READER)
-
-
-def epoch(data: tf.data.Dataset) -> tuple[list[int], list[int]]:
-    """The sizes of the batches, and y."""
-    batches = list(data.as_numpy_iterator())
-    return [len(pixels) for pixels, _ in batches], np.concatenate([y for _, y in batches]).tolist()
-
-
-def test_a_stream_gives_each_image_once_in_its_order(stream: PixelStream) -> None:
-    data = stream.dataset(5)
-    pixels, y = zip(*data.as_numpy_iterator(), strict=True)
-    assert [batch.shape for batch in pixels] == [(5, 8, 8, 3), (5, 8, 8, 3), (2, 8, 8, 3)]
-    assert np.concatenate(y).tolist() == list(range(12)) and len(stream) == 12
-    np.testing.assert_array_equal(np.concatenate(pixels), [pixels_of(uri) for uri in stream.uris])
-    assert epoch(data) == ([5, 5, 2], list(range(12))), "and again"
-    assert int(data.cardinality()) == 3
-    assert data.element_spec[0].shape.as_list() == [None, 8, 8, 3]
-
-
-def test_shuffled_it_has_another_order_each_time_which_the_seed_decides(stream: PixelStream) -> None:
-    orders = [
-        [epoch(data)[1] for _ in range(2)]
-        for data in (stream.dataset(4, shuffle=True, seed=s) for s in (1, 1, 2))
-    ]
-    assert orders[0] == orders[1] != orders[2]
-    assert orders[0][0] != orders[0][1] != list(range(12))
-    assert all(sorted(order) == list(range(12)) for run in orders for order in run)
-    data = stream.dataset(4, shuffle=True)
-    for pixels, y in data.as_numpy_iterator():
-        np.testing.assert_array_equal(pixels, [pixels_of(stream.uris[number]) for number in y])
-
-
-def test_some_of_a_stream_are_taken_at_random(stream: PixelStream) -> None:
-    some, others = stream.some(5), stream.some(5, seed=1)
-    assert some.uris == [stream.uris[number] for number in some.y] and len(some) == 5
-    assert sorted(some.y) == some.y.tolist() != others.y.tolist()
-    assert stream.some(100).uris == stream.uris
-
-
-def test_a_file_that_goes_away_meanwhile_is_named(stream: PixelStream) -> None:
-    Path(stream.uris[7]).unlink()
-    with pytest.raises(BottleneckError) as error, stream.reading():
-        list(stream.dataset(4))
-    assert str(error.value) == (
-        f"an image can't be read any more: {stream.uris[7]}: missing (No such file or directory)"
-    )
-
-
-def test_another_fault_of_tensorflow_is_its_own(stream: PixelStream) -> None:
-    with pytest.raises(tf.errors.OutOfRangeError), stream.reading():
-        raise tf.errors.OutOfRangeError(None, None, "at an end")
-
-
-def test_a_reader_says_of_each_image_what_it_is(folder: Path) -> None:
-    paths = [str(folder / "rose" / name) for name in ("bad.jpg", "00.png", "none.png")]
-    outcomes = list(READER.check(paths))
-    assert outcomes[0][0] is None and str(outcomes[0][1]).startswith("not_an_image (")
-    assert outcomes[1] == (prepare(paths[1], np.zeros((8, 8, 3), np.float32)).image_id, None)
-    assert outcomes[2] == (None, "missing (No such file or directory)")
-    with pytest.raises(ImageError):
-        READER.read(paths[0])
-    assert dataclasses.astuple(READER) == (8, False)
+    assert (train.uris, train.y.tolist(), train.left_out) == (["/0", "/2"], [[1, 1], [0, 1]], 1)

@@ -14,8 +14,8 @@ from features.recipe import Column, FeatureRecipe
 from heads import DenseHead, LogisticHead
 from heads.fitting import column_facts
 from heads.pixels.epochs import predict_stream
-from heads.pixels.images import PixelReader, PixelStream
 from heads.pixels.models import join, pooled_features, whole_model
+from heads.pixels.streams import PixelReader, PixelStream
 from heads.saved import save_head
 from tests.heads.pictures import make_photos
 from tests.tiny import BACKBONE, SHA256, weights_file
