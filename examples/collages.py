@@ -8,13 +8,14 @@ Each photo is in one collage only, so that no split has seen a photo of another.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import random
-import sys
 from pathlib import Path
 
 from PIL import Image
 
+from features.errors import BottleneckError
 from features.inputs import list_images
 
 #: Side of one of the four places of a collage, in pixels, and the color of those that stay empty.
@@ -50,6 +51,16 @@ def make_collages(data: str, folder: Path, seed: int = 0) -> Path:
     return path
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make collages of the photos of a folder of classes.")
+    parser.add_argument("data", help="a folder with a sub-folder for each class")
+    parser.add_argument("folder", type=Path, help="where the collages and their list go")
+    arguments = parser.parse_args()
+    try:
+        print(make_collages(arguments.data, arguments.folder))
+    except BottleneckError as error:
+        parser.error(str(error))
+
+
 if __name__ == "__main__":
-    _, source, target = sys.argv
-    print(make_collages(source, Path(target)))
+    main()

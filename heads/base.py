@@ -264,18 +264,23 @@ def _numbers(y: Any, classes: np.ndarray) -> np.ndarray:
     if y.ndim == 2:
         if y.shape[1] != len(classes):
             raise ValueError(f"y has {y.shape[1]} labels, and {len(classes)} were expected")
-        return np.asarray(y.toarray() if issparse(y) else y, np.int8)
+        dense = np.asarray(y.toarray() if issparse(y) else y)
+        if not np.isin(dense, (0, 1)).all():
+            raise ValueError("y of several labels holds other numbers than 0 and 1")
+        return dense.astype(np.int8)
     if not np.isin(y, classes).all():
         raise ValueError("y of the validation part has labels that y does not have")
     return np.searchsorted(classes, y)
 
 
 def _units(groups: Any, rows: int) -> np.ndarray:
-    """Numbers of the groups of rows, from 0."""
-    groups = np.asarray(groups)
+    """Numbers of the groups of rows, from 0; a row of the group None is one of its own."""
+    groups = np.asarray(groups, object)
     if groups.shape != (rows,):
         raise ValueError(f"groups has the shape {groups.shape}, and X has {rows} rows")
-    return np.unique(groups, return_inverse=True)[1]
+    numbers: dict[Any, int] = {}
+    keys = [(number,) if group is None else group for number, group in enumerate(groups.tolist())]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _too_little(rows: int) -> str:

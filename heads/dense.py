@@ -17,7 +17,7 @@ from features.errors import BottleneckError
 from features.store.streams import as_dataset
 from heads.base import Head, Labels, Training
 from heads.progress import Progress, silent
-from heads.shares import hold_out
+from heads.shares import hold_out, separable
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +103,7 @@ class DenseHead(Head):
         """
         held_out = np.arange(len(X)) >= train
         if train == len(X):
-            held_out = hold_out(y, _PARTS, self.seed, units)
+            held_out = hold_out(y, _PARTS, self.seed, separable(y, units))
         validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
         self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress, callbacks)
         if train == len(X) and validation and self.training_:

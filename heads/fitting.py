@@ -13,6 +13,7 @@ from features.errors import BottleneckError
 from features.machine import available_memory
 from features.recipe import Column
 from features.store.labels import encode, have_labels, read_labels
+from features.text import counted
 from heads.examples import Examples
 from heads.folds import SharedOut, cross_validate, share_out, together, units_of, untested_notice
 from heads.metrics import evaluate_head, evaluate_split
@@ -98,7 +99,7 @@ def _fit_on_splits(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "tested": ["test"],
             "rows": examples.images,
         },
-        "notices": [*examples.notices(), *head.notices_],
+        "notices": [*_torn_groups(table), *examples.notices(), *head.notices_],
     }
     return facts | {"metrics": _measure(head, table, facts)}
 
@@ -111,6 +112,17 @@ def _groups_of_train(data: Data) -> dict[str, Any]:
     labels = read_labels(rows.column("labels"), multi_label=data.examples.multi_label)
     of_train = have_labels(labels, data.examples.classes) & pc.equal(rows.column("split"), "train").to_numpy()
     return together(units_of(rows.filter(of_train)))
+
+
+def _torn_groups(table: FeatureTable) -> list[str]:
+    """A notice where images of a group are trained on, and others of it tested."""
+    if not table.facts.groups:
+        return []
+    rows = table.metadata(["group", "split"]).group_by("group").aggregate([("split", "count_distinct")])
+    rows = rows.filter(pc.is_valid(rows.column("group")))
+    torn = pc.sum(pc.greater(rows.column("split_count_distinct"), 1)).as_py()
+    groups = counted(torn or 0, "group is", "groups are")
+    return [f"{groups} torn apart by the given splits, so that figures may be too good"] if torn else []
 
 
 def _measure(head: Head, table: FeatureTable, facts: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +158,7 @@ def _fit_by_folds(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "fitted": shared.splits,
             "selected": shared.splits,
             "tested": ["folds", *given],
-            "folds": shared.folds,
+            "folds": len(tested.training),
             "rows": shared.counts(),
         },
         "notices": [*shared.notices, *untested, *examples.notices(given), *head.notices_],

@@ -98,7 +98,8 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
     keys = ["image_id", *(["group"] if table.facts.groups else [])]
     rows = table.metadata(["labels", "split", "view", *keys])
     groups = rows.column("group") if table.facts.groups else None
-    by_hash = are_cut_by_hash(rows.column("image_id"), groups, rows.column("split"))
+    ids, of_rows = rows.column("image_id"), rows.column("split")
+    by_hash = not table.facts.given_splits and are_cut_by_hash(ids, groups, of_rows)
     if folds is None and tested and not by_hash:
         return None
     splits = list(SPLITS) if by_hash else ["train", "validation"]
@@ -117,7 +118,7 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
     units = len(np.unique(units_of(rows)))
     if folds is None:
         folds = min(FOLDS_OF_FEW, units)
-        few = counted(tested, "image is", "images are")
+        few = counted(tested, "image is", "images are") if tested else "no images are"
         notices = [f"{few} for testing, too few to say much: hence the folds (`folds=0` keeps to the splits)"]
     if units < 2:
         raise BottleneckError(
@@ -126,8 +127,8 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
         )
     if not 2 <= folds <= units:
         raise BottleneckError(
-            f"`folds={folds}`: expected 2 or more, and not more than the {units:,} images or groups "
-            f"that there are to share out"
+            f"`folds={folds}`: expected 0 for none, or from 2 to {units:,}, the images or groups that there "
+            f"are to share out"
         )
     return SharedOut(folds, splits, examples, among, rows, notices)
 

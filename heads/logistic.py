@@ -25,7 +25,7 @@ from features.errors import BottleneckError
 from heads.base import Head, Labels, Training
 from heads.probabilities import log_loss
 from heads.progress import Progress, silent
-from heads.shares import deal
+from heads.shares import deal, separable
 
 if TYPE_CHECKING:
     import keras
@@ -236,7 +236,7 @@ def _can_choose(train: np.ndarray, validation: np.ndarray) -> bool:
 
 def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int, units: np.ndarray | None) -> list[_Fold]:
     """Stratified folds, held out by weights of 0, since slices would be copies of most of X."""
-    fold = deal(y, FOLDS, seed, units)
+    fold = deal(y, FOLDS, seed, separable(y, units))
     return [
         _Fold((fold != number).astype(np.float32), X, np.flatnonzero(fold == number), y[fold == number])
         for number in np.unique(fold)

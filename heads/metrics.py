@@ -69,7 +69,7 @@ def evaluate(
         "macro_f1": float(by_class[2][seen].mean()),
         "log_loss": log_loss(true, probabilities),
         "per_class": {
-            label: {"precision": p, "recall": r, "f1": f, "support": n}
+            label: {"precision": p, "recall": r, "f1": f, "support": int(n)}
             for label, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
         },
         "confusion_matrix": confusion.tolist(),

@@ -32,14 +32,15 @@ def evaluate_labels(
         probabilities: of the same shape.
         classes: the labels.
         thresholds: of shape (n_labels,), the probability from which on a row gets the label.
-        predicted: 0 and 1, of the shape of `true`; by default what the thresholds give.
+        predicted: 0 and 1, of the shape of `true`, where other thresholds gave them.
 
     Returns:
         `count`, `accuracy` (share of the rows whose labels are all right), `accuracy_interval` (95 %,
         Wilson's), `hamming_loss`, `average_precision` and `f1` (`micro` and `macro` each), `log_loss` (mean
         over rows and labels), and `per_class` (label to `precision`, `recall`, `f1`, `support`,
         `average_precision`, `threshold`), all of which JSON can hold. Labels that no row has are not in the
-        macro figures, and have None for `average_precision`; another ratio with nothing below the line is 0.
+        macro figures, and have None for `average_precision`; where other thresholds gave the labels,
+        `threshold` is None; another ratio with nothing below the line is 0.
 
     Raises:
         ValueError: where no row has a label, or for arrays whose shapes do not agree.
@@ -51,6 +52,7 @@ def evaluate_labels(
         )
     from sklearn.metrics import average_precision_score, hamming_loss, precision_recall_fscore_support
 
+    predicted_by_others = predicted is not None
     predicted = probabilities >= thresholds if predicted is None else predicted
     predicted = predicted.astype(np.int8)
     has = true.any(axis=0)
@@ -60,7 +62,8 @@ def evaluate_labels(
     precisions[has] = average_precision_score(true[:, has], probabilities[:, has], average=None)
     correct = int((predicted == true).all(axis=1).sum())
     names = ("precision", "recall", "f1", "support", "average_precision", "threshold")
-    of_labels = zip(*(scores.tolist() for scores in (*by_label, precisions, thresholds)), strict=True)
+    shown = [None] * len(classes) if predicted_by_others else thresholds.tolist()
+    of_labels = zip(*(scores.tolist() for scores in (*by_label, precisions)), shown, strict=True)
     per_class = {
         label: dict(zip(names, row, strict=True)) for label, row in zip(classes, of_labels, strict=True)
     }
@@ -110,8 +113,12 @@ def _label_table(rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
         head,
         *(
             f"    {short(label):<{width}}  {of_label['average_precision']:>17.3f}  {of_label['f1']:>4.2f}  "
-            f"{of_label['precision']:>9.2f}  {of_label['recall']:>6.2f}  {of_label['threshold']:>9.3f}  "
+            f"{of_label['precision']:>9.2f}  {of_label['recall']:>6.2f}  {_text(of_label['threshold']):>9}  "
             f"{of_label['support']:>6,}"
             for label, of_label in rows
         ),
     ]
+
+
+def _text(threshold: float | None) -> str:
+    return "·" if threshold is None else f"{threshold:.3f}"

@@ -10,6 +10,8 @@ import numpy as np
 
 #: Where nothing says better.
 DEFAULT_THRESHOLD = 0.5
+#: Held-out rows that a label needs for a threshold of its own.
+LEAST_ROWS = 5
 
 #: Probabilities are kept so far from 0 and 1, such that one sure error stays finite.
 EPSILON = float(np.finfo(np.float32).eps)
@@ -71,8 +73,8 @@ def tempered(probabilities: np.ndarray, temperature: float, *, multi_label: bool
 def fit_thresholds(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """For each label the probability from which on rows get it, for the best F1 of that label.
 
-    Half-way between the probabilities of two rows; of several that are as good the one nearest to 0.5, which
-    a label that no row has gets, too.
+    Half-way between the probabilities of two rows; of several that are as good the one nearest to 0.5. A
+    label that fewer than `LEAST_ROWS` have gets 0.5: what is best for so few would be bad for others.
 
     Args:
         true: 0 and 1, of shape (n, n_labels).
@@ -84,7 +86,7 @@ def fit_thresholds(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     from sklearn.metrics import precision_recall_curve
 
     thresholds = np.full(probabilities.shape[1], DEFAULT_THRESHOLD)
-    for label in np.flatnonzero(true.any(axis=0)):
+    for label in np.flatnonzero(true.sum(axis=0) >= LEAST_ROWS):
         precision, recall, scores = precision_recall_curve(true[:, label], probabilities[:, label])
         f1 = 2 * precision * recall / np.maximum(precision + recall, EPSILON)
         below = np.append(0, scores[:-1])  # all thresholds from here to the score give the same labels

@@ -60,6 +60,11 @@ def untestable(y: np.ndarray, units: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(pairs[0]) == 1)
 
 
+def separable(y: np.ndarray, units: np.ndarray | None) -> np.ndarray | None:
+    """The units, where each class has several of them; else None: they can't be kept apart then."""
+    return None if units is None or len(untestable(y, units)) else units
+
+
 def _class_of_units(classes: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Of the classes of a unit's rows the rarest: int ndarray of shape (n_units,)."""
     order = np.lexsort((np.bincount(classes)[classes], units))

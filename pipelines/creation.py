@@ -67,7 +67,9 @@ def create_table(
     recipe = dataclasses.replace(recipe, precision=precision)
     splits, classes = tuple((options.splits or {}).items()), options.classes
     weights, groups = weights_to_keep(store, source.spec), listing.has_groups()
-    facts = TableFacts(listing.source, weights, layers, recipe, splits, classes, groups=groups)
+    facts = TableFacts(
+        listing.source, weights, layers, recipe, splits, classes, groups, given_splits=listing.has_splits()
+    )
     if empty is not None:
         return decide_anew(empty, facts)
     return feature_store.create(store, options.features, facts)

@@ -71,7 +71,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.rejected:
         lines.append(f"rejected: {rejected_path(table.store, table.name)}")
     if summary.stored:
-        command = make_command("train-head", options.store, table.name, table.backbone.name)
+        several = [f"LAYERS={','.join(table.layers)}"] if table.layers[1:] else []
+        command = make_command("train-head", options.store, table.name, table.backbone.name, *several)
         lines.append(f"next:     {command}")
     if table.facts.untrained:
         lines.append(UNTRAINED)
@@ -166,9 +167,10 @@ def _head_lines(store: str, name: str, weights: str | None = None) -> list[str]:
         mark = " (current)" if head["id"] == current else ""
         version = head["table_version"]
         source = f"version {version}" if version is not None else printable(head["data"]["source"])
+        layers = ", ".join(column["layer"] for column in head["columns"])
         own = head.get("weights", weights)
         source += f", weights {printable(own)}" if own != weights else ""
-        lines.append(f"  head      {head['id']}{mark}: {_score_text(head)}, from {source}")
+        lines.append(f"  head      {head['id']}{mark}: {_score_text(head)}, from {layers} of {source}")
     return lines
 
 

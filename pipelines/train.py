@@ -80,18 +80,31 @@ def head_parameters(kind: str, options: Options) -> dict[str, Any]:
 
 
 def result_lines(saved: SavedHead, options: Options) -> list[str]:
-    """What was found of a head, for people: its metrics, and what there is to notice."""
+    """What was found of a head, for people: its metrics, what was chosen, and what there is to notice."""
     metrics, splits = saved.facts["metrics"], saved.facts["splits"]
-    lines = [format_metrics(metrics["test"]), ""]
+    lines = []
+    if "repeats" in metrics:
+        lines += [
+            format_spread(metrics["repeats"]),
+            "",
+            f"of seed {saved.facts['seed']}, whose head is kept:",
+        ]
+    lines += [format_metrics(metrics["test"]), ""]
     if splits["tested"] == ["folds"]:
-        lines.append(
-            f"each image was tested by one of {splits['folds']} folds; the head is trained on all of them"
-        )
+        folds = splits["folds"]
+        lines.append(f"tested by {folds} folds, each image once; the head is trained on all of them")
     if "folds" in metrics:
         lines.append(f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}")
-    if "repeats" in metrics:
-        lines.append(format_spread(metrics["repeats"]))
+    if chosen := _chosen_text(saved.facts["training"]):
+        lines.append(chosen)
     return [*lines, *(in_words_of_commands(notice, options) for notice in saved.facts["notices"])]
+
+
+def _chosen_text(training: Mapping[str, Any]) -> str:
+    """What was chosen in training, and by what."""
+    named = {"C": "C", "epochs": "epoch", "temperature": "temperature"}
+    texts = [f"{text} {training[name]:.4g}" for name, text in named.items() if training.get(name) is not None]
+    return f"chosen by {training['chosen_by']}: {', '.join(texts)}" if texts else ""
 
 
 def _accuracy_text(metrics: Mapping[str, Any]) -> str:

@@ -58,6 +58,10 @@ class Listing(NamedTuple):
         """The names of all labels, sorted."""
         return sorted(pc.list_flatten(self.images.column("labels")).unique().to_pylist())
 
+    def has_splits(self) -> bool:
+        """Whether any image came with a split."""
+        return self.images.column("split").null_count < len(self.images)
+
     def has_groups(self) -> bool:
         """Whether any image belongs to a group."""
         return self.images.column("group").null_count < len(self.images)

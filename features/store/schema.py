@@ -95,6 +95,7 @@ class TableFacts:
         splits, classes: how the folders of `source` are read, where it was said
             (`features.inputs.folder.list_folder`).
         groups: whether the input gives groups, and the rows keep them.
+        given_splits: whether the input gave a split to any image when the table was made.
     """
 
     source: str
@@ -104,6 +105,7 @@ class TableFacts:
     splits: tuple[tuple[str, str], ...] = ()
     classes: str | None = None
     groups: bool = False
+    given_splits: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -116,7 +118,12 @@ class TableFacts:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for name in ("splits", "classes", "groups"):  # as tables were written before these were known
+        for name in (
+            "splits",
+            "classes",
+            "groups",
+            "given_splits",
+        ):  # as tables were written before these were known
             if not facts[name]:
                 del facts[name]
         return json.dumps(facts, sort_keys=True)
@@ -132,4 +139,5 @@ class TableFacts:
             splits=tuple((folder, split) for folder, split in facts.get("splits", ())),
             classes=facts.get("classes"),
             groups=facts.get("groups", False),
+            given_splits=facts.get("given_splits", False),
         )

@@ -17,9 +17,10 @@ from deltalake import DeltaTable
 
 from features import files
 from features.backbones import Backbone, get_backbone
-from features.errors import BottleneckError
+from features.errors import BottleneckError, check_known
 from features.locations import features_path, kept_weights, rejected_path
 from features.recipe import Column
+from features.splits import SPLITS
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import GROUP_FIELD, TableFacts, image_columns
@@ -210,6 +211,8 @@ class FeatureTable:
         multi_label: bool = False,
     ) -> list[RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
+        if split is not None:
+            check_known("split", split, SPLITS)
         among = None if classes is None else frozenset(classes)
         key = (split, labelled and among is None, among, multi_label)
         if key not in self._row_groups:

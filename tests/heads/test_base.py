@@ -201,7 +201,7 @@ def test_a_head_takes_three_times_its_features_unless_it_says_otherwise() -> Non
 
 def test_several_labels_are_for_kinds_that_take_them(rows: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = rows
-    several = np.stack([y == 7, y == 9], axis=1).astype(int)
+    several = np.stack([y == y[0], y == y[1]], axis=1).astype(int)
     with pytest.raises(ValueError, match="a nearest head takes one label a row, and y has several"):
         NearestHead().fit(X, several)
     for head in (LogisticHead(class_weight={7: 2.0}), DenseHead(class_weight={7: 2.0})):
@@ -211,6 +211,8 @@ def test_several_labels_are_for_kinds_that_take_them(rows: tuple[np.ndarray, np.
     assert head.classes_.tolist() == [0, 1] and head.predict(X[40:]).shape == (20, 2)
     with pytest.raises(ValueError, match="y has 1 labels, and 2 were expected|Unknown label type|multi"):
         LogisticHead(C=0.1).fit(X, several, (X, several[:, :1]))
+    with pytest.raises(ValueError, match="y of several labels holds other numbers than 0 and 1"):
+        LogisticHead(C=0.1).fit(X, several * 2)
     same = LogisticHead(C=0.1).fit(X[:40], csr_array(several[:40]))
     np.testing.assert_array_equal(same.predict_proba(X), head.predict_proba(X))
 
@@ -296,6 +298,8 @@ def test_groups_are_numbered(rows: tuple[np.ndarray, np.ndarray]) -> None:
     assert NearestHead().fit(X, y).units_ is None
     both = NearestHead().fit(X[:40], y[:40], (X[40:], y[40:]), groups=np.zeros(40))
     assert both.units_ is not None and len(both.units_) == 40
+    some = NearestHead().fit(X[:4], y[:4], groups=["p", None, "p", None])
+    assert some.units_ is not None and some.units_.tolist() == [0, 1, 0, 2]
     with pytest.raises(ValueError, match=re.escape("groups has the shape (3,), and X has 60 rows")):
         NearestHead().fit(X, y, groups=[1, 2, 3])
 

@@ -22,6 +22,9 @@ def nobody(*step: Any) -> None:
     """Watches nothing."""
 
 
+NOBODY = Watch(nobody, nobody)
+
+
 def data_of(table: FeatureTable, folds: int = 0) -> Data:
     shared_out = find_shared_out(table, 1, folds)
     examples = shared_out.examples if shared_out else find_examples(table)
@@ -149,3 +152,13 @@ def test_folds_are_of_the_layers_and_labels_that_are_learned(tmp_path: Path) -> 
     assert head.n_features_in_ == 48 + 64 and head.classes_.tolist() == ["a", "b"]
     assert facts["metrics"]["test"]["count"] == 24
     assert facts["table_id"] == str(table.delta.metadata().id)
+
+
+def test_groups_that_given_splits_tear_apart_are_told_with_the_figures(tmp_path: Path) -> None:
+    torn = fit_and_test(
+        LogisticHead(C=0.1), data_of(grouped(tmp_path / "torn", ["train"] * 40 + ["test"] * 8)), NOBODY
+    )
+    ((notice),) = [notice for notice in torn["notices"] if "torn" in notice]
+    assert notice.endswith(" torn apart by the given splits, so that figures may be too good")
+    whole = grouped(tmp_path / "whole")
+    assert heads.fitting._torn_groups(whole) == []

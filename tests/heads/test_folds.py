@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_given_splits_without_a_test_of_what_is_learned_are_shared_out(tmp_path:
     shared = find_shared_out(table, 1, None)
     assert shared is not None and shared.folds == 4 and shared.splits == ["train", "validation"]
     assert shared.examples.images == {"train": 4, "validation": 0, "test": 0}
-    assert shared.notices[0].startswith("0 images are for testing, too few")
+    assert shared.notices[0].startswith("no images are for testing, too few")
 
 
 def test_groups_are_shared_out_whole(tmp_path: Path) -> None:
@@ -102,6 +103,17 @@ def test_groups_are_shared_out_whole(tmp_path: Path) -> None:
     assert shared is not None and shared.splits == SPLITS, "the hash is of the group"
     assert sorted(shared.rows.column("group").to_pylist()) == sorted(groups)
     assert len(np.unique(units_of(shared.rows))) == 10
+
+
+def test_splits_that_were_given_are_left_alone_though_the_hash_would_cut_them_so(tmp_path: Path) -> None:
+    X = {"avg_pool": np.zeros((20, 2048), np.float32)}
+    table = make_table(tmp_path, X, ["a", "b"] * 10)
+    given = dataclasses.replace(table.facts, given_splits=True)
+    table.facts = given
+    tested = table.metadata(["split"]).column("split").to_pylist().count("test")
+    assert 0 < tested < 10 and find_shared_out(table, 1, None) is None
+    shared = find_shared_out(table, 1, 3)
+    assert shared is not None and shared.splits == ["train", "validation"]
 
 
 def test_a_table_without_rows_is_none_of_few(tmp_path: Path) -> None:
@@ -156,8 +168,8 @@ def test_folds_that_can_not_be_made_are_refused(tmp_path: Path, folds: int) -> N
     with pytest.raises(BottleneckError) as refusal:
         find_shared_out(table, 1, folds)
     assert str(refusal.value) == (
-        f"`folds={folds}`: expected 2 or more, and not more than the 3 images or groups that there are to "
-        "share out"
+        f"`folds={folds}`: expected 0 for none, or from 2 to 3, the images or groups that there are to share "
+        "out"
     )
 
 

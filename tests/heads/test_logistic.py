@@ -460,3 +460,12 @@ def test_probabilities_of_several_labels_are_those_of_scikit_learn(
 def test_C_is_a_number(C: float) -> None:
     with pytest.raises(BottleneckError, match="a logistic head expects a number above 0"):
         LogisticHead(C=C).check_parameters()
+
+
+@pytest.mark.parametrize("groups", [np.zeros(20), np.arange(20) % 2 // 1])
+def test_groups_that_can_not_be_kept_apart_are_not(groups: np.ndarray) -> None:
+    """One group, or one for each class: to hold it out would leave nothing, or not that class, to learn."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2
+    with_groups, without = LogisticHead().fit(X, y, groups=groups), LogisticHead().fit(X, y)
+    assert facts(with_groups) == facts(without)

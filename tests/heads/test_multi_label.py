@@ -109,3 +109,11 @@ def test_of_many_labels_the_worst_are_shown() -> None:
     shown = [line.split("  ")[2].strip() for line in lines[8:]]
     worst = sorted(classes, key=lambda label: metrics["per_class"][label]["average_precision"])
     assert shown == worst[:30]
+
+
+def test_labels_that_other_thresholds_gave_have_none_of_their_own() -> None:
+    others = np.zeros_like(TRUE)
+    found = evaluate_labels(TRUE, PROBABILITIES, CLASSES, thresholds=THRESHOLDS, predicted=others)
+    assert {label: of["threshold"] for label, of in found["per_class"].items()} == dict.fromkeys(CLASSES)
+    assert found["per_class"]["cat"]["recall"] == 0 and found["accuracy"] == 1 / 6
+    assert format_metrics(found).splitlines()[-1].endswith("    0.00          ·       3")

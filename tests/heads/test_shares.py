@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.shares import deal, hold_out, strata, untestable
+from heads.shares import deal, hold_out, separable, strata, untestable
 
 #: Classes of rows, and units that they belong to.
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=60)
@@ -76,3 +76,10 @@ def test_what_one_unit_alone_has_can_not_be_tested() -> None:
     assert untestable(np.array([0, 0, 1, 2, 2]), units).tolist() == [0, 1]
     several = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 1, 0]])
     assert untestable(several, units).tolist() == [1], "the last label has no row"
+
+
+def test_units_are_kept_apart_where_each_class_has_several() -> None:
+    y = np.array([0, 0, 1, 1])
+    units = np.array([0, 1, 0, 1])
+    assert separable(y, units) is units
+    assert separable(y, np.array([0, 1, 2, 2])) is None and separable(y, None) is None

@@ -68,7 +68,7 @@ def test_extract_ends_with_what_was_seen_and_what_to_run_next(
         "nothing new to extract\n"
         f"recipe:   tiny, weights random (sha256 {recipe.weights_sha256[:12]}…), float32\n"
         f"features: {store}/features/tiny (version 1)\n"
-        f"next:     make train-head STORE={store} BACKBONE=tiny\n"
+        f"next:     make train-head LAYERS=early,avg_pool STORE={store} BACKBONE=tiny\n"
         f"{UNTRAINED}\n"
     )
     first, _, last = err.splitlines()

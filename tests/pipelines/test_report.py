@@ -176,6 +176,9 @@ def test_how_many_rejected_images_are_too_many_is_an_option(table: FeatureTable)
     assert error is not None and "more than `max_rejected=0.2` allows" in error
 
 
+COLUMNS = [{"layer": "mixed8"}, {"layer": "avg_pool"}]
+
+
 def write_heads(table: FeatureTable, *, current: str) -> None:
     """Two heads, as far as reports look at them."""
     folder = heads_path(table.store, table.name)
@@ -183,7 +186,7 @@ def write_heads(table: FeatureTable, *, current: str) -> None:
         (folder / head_id).mkdir(parents=True)
         test = {"accuracy": 0.8764 - 0.25 * number, "macro_f1": 0.1}
         facts: dict = {"id": head_id, "created_at": f"{2026 + number}", "table_version": number + 1}
-        facts |= {"metrics": {"test": test}, "splits": {"tested": ["test"]}}
+        facts |= {"metrics": {"test": test}, "splits": {"tested": ["test"]}, "columns": COLUMNS}
         facts["weights"] = ("imagenet", "weights/b\n.weights.h5")[number]
         (folder / head_id / "head.json").write_text(json.dumps(facts))
     (folder / "current.json").write_text(json.dumps({"id": current}))
@@ -220,8 +223,9 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
         "  rose                 2           1           1           4\n"
         "  run       run-4 is at work on 2 images\n"
         "  run       run-3 is at work on its plan\n"
-        "  head      a-logistic (current): test accuracy 0.876, from version 1\n"
-        "  head      b-dense: test accuracy 0.626, from version 2, weights weights/b\\n.weights.h5"
+        "  head      a-logistic (current): test accuracy 0.876, from mixed8, avg_pool of version 1\n"
+        "  head      b-dense: test accuracy 0.626, from mixed8, avg_pool of version 2, "
+        "weights weights/b\\n.weights.h5"
     )
 
 
@@ -256,15 +260,19 @@ def test_heads_that_no_table_belongs_to_are_shown_too(tmp_path: Path):
                 "data": {"source": "/a\nb"},
             }
             (folder / head_id).mkdir()
-            facts |= {"metrics": {"test": {"accuracy": 0.5}}, "splits": {"tested": ["test"]}}
+            facts |= {
+                "metrics": {"test": {"accuracy": 0.5}},
+                "splits": {"tested": ["test"]},
+                "columns": COLUMNS,
+            }
             (folder / head_id / "head.json").write_text(json.dumps(facts))
             (folder / "current.json").write_text(json.dumps({"id": "b"}))
     text = info_text(InfoOptions(store=str(tmp_path)))
     assert text.splitlines()[-4:] == [
-        "  head      a: test accuracy 0.500, from /a\\nb",
+        "  head      a: test accuracy 0.500, from mixed8, avg_pool of /a\\nb",
         "",
         "photos  (heads without a table)",
-        "  head      b (current): test accuracy 0.500, from /a\\nb",
+        "  head      b (current): test accuracy 0.500, from mixed8, avg_pool of /a\\nb",
     ]
     assert info_text(InfoOptions(store=str(tmp_path), features="photos")) == "\n".join(text.splitlines()[-2:])
 

@@ -75,6 +75,7 @@ def test_what_is_said_while_a_head_is_trained_and_afterwards(
     assert said == (
         f"{format_metrics(saved.facts['metrics']['test'])}\n"
         "\n"
+        f"chosen by validation: C {saved.facts['training']['C']:.4g}\n"
         "left out 1 image without a label\n"
         "left out 1 image of 1 of 3 classes, those with fewer than 2 training images: tulip (1)\n"
         "trained in 2.2 s from early, avg_pool of table 'tiny', version 1\n"
@@ -257,7 +258,7 @@ def test_it_is_said_that_figures_are_by_folds(table: FeatureTable, capfd: pytest
     (line,) = [line for line in text.splitlines() if "folds" in line]
     saved = load_head(table.store, "tiny")
     if saved.facts["splits"]["tested"] == ["folds"]:
-        assert line == "each image was tested by one of 2 folds; the head is trained on all of them"
+        assert line == "tested by 2 folds, each image once; the head is trained on all of them"
     else:
         accuracy = saved.facts["metrics"]["folds"]["accuracy"]
         assert line.startswith(f"by folds, of all but the test split: accuracy {accuracy:.1%} (")

@@ -67,7 +67,8 @@ def test_splits_come_in_the_order_asked_for(table: FeatureTable, X: np.ndarray):
     found, labels = table.matrix(["test", "train"])
     np.testing.assert_array_equal(found, np.concatenate([X[splits == "test"], X[splits == "train"]]))
     assert len(labels) == 250 * 8
-    assert table.matrix("no such split")[0].shape == (0, 2048)
+    with pytest.raises(BottleneckError, match="there is no split 'tset': choose from train, "):
+        table.matrix("tset")
 
 
 def test_batches_come_in_the_order_of_the_matrix_unless_shuffled_by_a_seed(table: FeatureTable):
