@@ -156,7 +156,7 @@ def _lines(saved: SavedHead, options: Options, seconds: float) -> list[str]:
     texts = [name if strength is None else f"{name} {strength:g}" for name, strength in augmentation.items()]
     return [
         *result_lines(saved, options),
-        f"trained in {seconds:.1f} s; epoch {training['epochs']} of {training['epochs_run']} is kept; "
+        f"trained in {seconds:.1f} s, {counted(training['epochs_run'], 'epoch')}; "
         f"augmentation: {', '.join(texts) or 'none'}",
     ]
 

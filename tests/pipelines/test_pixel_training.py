@@ -79,10 +79,10 @@ def test_what_is_said_of_a_head_that_is_trained_end_to_end(
     assert said == (
         f"{format_metrics(saved.facts['metrics']['test'])}\n"
         "\n"
+        f"chosen by validation: epoch {saved.facts['training']['epochs']}\n"
         f"left out 1 image that can't be read: {bad}: not_an_image (unknown format; it begins with "
         "b'no image')\n"
-        f"trained in 2.2 s; epoch {saved.facts['training']['epochs']} of 2 is kept; "
-        "augmentation: flip, crop 0.2\n"
+        "trained in 2.2 s, 2 epochs; augmentation: flip, crop 0.2\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… STORE={tmp_path} BACKBONE=tiny FEATURES=mine\n"
         f"{UNTRAINED}"
@@ -185,7 +185,8 @@ def test_what_is_said_of_fine_tuning(
     assert said == (
         f"{format_metrics(saved.facts['metrics']['test'])}\n"
         "\n"
-        f"trained in 2.2 s; epoch {training['epochs']} of 2 is kept; augmentation: none\n"
+        f"chosen by validation: epoch {training['epochs']}\n"
+        "trained in 2.2 s, 2 epochs; augmentation: none\n"
         f"validation loss: {training['start']['val_loss']:.3f} at the start, "
         f"{saved.facts['metrics']['validation']['log_loss']:.3f} now\n"
         f"weights: {saved.weights}\n"
