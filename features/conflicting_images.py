@@ -57,6 +57,17 @@ def find_conflicts(images: pa.Table) -> Conflicts:
     )
 
 
+def count_groups(images: pa.Table) -> tuple[int, int]:
+    """How many groups there are, and how many of them are in several splits.
+
+    Args:
+        images: columns `group` and `split`.
+    """
+    grouped = images.filter(pc.is_valid(images.column("group"))).group_by("group")
+    splits = grouped.aggregate([("split", "count_distinct")]).column("split_count_distinct")
+    return len(splits), pc.sum(pc.greater(splits, 1)).as_py() or 0
+
+
 def _uris(case: list[dict[str, Any]]) -> list[str]:
     return [row["uri"] for row in case]
 

@@ -17,7 +17,7 @@ from features.errors import BottleneckError
 from features.store.streams import as_dataset
 from heads.base import Head, Labels, Training
 from heads.progress import Progress, silent
-from heads.shares import hold_out, separable
+from heads.shares import class_counts, hold_out, separable
 
 if TYPE_CHECKING:
     import keras
@@ -315,7 +315,7 @@ def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: int) -> M
         squares = squares + X.var(axis=0).astype(np.float64) * len(X) + delta**2 * (rows * len(X) / total)
         mean = mean + delta * (len(X) / total)
         rows, multi_label = total, y.ndim == 2
-        counts += y.sum(axis=0) if multi_label else np.bincount(y, minlength=classes)
+        counts += class_counts(y, classes)
     variance = squares / rows
     varies = variance > (_LEAST_DEVIATION * mean) ** 2
     variance = np.where(varies, variance, 1).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow.compute as pc
 
 from features import store as feature_store
+from features.conflicting_images import count_groups
 from features.errors import BottleneckError
 from features.machine import available_memory
 from features.recipe import Column
@@ -54,7 +55,7 @@ class Watch(NamedTuple):
     """Who is told of what while a head is fitted.
 
     Attributes:
-        steps: called at each step of the head that is kept, see `heads.base.Progress`.
+        steps: called at each step of the head that is kept, see `heads.progress.Progress`.
         folds: called at each fold.
         callbacks: of Keras, for the head that is kept.
     """
@@ -118,10 +119,8 @@ def _torn_groups(table: FeatureTable) -> list[str]:
     """A notice where images of a group are trained on, and others of it tested."""
     if not table.facts.groups:
         return []
-    rows = table.metadata(["group", "split"]).group_by("group").aggregate([("split", "count_distinct")])
-    rows = rows.filter(pc.is_valid(rows.column("group")))
-    torn = pc.sum(pc.greater(rows.column("split_count_distinct"), 1)).as_py()
-    groups = counted(torn or 0, "group is", "groups are")
+    _, torn = count_groups(table.metadata(["group", "split"]))
+    groups = counted(torn, "group is", "groups are")
     return [f"{groups} torn apart by the given splits, so that figures may be too good"] if torn else []
 
 

@@ -53,6 +53,11 @@ def hold_out(y: np.ndarray, one_of: int, seed: int, units: np.ndarray | None = N
     return (held_out & (np.bincount(of_unit)[of_unit] > 1))[units]
 
 
+def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
+    """Rows of each class, or with each label; y as `heads.Head.fit_matrix` takes it."""
+    return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
+
+
 def untestable(y: np.ndarray, units: np.ndarray) -> np.ndarray:
     """The classes, or labels, that one unit alone has: nobody could learn them without it. Their numbers."""
     rows, labels = (np.arange(len(y)), y) if y.ndim == 1 else np.nonzero(y)

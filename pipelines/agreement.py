@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from features.backbones.weights import find_weights
 from features.engines.graphs import weights_sha256
@@ -14,6 +14,9 @@ from features.store.table import FeatureTable
 from features.text import differences_text
 from pipelines.options import EndToEndOptions, ExtractOptions, Options
 from pipelines.screen import show_download
+
+if TYPE_CHECKING:
+    from heads import SavedHead
 
 #: Options that say how `data` is read.
 ReadingOptions = TypeVar("ReadingOptions", ExtractOptions, EndToEndOptions)
@@ -42,6 +45,19 @@ def check_backbone(table: FeatureTable, options: Options) -> None:
     if _backbone_difference(table, options):
         raise BottleneckError(
             f"table {table.name!r} was made with `backbone={table.recipe.backbone}`, not {options.backbone}"
+        )
+
+
+def check_backbone_of_head(saved: SavedHead, options: Options) -> None:
+    """Refuse a backbone that was given and is not that of a head's features.
+
+    Raises:
+        BottleneckError: where they differ.
+    """
+    backbone = saved.columns[0].recipe.backbone
+    if options.backbone not in (None, backbone):
+        raise BottleneckError(
+            f"head {saved.id} was trained on {backbone}, not on `backbone={options.backbone}`"
         )
 
 

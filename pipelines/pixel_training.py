@@ -9,7 +9,6 @@ import time
 from features import store as feature_store
 from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.backbones.weights import UNTRAINED, find_weights, is_untrained
-from features.errors import BottleneckError
 from features.locations import local_path
 from features.store.table import FeatureTable
 from features.text import counted
@@ -17,7 +16,7 @@ from heads import SavedHead, load_head
 from heads import fine_tune as tune
 from heads import train_end_to_end as train
 from heads.pixels.augmentation import parse_augmentation
-from pipelines.agreement import check_backbone, with_reading_of
+from pipelines.agreement import check_backbone, check_backbone_of_head, with_reading_of
 from pipelines.options import EndToEndOptions, FineTuneOptions, Options
 from pipelines.process import turn_off_opencv_threads
 from pipelines.screen import Screen, new_run_id, show_download
@@ -101,10 +100,7 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
     name = table_name(options)
     saved = load_head(options.store, name, options.head_id)
     recipe = saved.columns[0].recipe
-    if options.backbone not in (None, recipe.backbone):
-        raise BottleneckError(
-            f"head {saved.id} was trained on {recipe.backbone}, not on `backbone={options.backbone}`"
-        )
+    check_backbone_of_head(saved, options)
     names = ("blocks", "learning_rate", "epochs", "patience", "batch_size", "seed")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     turn_off_opencv_threads()

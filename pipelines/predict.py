@@ -25,6 +25,7 @@ from features.recipe import Column
 from features.store.vectors import matrix
 from features.text import counted, printable
 from heads import SavedHead, load_head
+from pipelines.agreement import check_backbone_of_head
 from pipelines.extractor import ExtractorSettings, make_extractor
 from pipelines.options import PredictOptions
 from pipelines.screen import Screen, new_run_id, progress
@@ -102,10 +103,7 @@ def _list(images: str) -> Listing:
 def _extractor(saved: SavedHead, options: PredictOptions) -> Extractor:
     """The backbone that the head's features came from."""
     recipe = saved.columns[0].recipe
-    if options.backbone not in (None, recipe.backbone):
-        raise BottleneckError(
-            f"head {saved.id} was trained on {recipe.backbone}, not on `backbone={options.backbone}`"
-        )
+    check_backbone_of_head(saved, options)
     weights = options.weights
     if weights == "auto":
         weights = saved.weights

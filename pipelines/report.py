@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
-from features.conflicting_images import conflict_lines
+from features.conflicting_images import conflict_lines, count_groups
 from features.images import DECODING, REASONS, REMEDIES
 from features.locations import features_path, heads_path, rejected_path
 from features.recipe import FeatureRecipe
@@ -185,10 +184,8 @@ def _score_text(head: Mapping[str, Any]) -> str:
 
 def _groups_text(rows: pa.Table) -> str:
     """How many groups there are, and whether each is in one split."""
-    grouped = rows.filter(rows.column("group").is_valid()).group_by("group")
-    splits = grouped.aggregate([("split", "count_distinct")]).column("split_count_distinct")
-    torn = pc.sum(pc.greater(splits, 1)).as_py()
-    return f"{len(splits):,} ({f'{torn:,} torn apart by given splits' if torn else 'each in one split'})"
+    groups, torn = count_groups(rows)
+    return f"{groups:,} ({f'{torn:,} torn apart by given splits' if torn else 'each in one split'})"
 
 
 def _count_lines(rows: pa.Table) -> Iterable[str]:

@@ -98,7 +98,7 @@ class Screen:
         tqdm.write(printable(self._wording(text), keep="\n"), file=self._terminal)
 
     def step(self, step: int, steps: int, figures: dict[str, float]) -> None:
-        """Show a step of a training: see `heads.base.Progress`; 0 is its start."""
+        """Show a step of a training: see `heads.progress.Progress`; 0 is its start."""
         texts = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.say(f"  {step} of at most {steps}: {texts}" if step else f"  at the start: {texts}")
 

@@ -118,12 +118,8 @@ class TableFacts:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for name in (
-            "splits",
-            "classes",
-            "groups",
-            "given_splits",
-        ):  # as tables were written before these were known
+        # As tables were written before these were known.
+        for name in ("splits", "classes", "groups", "given_splits"):
             if not facts[name]:
                 del facts[name]
         return json.dumps(facts, sort_keys=True)

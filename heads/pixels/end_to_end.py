@@ -21,7 +21,6 @@ from features.inputs import list_images
 from features.locations import store_path, weights_to_keep
 from features.recipe import Column, FeatureRecipe
 from features.splits import parse_splits
-from heads.base import Progress, Training, silent
 from heads.examples import Examples, count_examples
 from heads.fitting import column_facts
 from heads.pixels.augmentation import Strengths, parse_augmentation
@@ -29,18 +28,19 @@ from heads.pixels.epochs import (
     BATCH_SIZE,
     best_epoch,
     check_splits,
-    class_counts,
+    conclude,
     facts_of_training,
     fit_epochs,
     log_of,
     measure,
-    predict_stream,
 )
 from heads.pixels.images import Reading, crashed_images, images_of_listing, nobody
 from heads.pixels.models import join, pooled_features
 from heads.pixels.streams import PixelReader, PixelStream
+from heads.progress import Progress, silent
 from heads.registry import new_head
 from heads.saved import SavedHead, new_id, save_head
+from heads.shares import class_counts
 
 if TYPE_CHECKING:
     import keras
@@ -174,13 +174,7 @@ def _fit(
         progress=progress,
         callbacks=callbacks,
     )
-    best = best_epoch(history)
-    probabilities = predict_stream(model, streams["validation"])
-    chosen, probabilities = head.choose_by((streams["validation"].y, probabilities))
-    facts = {"epochs": best, "epochs_run": len(history), "chosen_by": "validation"}
-    facts |= {"batch_size": head.batch_size or BATCH_SIZE, **chosen, "history": history}
-    head.training_ = Training(facts, ["train"], ["validation"])
-    return {"validation": probabilities, "test": predict_stream(model, streams["test"])}
+    return conclude(head, model, streams, history, best_epoch(history))
 
 
 def _moments(features: keras.Model, train: PixelStream, classes: int, seed: int) -> Moments:

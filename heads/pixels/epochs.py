@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.errors import BottleneckError
-from heads.base import Progress
+from heads.base import Training
 from heads.metrics import evaluate_head
 from heads.pixels.augmentation import Strengths
 from heads.pixels.streams import PixelStream
+from heads.progress import Progress
 
 if TYPE_CHECKING:
     import keras
@@ -103,9 +104,31 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return int(np.nanargmin(losses)) + 1
 
 
-def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
-    """Rows of each class, or with each label; y as `heads.Head.fit_matrix` takes it."""
-    return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
+def conclude(
+    head: DenseHead,
+    model: keras.Model,
+    streams: Mapping[str, PixelStream],
+    history: Sequence[Mapping[str, float]],
+    epoch: int,
+    **more: Any,
+) -> dict[str, np.ndarray]:
+    """Choose by the validation images, and note in the head how it was trained.
+
+    Args:
+        head: whose model is a part of `model`.
+        history: as `fit_epochs` gives it.
+        epoch: whose weights the model has.
+        more: further facts, for `head.json`.
+
+    Returns:
+        Probabilities of the validation and the test images.
+    """
+    validation = streams["validation"]
+    chosen, probabilities = head.choose_by((validation.y, predict_stream(model, validation)))
+    facts = {"epochs": epoch, "epochs_run": len(history), "chosen_by": "validation"}
+    facts |= {"batch_size": head.batch_size or BATCH_SIZE, **chosen, **more, "history": history}
+    head.training_ = Training(facts, ["train"], ["validation"])
+    return {"validation": probabilities, "test": predict_stream(model, streams["test"])}
 
 
 def check_splits(images: Mapping[str, int], name: str) -> None:

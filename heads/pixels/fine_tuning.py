@@ -23,25 +23,26 @@ from features.locations import heads_path, weights_path, weights_to_keep
 from features.recipe import Column
 from features.store.labels import encode
 from features.text import some
-from heads.base import Head, Progress, Training, silent
+from heads.base import Head
 from heads.fitting import check_memory, column_facts
 from heads.pixels.augmentation import Strengths, parse_augmentation
 from heads.pixels.epochs import (
     BATCH_SIZE,
     check_splits,
-    class_counts,
+    conclude,
     facts_of_training,
     fit_epochs,
     log_of,
     measure,
-    predict_stream,
 )
 from heads.pixels.images import Reading, nobody
 from heads.pixels.models import join, network_of, pooled_features
 from heads.pixels.origin import check_classes, images_of, table_of
 from heads.pixels.streams import PixelReader, PixelStream
+from heads.progress import Progress, silent
 from heads.registry import new_head
 from heads.saved import SavedHead, load_head, new_id, save_head
+from heads.shares import class_counts
 
 if TYPE_CHECKING:
     import keras
@@ -214,11 +215,7 @@ def _fit(
     best = int(np.nanargmin([start["val_loss"], *(figures["val_loss"] for figures in history)]))
     if best == 0:
         return None
-    chosen, probabilities = head.choose_by((validation.y, predict_stream(model, validation)))
-    facts = {"epochs": best, "epochs_run": len(history), "chosen_by": "validation"}
-    facts |= {"batch_size": head.batch_size, **chosen, "start": start, "history": history}
-    head.training_ = Training(facts, ["train"], ["validation"])
-    return {"validation": probabilities, "test": predict_stream(model, streams["test"])}
+    return conclude(head, model, streams, history, best, start=start)
 
 
 def _seen(y: np.ndarray, classes: int) -> Moments:

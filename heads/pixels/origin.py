@@ -13,10 +13,10 @@ from features.errors import BottleneckError
 from features.inputs import list_images
 from features.text import some
 from heads.examples import count_images
-from heads.pixels.epochs import class_counts
 from heads.pixels.images import LabelledImages, Reading, crashed_images, images_of_listing, images_of_table
 from heads.pixels.streams import PixelReader
 from heads.saved import SavedHead
+from heads.shares import class_counts
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from features.conflicting_images import Conflicts, conflict_lines, find_conflicts
+from features.conflicting_images import Conflicts, conflict_lines, count_groups, find_conflicts
 
 IMAGES = [
     # uri, bytes, labels, split, group
@@ -32,3 +32,9 @@ def test_the_same_bytes_under_several_labels_or_in_several_splits_and_torn_group
 def test_images_that_agree_have_no_lines() -> None:
     conflicts = find_conflicts(images(IMAGES[5:]))
     assert conflicts == Conflicts([], [], []) and list(conflict_lines(conflicts)) == []
+
+
+def test_groups_are_counted_and_so_are_those_in_several_splits() -> None:
+    assert count_groups(images(IMAGES)) == (2, 1)
+    assert count_groups(images(IMAGES[5:])) == (1, 0)
+    assert count_groups(images(IMAGES[:2])) == (0, 0)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.shares import deal, hold_out, separable, strata, untestable
+from heads.shares import class_counts, deal, hold_out, separable, strata, untestable
 
 #: Classes of rows, and units that they belong to.
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=60)
@@ -83,3 +83,8 @@ def test_units_are_kept_apart_where_each_class_has_several() -> None:
     units = np.array([0, 1, 0, 1])
     assert separable(y, units) is units
     assert separable(y, np.array([0, 1, 2, 2])) is None and separable(y, None) is None
+
+
+def test_rows_of_each_class_are_counted_and_so_are_those_of_none() -> None:
+    assert class_counts(np.array([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
+    assert class_counts(np.array([[1, 0], [1, 0]], np.int8), 2).tolist() == [2, 0]

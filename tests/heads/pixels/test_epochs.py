@@ -9,7 +9,7 @@ import pytest
 
 from features.backbones.network import build_network
 from features.errors import BottleneckError
-from heads.pixels.epochs import best_epoch, check_splits, class_counts, fit_epochs, predict_stream
+from heads.pixels.epochs import best_epoch, check_splits, fit_epochs, predict_stream
 from heads.pixels.models import join, pooled_features
 from heads.pixels.streams import PixelReader, PixelStream
 from tests.heads.pictures import make_photos
@@ -90,11 +90,6 @@ def test_a_file_that_goes_away_is_told_in_a_sentence(network: keras.Model, tmp_p
     model = pooled_features(BACKBONE, network, ["avg_pool"])
     with pytest.raises(BottleneckError, match="an image can't be read any more: .* missing"):
         predict_stream(model, images)
-
-
-def test_rows_of_each_class_are_counted_and_so_are_those_of_none() -> None:
-    assert class_counts(np.array([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
-    assert class_counts(np.array([[1, 0], [1, 0]], np.int8), 2).tolist() == [2, 0]
 
 
 def test_splits_without_images_are_refused() -> None:
