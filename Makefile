@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head train-end-to-end fine-tune predict info test test-slow test-pythons test-older test-wheel test-tracking test-mutants bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head train-end-to-end fine-tune predict evaluate report info test test-slow test-pythons test-older test-wheel test-tracking test-page test-mutants bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -17,6 +17,8 @@ MAKEFLAGS += --no-print-directory
 ##   train-end-to-end  train a head on the frozen backbone, from augmented images
 ##   fine-tune   train a head and the last blocks of its backbone on
 ##   predict     label the images of IMAGES with the current head
+##   evaluate    did transfer help, and can a head and its data be trusted: the evidence, in minutes
+##   report      a page of that: one HTML file
 ##   info        what is in the store: tables, counts, heads and their scores
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests
@@ -24,6 +26,7 @@ MAKEFLAGS += --no-print-directory
 ##   test-older  the tests of tables and images with pandas 2 and OpenCV 4, in .venv-older
 ##   test-wheel  build the wheel and the sdist, install each into an empty environment, and run it
 ##   test-tracking the tests that need MLflow and TensorBoard, which it installs
+##   test-page   the tests of the page in a browser, Debian's chromium, which it installs
 ##   test-mutants put small faults into the modules changed since BASE, a revision, and say which ones the tests notice
 ##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
@@ -65,6 +68,12 @@ fine-tune: $(to_train)
 	$(run)
 
 predict: setup
+	$(run)
+
+evaluate: $(venv)/set-up-report
+	$(run)
+
+report: $(venv)/set-up-report
 	$(run)
 
 info: setup
@@ -111,10 +120,10 @@ $(stamp): requirements.lock pyproject.toml setup.py
 	printf '%s\n' $(call quoted,$(CURDIR)) >$@
 
 # Two processes: each test of a module, or class, in one of them. More would need 3 GB each.
-test: lint
+test: lint $(venv)/set-up-report
 	@$(venv)/bin/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadscope $(ARGS)
 
-test-slow: setup
+test-slow: $(venv)/set-up-report
 	@$(venv)/bin/python -m pytest -q -m slow $(ARGS)
 
 # Each Python on the PATH, or among pyenv's, has a folder of packages of its own; the log of its tests is there too.
@@ -128,7 +137,7 @@ test-pythons:
 	    done; \
 	    own=.venv-$$version; \
 	    if [ -z "$$python" ]; then result="not found"; \
-	    elif ! $(MAKE) setup venv=$$own PYTHON="$$python"; then result="set-up failed"; bad=1; \
+	    elif ! $(MAKE) $$own/set-up-report venv=$$own PYTHON="$$python"; then result="set-up failed"; bad=1; \
 	    else \
 	        echo "Testing on Python $$version: the log is $$own/test.log" >&2; \
 	        code=0; \
@@ -154,7 +163,7 @@ older_tests := tests/features/images tests/features/inputs tests/features/store 
 
 test-older:
 	@own=.venv-older; \
-	$(MAKE) setup venv=$$own >/dev/null || exit 1; \
+	$(MAKE) $$own/set-up-report venv=$$own >/dev/null || exit 1; \
 	for line in $(older_packages); do \
 	    packages=$$(echo $$line | tr , ' '); \
 	    echo "Testing with $$packages" >&2; \
@@ -183,15 +192,23 @@ test-wheel: setup
 	done; \
 	rm -rf build
 
-test-mutants: setup
+test-mutants: $(venv)/set-up-report
 	@$(venv)/bin/python tests/mutants.py $(if $(BASE),--base $(call quoted,$(BASE))) $(ARGS)
 
 test-tracking: $(venv)/set-up-tracking
 	@$(venv)/bin/python -m pytest -q -m "not slow" tests/heads/test_tracking.py tests/pipelines/test_train.py $(ARGS)
 
-# Packages that only some need are installed when first needed: for the other ways that `bench` measures, and for
-# MLflow and TensorBoard.
-$(venv)/set-up-bench $(venv)/set-up-tracking: $(venv)/set-up-%: requirements-%.lock $(stamp)
+test-page: $(venv)/set-up-report $(venv)/set-up-page
+	@command -v chromium >/dev/null || { \
+	    echo "Installing Debian's package chromium" >&2; \
+	    as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$as_root apt-get update -qq && $$as_root apt-get install -qq --no-install-recommends chromium >/dev/null; \
+	} || { echo "The browser chromium is missing: install it, and run this again" >&2; exit 1; }
+	@$(venv)/bin/python -m pytest -q -m "not slow" tests/heads/page tests/heads/evidence tests/pipelines/test_evaluate.py $(ARGS)
+
+# Packages that only some need are installed when first needed: for the other ways that `bench` measures, for
+# MLflow and TensorBoard, for evidence and its page, and for a browser to test that.
+$(venv)/set-up-bench $(venv)/set-up-tracking $(venv)/set-up-report $(venv)/set-up-page: $(venv)/set-up-%: requirements-%.lock $(stamp)
 	@$(pip_install) -r $< >>$(venv)/set-up.log 2>&1 && touch $@ \
 	    || { echo "Set-up failed: the whole log is in $(venv)/set-up.log" >&2; exit 1; }
 
@@ -230,7 +247,9 @@ lock:
 	    && "$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv \
 	    && resolve --extra dev --output-file requirements.lock >/dev/null \
 	    && more bench --extra bench \
-	    && more tracking --extra mlflow --extra tensorboard
+	    && more tracking --extra mlflow --extra tensorboard \
+	    && more report --extra report \
+	    && more page --extra page-test
 
 clean:
 	@rm -rf $(venv) .venv-3.1[123] .venv-older .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -84,3 +84,5 @@ weights_path = functools.partial(_path, "weights")
 #: The folder of a store's log files, and that of what its runs have planned.
 logs_path = functools.partial(_path, "logs")
 runs_path = functools.partial(_path, "runs")
+#: The folder of the lists of images that a table was sampled for.
+samples_path = functools.partial(_path, "samples")

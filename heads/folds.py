@@ -221,14 +221,13 @@ def cross_validate(
     numbers, training = np.unique(fold[tested]), []
     for step, number in enumerate(numbers, start=1):
         train, test = np.flatnonzero(fold != number), np.flatnonzero((fold == number) & tested)
-        present = np.unique(y[train]) if y.ndim == 1 else np.arange(len(classes))
-        if len(present) < 2:
+        if y.ndim == 1 and len(np.unique(y[train])) < 2:
             raise BottleneckError(
                 f"fold {step} of {len(numbers)} leaves one class to learn from: give more `folds`, or "
                 f"`folds=0`"
             )
-        fitted = _fit_fold(head, X[train], y[train], units[train], present, np.asarray(classes))
-        probabilities[np.ix_(test, present)] = fitted.predict_proba(X[test])
+        fitted = fit_anew(head, X[train], y[train], classes, units[train])
+        probabilities[test] = probabilities_of(fitted, X[test], classes)
         answers = fitted.predict(X[test])
         predicted[test] = answers if y.ndim == 2 else np.searchsorted(classes, answers)
         right = predicted[test] == y[test]
@@ -237,18 +236,35 @@ def cross_validate(
     return Tested(tested, probabilities[tested], predicted[tested], training)
 
 
-def _fit_fold(
-    head: Head, X: np.ndarray, y: np.ndarray, units: np.ndarray, present: np.ndarray, classes: np.ndarray
+def fit_anew(
+    head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], units: np.ndarray | None = None
 ) -> Head:
-    """A head of the same parameters, fitted on the rows of some folds: they may lack classes."""
+    """A head of the same parameters, fitted on some rows, which may lack classes.
+
+    Args:
+        X: of shape (n, width); may be overwritten.
+        y: as `Head.fit_matrix` takes it, numbers of the classes.
+        classes: the labels, sorted; `classes_` of the result are those that y has.
+        units: numbers of what must not part, of shape (n,).
+    """
     from sklearn.base import clone
 
+    labels = np.asarray(classes)
+    present = np.unique(y) if y.ndim == 1 else np.arange(len(labels))
     fitted = clone(head)
     if isinstance(fitted.class_weight, dict):
-        there = set(classes[present].tolist())
+        there = set(labels[present].tolist())
         fitted.class_weight = {name: value for name, value in fitted.class_weight.items() if name in there}
     numbers = np.searchsorted(present, y) if y.ndim == 1 else y
-    return fitted.fit_matrix(X, numbers, len(X), classes[present], **together(units))
+    more = {} if units is None else together(units)
+    return fitted.fit_matrix(X, numbers, len(X), labels[present], **more)
+
+
+def probabilities_of(fitted: Head, X: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Probabilities of all classes, also of those that a head has not seen: 0. Of shape (n, n_classes)."""
+    probabilities = np.zeros((len(X), len(classes)), np.float32)
+    probabilities[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)
+    return probabilities
 
 
 def together(units: np.ndarray) -> dict[str, np.ndarray]:

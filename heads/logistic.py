@@ -96,17 +96,18 @@ class LogisticHead(Head):
         self.check_parameters()
         class_weight = self._weight_of_classes(classes, multi_label=y.ndim == 2)
         on_validation = _can_choose(y[:train], y[train:])
-        folds = (
-            [_Fold(None, X[train:], np.arange(len(X) - train), y[train:])]
-            if on_validation
-            else _cross_validation(X[:train], y[:train], self.seed, units)
-        )
+        if on_validation:
+            folds = [_Fold(None, X[train:], np.arange(len(X) - train), y[train:])]
+        elif self.C is not None and self.calibration is None and y.ndim == 1:
+            folds = []  # nothing is left to choose
+        else:
+            folds = _cross_validation(X[:train], y[:train], self.seed, units)
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
             scaler = _scale_in_place(X, train)
             candidates = CANDIDATES if self.C is None else (self.C,)
-            search = _Search(X[:train], y[:train], folds, class_weight)
-            log_losses = search.run(candidates, progress)
-            best = min(log_losses, key=lambda C: log_losses[C])
+            search = _Search(X[:train], y[:train], folds, class_weight) if folds else None
+            log_losses = search.run(candidates, progress) if search else {}
+            best = min(log_losses, key=lambda C: log_losses[C]) if log_losses else self.C
             model = _logistic_regression(C=best, class_weight=class_weight)
             model = (OneVsRestClassifier(model) if y.ndim == 2 else model).fit(X, y)
         self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
@@ -115,8 +116,8 @@ class LogisticHead(Head):
             # Trained on numbers of classes, which is quicker; from here on it speaks of labels.
             model.classes_ = self.classes_
         self.pipeline_ = make_pipeline(scaler, model)
-        true = np.concatenate([fold.true for fold in folds])
-        chosen, probabilities = self.choose_by((true, search.probabilities))
+        true = np.concatenate([fold.true for fold in folds]) if folds else y[:0]
+        chosen, probabilities = self.choose_by((true, search.probabilities) if search else None)
         selected = "validation" if on_validation else "train"
         chosen_by = selected if on_validation else f"{FOLDS}-fold cross-validation on train"
         facts = {

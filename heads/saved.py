@@ -163,7 +163,7 @@ def save_head(
     facts = {"id": head_id, "created_at": now.isoformat(), **facts, **_facts(head)}
     with files.filling(folder / head_id) as directory:
         head.save_model(directory / head.model_file)
-        files.write(directory / FACTS_FILE, _to_json(facts))
+        files.write(directory / FACTS_FILE, to_json(facts))
         if log:
             files.write(directory / LOG_FILE, _to_csv(log))
     files.write(folder / "current.json", json.dumps({"id": head_id}) + "\n")
@@ -229,14 +229,14 @@ def _facts(head: Head) -> dict[str, Any]:
     }
 
 
-def _to_json(facts: dict[str, Any]) -> str:
+def to_json(facts: Mapping[str, Any]) -> str:
     """Indented, but for rows of numbers, which stay on one line each; NaN and infinity are null."""
     text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     return re.sub(r"\[\n[-\d.e+,\s]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text) + "\n"
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,8 @@ def train_head(
     watch = Watch(note, silent if several else progress, callbacks)
     results = []
     for number, head in enumerate(heads, start=1):
-        results.append(fit_and_test(head, data, watch))
+        started = time.monotonic()
+        results.append(fit_and_test(head, data, watch) | {"seconds": seconds_since(started)})
         watch = Watch(silent, silent)  # the first is kept
         if several:
             progress(number, repeats, main_figures(results[-1]["metrics"]["test"]))
@@ -101,6 +103,15 @@ def train_head(
         facts["metrics"]["repeats"] = spread(seeds, [of["metrics"]["test"] for of in results])
         facts["repeats"] = [head.training_.facts for head in heads if head.training_]
     return save_head(table.store, table.name, heads[0], facts, log)
+
+
+def seconds_since(started: float) -> float:
+    """How long a training took, for `head.json`: reading, choosing and testing included.
+
+    Args:
+        started: by `time.monotonic`.
+    """
+    return round(time.monotonic() - started, 2)
 
 
 def check_callbacks(kind: str) -> None:

@@ -16,11 +16,13 @@ from features.errors import BottleneckError
 from features.text import printable
 from pipelines.options import (
     EndToEndOptions,
+    EvaluateOptions,
     ExtractOptions,
     FineTuneOptions,
     InfoOptions,
     Options,
     PredictOptions,
+    ReportOptions,
     TrainOptions,
     options_of,
 )
@@ -76,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         (EndToEndOptions, "train a head on the frozen backbone, from augmented images", _train_end_to_end),
         (FineTuneOptions, "train a head and the last blocks of its backbone on", _fine_tune),
         (PredictOptions, "label images with a head", _predict),
+        (EvaluateOptions, "say whether transfer helped, and a head and its data can be trusted", _evaluate),
+        (ReportOptions, "make a page of that: one HTML file", _report),
         (InfoOptions, "show tables, recipes, counts and heads", _info),
     ):
         command = commands.add_parser(kind.command, help=about, description=about, allow_abbrev=False)
@@ -176,7 +180,7 @@ def _show(text: str) -> None:
 
 def _extract(options: ExtractOptions, debug: bool) -> None:
     from pipelines.driver import extract
-    from pipelines.report import rejection_error, summary_text
+    from pipelines.output import rejection_error, summary_text
 
     if options.views:
         raise BottleneckError(
@@ -223,8 +227,20 @@ def _predict(options: PredictOptions, debug: bool) -> None:
     predict(options, debug=debug)
 
 
+def _evaluate(options: EvaluateOptions, debug: bool) -> None:
+    from pipelines.evaluate import evaluate
+
+    _show(evaluate(options, debug=debug))
+
+
+def _report(options: ReportOptions, debug: bool) -> None:
+    from pipelines.evaluate import report
+
+    _show(report(options, debug=debug))
+
+
 def _info(options: InfoOptions, debug: bool) -> None:
-    from pipelines.report import info_text
+    from pipelines.output import info_text
 
     _show(info_text(options))
 

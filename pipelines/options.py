@@ -62,7 +62,8 @@ class Option(NamedTuple):
 
 _EXTRACT, _TRAIN, _PREDICT = ("extract",), ("train-head",), ("predict",)
 _WHOLE, _TUNE = ("train-end-to-end",), ("fine-tune",)
-_ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PREDICT, "info")
+_EVIDENCE = ("evaluate", "report")
+_ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PREDICT, *_EVIDENCE, "info")
 _AUTO_DATA = "auto takes that of the table, else flowers, or digits where flowers cannot be downloaded"
 _AUTO_WEIGHTS = (
     "auto takes those of the table or the head, else imagenet, or random where imagenet cannot be downloaded"
@@ -105,7 +106,8 @@ OPTIONS = (
     _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),
     _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
     _variable(
-        "head_id", None, (*_TUNE, *_PREDICT), "head that labels the images, or is trained on",
+        "head_id", None, (*_TUNE, *_PREDICT, *_EVIDENCE),
+        "head that labels the images, is trained on, or is evaluated",
         unset="the current one"
     ),
     _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
@@ -144,7 +146,7 @@ OPTIONS = (
         choices=("wait", "skip")
     ),
     Option(
-        "seed", None, (*_TRAIN, *_WHOLE, *_TUNE), "of everything random",
+        "seed", None, (*_TRAIN, *_WHOLE, *_TUNE, *_EVIDENCE), "of everything random",
         kind="count", unset="0"
     ),
     Option(
@@ -194,7 +196,21 @@ OPTIONS = (
         "log the training of a dense head for TensorBoard, to STORE/logs/tensorboard/", kind="switch"
     ),
     Option(
-        "output", None, _PREDICT, "a .csv or .parquet file", kind="path", unset="CSV on the standard output"
+        "draws", 10, _EVIDENCE, "of training and test images, of which curves are the means; 5 or more",
+        kind="positive"
+    ),
+    Option(
+        "sample", 2000, _EVIDENCE, "images that learning curves are drawn from, at most", kind="positive"
+    ),
+    Option(
+        "random_features", True, _EVIDENCE,
+        "extract features of the sample with random weights, to compare with, into a table of their own",
+        kind="yes or no"
+    ),
+    Option("json", False, _EVIDENCE, "print all figures as JSON", kind="switch"),
+    Option(
+        "output", None, (*_PREDICT, "report"), "a .csv or .parquet file for labels, .html for the page",
+        kind="path", unset="CSV on the standard output; report.html beside the head"
     ),
 )  # fmt: skip
 
@@ -250,6 +266,14 @@ class FineTuneOptions(Options):
 
 class PredictOptions(Options):
     command = "predict"
+
+
+class EvaluateOptions(Options):
+    command = "evaluate"
+
+
+class ReportOptions(Options):
+    command = "report"
 
 
 class InfoOptions(Options):

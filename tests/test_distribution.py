@@ -20,6 +20,7 @@ PACKAGES = ("features", "heads", "pipelines")
 MODULES = {
     path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")
 } | {f"{package}/py.typed" for package in PACKAGES}
+MODULES |= {f"heads/page/{name}" for name in ("page.js", "style.css", "template.html.j2")}
 #: What an sdist has besides them.
 DESCRIPTION = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -31,12 +31,16 @@ OLDER_PACKAGES = [
 ]
 
 
+LOCKS_OF_EXTRAS = [f"requirements-{name}.lock" for name in ("bench", "tracking", "report", "page")]
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone as far as make needs one, with a space and a quote in its path, and no `.venv`."""
     folder = tmp_path / "the user's clone"
     (folder / "pipelines").mkdir(parents=True)
-    for name in ("Makefile", "pipelines/options.py", "requirements.lock", "pyproject.toml", "setup.py"):
+    locks = ("requirements.lock", "requirements-report.lock")
+    for name in ("Makefile", "pipelines/options.py", *locks, "pyproject.toml", "setup.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -139,7 +143,10 @@ def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:
 
 def test_each_target_takes_its_own_of_the_variables(clone: Path) -> None:
     settings = [f"{option.variable}=x" for option in OPTIONS if option.make and option.commands]
-    commands_of_make = ("extract", "train-head", "train-end-to-end", "fine-tune", "predict", "info")
+    commands_of_make = (
+        *("extract", "train-head", "train-end-to-end", "fine-tune", "predict"),
+        *("evaluate", "report", "info"),
+    )
     found = commands(clone, *commands_of_make, *settings)
     assert found == [
         [command, *(f"{option.flag}=x" for option in options_of(command, make=True))]
@@ -281,6 +288,21 @@ def test_mlflow_and_tensorboard_are_installed_when_first_asked_for(clone: Path) 
     )
 
 
+@pytest.mark.parametrize("target", ["evaluate", "report"])
+def test_what_evidence_needs_is_installed_when_it_is_first_asked_for(clone: Path, target: str) -> None:
+    options = 'case "$1" in pipelines/*) exec python3 "$@";; esac'
+    pretend_set_up(clone, f'{options}; echo "$@" >>calls')
+    (clone / ".venv" / "bin" / "bottlenecks").write_text('#!/bin/sh\necho "$@" >>calls\n')
+    (clone / ".venv" / "bin" / "bottlenecks").chmod(0o755)
+    (clone / "calls").touch()
+    assert make(clone, "predict", "IMAGES=x").returncode == 0
+    assert "requirements-report.lock" not in (clone / "calls").read_text()
+    for _ in range(2):
+        assert make(clone, target, "ARGS=--json").returncode == 0
+    calls = (clone / "calls").read_text()
+    assert calls.count("-r requirements-report.lock") == 1 and calls.count(f"{target} --json\n") == 2
+
+
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
     rooms = ("features/__pycache__", "heads", "benchmarks", "examples", "tests")
@@ -305,6 +327,8 @@ def locked(name: str) -> list[Requirement]:
         ("bench", ["requirements.lock", "requirements-bench.lock"]),
         ("mlflow", ["requirements.lock", "requirements-tracking.lock"]),
         ("tensorboard", ["requirements.lock", "requirements-tracking.lock"]),
+        ("report", ["requirements.lock", "requirements-report.lock"]),
+        ("page-test", ["requirements.lock", "requirements-page.lock"]),
     ],
 )
 def test_the_locks_hold_a_fitting_version_of_all_that_the_project_asks_for(
@@ -317,15 +341,13 @@ def test_the_locks_hold_a_fitting_version_of_all_that_the_project_asks_for(
         assert wanted.specifier.contains(pin.version), f"{text} but {pin} is locked: run `make lock`"
 
 
-@pytest.mark.parametrize("name", ["requirements-bench.lock", "requirements-tracking.lock"])
+@pytest.mark.parametrize("name", LOCKS_OF_EXTRAS)
 def test_what_an_extra_adds_changes_nothing_that_is_locked(name: str) -> None:
     pins = {canonicalize_name(pin.name) for pin in locked("requirements.lock")}
     assert not pins & {canonicalize_name(pin.name) for pin in locked(name)}
 
 
-@pytest.mark.parametrize(
-    "name", ["requirements.lock", "requirements-bench.lock", "requirements-tracking.lock"]
-)
+@pytest.mark.parametrize("name", ["requirements.lock", *LOCKS_OF_EXTRAS])
 def test_the_locks_are_plain_pins(name: str) -> None:
     for requirement in locked(name):
         assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement

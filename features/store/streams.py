@@ -79,6 +79,24 @@ def find_row_groups(
     return groups
 
 
+def pick_row_groups(paths: Iterable[str | Path], wanted: np.ndarray) -> list[RowGroup]:
+    """The row groups that hold some rows of a table, which are numbered through all parts; without labels.
+
+    Args:
+        wanted: bool ndarray of shape (rows of all parts,).
+    """
+    groups, start = [], 0
+    for path in paths:
+        footer = files.footer(path)
+        for number in range(footer.num_row_groups):
+            stop = start + footer.row_group(number).num_rows
+            rows = np.flatnonzero(wanted[start:stop])
+            if len(rows):
+                groups.append(RowGroup(str(path), number, rows, np.full(len(rows), None, object)))
+            start = stop
+    return groups
+
+
 def read_matrix(groups: list[RowGroup], widths: Mapping[str, int]) -> Batch:
     """The rows of all groups, in their order.
 

@@ -24,7 +24,7 @@ from features.splits import SPLITS
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import GROUP_FIELD, TableFacts, image_columns
-from features.store.streams import RowGroup, find_row_groups, read_batches, read_matrix
+from features.store.streams import RowGroup, find_row_groups, pick_row_groups, read_batches, read_matrix
 
 #: Key of the facts in the Delta table's configuration.
 FACTS_KEY = "bottlenecks.facts"
@@ -201,6 +201,37 @@ class FeatureTable:
         """
         groups = self.row_groups(split, labelled=labelled, classes=classes, multi_label=multi_label)
         return read_batches(groups, _widths(self.columns(layers)), batch_size, shuffle=shuffle, seed=seed)
+
+    def take(self, rows: np.ndarray, *, layers: str | Iterable[str] | None = None) -> np.ndarray:
+        """Features of some rows, in memory; the other rows are not.
+
+        Args:
+            rows: their numbers in `metadata`, each once; in any order.
+            layers: as of `matrix`.
+
+        Returns:
+            float32 ndarray of shape (n_rows, width), in the order of `rows`.
+        """
+        order = np.argsort(rows)
+        X, _ = read_matrix(self._picked(rows), _widths(self.columns(layers)))
+        if (order[1:] > order[:-1]).all():
+            return X
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return X[back]
+
+    def take_batches(
+        self, rows: np.ndarray, *, layers: str | Iterable[str] | None = None, batch_size: int = 4096
+    ) -> Iterator[np.ndarray]:
+        """The same as a stream: float32 ndarrays of shape (batch_size, width), in the order of the table."""
+        groups = self._picked(rows)
+        batches = read_batches(groups, _widths(self.columns(layers)), batch_size, shuffle=False, seed=0)
+        return (X for X, _ in batches)
+
+    def _picked(self, rows: np.ndarray) -> list[RowGroup]:
+        wanted = np.zeros(sum(files.footer(path).num_rows for path in self.paths), bool)
+        wanted[rows] = True
+        return pick_row_groups(self.paths, wanted)
 
     def row_groups(
         self,

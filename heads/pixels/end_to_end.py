@@ -6,6 +6,7 @@ stored features: here each epoch runs the backbone over all images anew, which t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ from heads.progress import Progress, silent
 from heads.registry import new_head
 from heads.saved import SavedHead, new_id, save_head
 from heads.shares import class_counts
+from heads.training import seconds_since
 
 if TYPE_CHECKING:
     import keras
@@ -103,6 +105,7 @@ def train_end_to_end(
         BottleneckError: for images that can't be found or read, splits or classes without any, a wrong
             parameter, or training that diverges.
     """
+    started = time.monotonic()
     features = features or backbone
     feature_store.check_table_name(features)
     head: Any = new_head("dense", {**DEFAULTS, **parameters})
@@ -143,6 +146,7 @@ def train_end_to_end(
         "majority_class": examples.majority_class,
     }
     facts["metrics"] = measure(head, facts, streams, measured)
+    facts["seconds"] = seconds_since(started)
     return save_head(store_path(store), features, head, facts, log_of(head), new_id(WORKFLOW))
 
 

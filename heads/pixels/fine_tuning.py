@@ -7,6 +7,7 @@ where a head on features of the published weights is not good enough.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ from heads.progress import Progress, silent
 from heads.registry import new_head
 from heads.saved import SavedHead, load_head, new_id, save_head
 from heads.shares import class_counts
+from heads.training import seconds_since
 
 if TYPE_CHECKING:
     import keras
@@ -103,6 +105,7 @@ def fine_tune(
         BottleneckError: for a head that is not there, or can't be put as layers of Keras, images that are not
             there or not those that it was trained on, or a wrong parameter.
     """
+    started = time.monotonic()
     saved = load_head(store, features, id)
     strengths = parse_augmentation(augment)
     head = _head_to_train(
@@ -133,6 +136,7 @@ def fine_tune(
         "notices": [*images.notices, *notices, *refitted, *head.notices_],
     }
     facts["metrics"] = measure(head, facts, streams, measured)
+    facts["seconds"] = seconds_since(started)
     return _save(saved, head, network, facts)
 
 

@@ -52,7 +52,7 @@ def test_steps_of_the_head_and_folds_are_told_apart(three_classes: FeatureTable)
     steps: list[Any] = []
     folds: list[Any] = []
     watch = Watch(lambda *step: steps.append(step), lambda *fold: folds.append(fold))
-    head = LogisticHead(C=0.1)
+    head = LogisticHead(C=0.1, calibration="temperature")
     fit_and_test(head, data_of(three_classes), watch)
     assert [step[:2] for step in steps] == [(1, 1)] and not folds
     fit_and_test(head, data_of(three_classes, folds=3), watch)

@@ -265,8 +265,26 @@ def test_a_small_matrix_is_left_to_one_thread(
         seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
 
     with threadpool_limits(2, user_api="blas"):
-        LogisticHead(C=1e-4).fit_matrix(np.eye(4, dtype=np.float32), np.arange(4), 4, "abcd", look)
+        LogisticHead(C=1e-4, calibration="temperature").fit_matrix(
+            np.eye(4, dtype=np.float32), np.arange(4), 4, "abcd", look
+        )
     assert set(seen) == {threads}
+
+
+def test_a_given_C_is_fitted_once_where_nothing_is_to_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[int] = []
+    fit = LogisticRegression.fit
+
+    def counted(self: LogisticRegression, *args: Any, **more: Any) -> LogisticRegression:
+        fits.append(1)
+        return fit(self, *args, **more)
+
+    monkeypatch.setattr(LogisticRegression, "fit", counted)
+    X, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    head = LogisticHead(C=0.1).fit(X, y)
+    assert len(fits) == 1 and facts(head)["C"] == 0.1 and facts(head)["log_loss"] == []
+    LogisticHead(C=0.1, calibration="temperature").fit(X, y)
+    assert len(fits) == 1 + 1 + 5
 
 
 def test_memory_is_mostly_one_matrix() -> None:
@@ -413,7 +431,7 @@ def test_a_class_that_a_fold_lacks_is_balanced_by_all_train_rows(recwarn: pytest
     """A class of one row has no row in the fold that holds it out: no weight could balance it there."""
     random = np.random.default_rng(0)
     X, y = random.normal(size=(31, 4)).astype(np.float32), np.array([0, 1] * 15 + [2])
-    head = LogisticHead(class_weight="balanced", C=0.1).fit(X, y)
+    head = LogisticHead(class_weight="balanced", C=0.1, calibration="temperature").fit(X, y)
     assert not [warning for warning in recwarn if "zero" in str(warning.message)]
     fold = deal(y, 5, 0)
     weights = compute_sample_weight("balanced", y)
@@ -433,7 +451,9 @@ def test_rows_of_a_group_are_held_out_together() -> None:
     X = (random.normal(size=(24, 30))[patients] + random.normal(scale=0.1, size=(192, 30))).astype(np.float32)
     y = patients % 2
     losses = [
-        facts(LogisticHead(C=1.0).fit(X, y, groups=groups))["log_loss"][0]["log_loss"]
+        facts(LogisticHead(C=1.0, calibration="temperature").fit(X, y, groups=groups))["log_loss"][0][
+            "log_loss"
+        ]
         for groups in (None, patients)
     ]
     assert losses[0] < 0.1 < 0.5 < losses[1]

@@ -36,8 +36,8 @@ from features.store.table import FeatureTable
 from pipelines.cli import main
 from pipelines.driver import extract
 from pipelines.options import ExtractOptions, InfoOptions
+from pipelines.output import info_text, summary_text
 from pipelines.planning import make_plan
-from pipelines.report import info_text, summary_text
 from pipelines.runs import Header, Run
 from pipelines.summary import Summary
 from tests.conftest import photo

@@ -12,16 +12,21 @@ from pipelines import options
 from pipelines.cli import KINDS, add_flags
 from pipelines.options import (
     EndToEndOptions,
+    EvaluateOptions,
     ExtractOptions,
     FineTuneOptions,
     InfoOptions,
     Option,
     Options,
     PredictOptions,
+    ReportOptions,
     TrainOptions,
 )
 
-COMMANDS = (ExtractOptions, TrainOptions, EndToEndOptions, FineTuneOptions, PredictOptions, InfoOptions)
+COMMANDS = (
+    *(ExtractOptions, TrainOptions, EndToEndOptions, FineTuneOptions),
+    *(PredictOptions, EvaluateOptions, ReportOptions, InfoOptions),
+)
 
 
 def parse(command: str, *arguments: str) -> argparse.Namespace:
@@ -168,5 +173,5 @@ def test_what_a_command_takes_is_printed_in_one_line(capsys: pytest.CaptureFixtu
 
 def test_a_command_that_is_not_known_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert options.main(["train"]) == 1
-    commands = "bench, extract, fine-tune, info, predict, train-end-to-end, train-head"
+    commands = "bench, evaluate, extract, fine-tune, info, predict, report, train-end-to-end, train-head"
     assert capsys.readouterr() == ("", f"'train' takes no variables: expected {commands}\n")

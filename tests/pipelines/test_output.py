@@ -22,7 +22,7 @@ from features.store.commit import Basis
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions, InfoOptions
-from pipelines.report import _score_text, info_text, rejection_error, summary_text
+from pipelines.output import _score_text, info_text, rejection_error, summary_text
 from pipelines.runs import PLANNED_SCHEMA, Header, Run
 from pipelines.summary import Summary
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table

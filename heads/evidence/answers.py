@@ -1,0 +1,193 @@
+"""What heads answer on the same images of a table, which none of them was trained on.
+
+A head that was tested on the test split answers for its images. One that was tested by folds is trained on
+all images: heads of its parameters are then fitted anew, fold by fold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import store as feature_store
+from features.errors import BottleneckError
+from features.extractor import Extractor
+from features.text import counted
+from heads.evidence.images import LabelledRows
+from heads.folds import fit_anew, probabilities_of
+from heads.registry import new_head
+from heads.saved import SavedHead
+from heads.shares import deal
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+
+#: Folds where a head is tested by folds.
+FOLDS = 5
+#: Images that a backbone of a head's own is run over, at most.
+MOST_EXTRACTED = 1000
+#: Images that a head is fitted on in a fold, at most.
+_MOST_FITTED = 20_000
+
+
+class Answers(NamedTuple):
+    """Probabilities of images from a head that has not seen them.
+
+    Attributes:
+        images: those that are tested.
+        probabilities: (n, n_classes).
+        tested: which images they are, for people.
+    """
+
+    images: LabelledRows
+    probabilities: np.ndarray
+    tested: str
+
+
+class NoAnswers(BottleneckError):
+    """A head can't answer for images, or was trained on them; the message says why."""
+
+
+def by_folds(saved: SavedHead) -> bool:
+    """Whether a head was tested by folds alone."""
+    return "test" not in saved.facts["splits"]["tested"]
+
+
+def answers_of(saved: SavedHead, images: LabelledRows) -> Answers:
+    """What the head that evidence is about answers.
+
+    Args:
+        images: the labelled rows of a table that it may be tested on.
+
+    Raises:
+        NoAnswers: where there are none that it has not seen, or no features of them.
+    """
+    if by_folds(saved):
+        return Answers(images, _by_folds(saved, images), f"{FOLDS} folds of all images, by heads fitted anew")
+    unseen = images.among(_for_testing(saved, images))
+    if not len(unseen):
+        raise NoAnswers(f"table {images.table.name!r} has no test image with a label of head {saved.id}")
+    name, version = images.table.name, images.table.version
+    return Answers(unseen, _on_test(saved, unseen), f"the test split of table {name!r}, version {version}")
+
+
+def answers_of_other(other: SavedHead, like: SavedHead, images: LabelledRows) -> np.ndarray:
+    """Probabilities of the same images from another head, columns in the order of `images.classes`.
+
+    Args:
+        like: the head that evidence is about.
+        images: those that it was tested on (`Answers.images`).
+
+    Raises:
+        NoAnswers: where they would say nothing, with the reason.
+    """
+    if (
+        other.facts["labels"] != list(images.classes)
+        or other.facts.get("multi_label", False) != images.multi_label
+    ):
+        raise NoAnswers("it knows other labels")
+    if by_folds(like):
+        return _by_folds(other, images)
+    if by_folds(other):
+        raise NoAnswers("it is trained on the test images, too, having been tested by folds")
+    if not _for_testing(other, images).all():
+        raise NoAnswers("it was trained on some of these test images")
+    return _on_test(other, images)
+
+
+def _for_testing(saved: SavedHead, images: LabelledRows) -> np.ndarray:
+    """Which rows are of the test split, and were not trained on: splits that were given may have changed."""
+    testing = images.splits == "test"
+    version, table = saved.facts["table_version"], images.table
+    if version is None or not table.facts.given_splits or version == table.version:
+        return testing
+    if saved.facts.get("table_id", table.delta.metadata().id) != str(table.delta.metadata().id):
+        return testing
+    then = feature_store.open(table.store, table.name, version=version).metadata(["image_id", "split"])
+    trained = then.filter(pc.not_equal(then.column("split"), "test")).column("image_id")
+    return testing & ~pc.is_in(images.rows.column("image_id"), trained.combine_chunks()).to_numpy()
+
+
+def _on_test(saved: SavedHead, images: LabelledRows) -> np.ndarray:
+    """Probabilities from features of the table, of another table of the store, or of its own backbone."""
+    table = _table_for(saved, images)
+    if table is None:
+        return _from_files(saved, images)
+    if table is images.table:
+        batches = [saved.head.predict_proba(X) for _, X in images.batches(saved.layers)]
+        return np.concatenate(batches)
+    return saved.head.predict_proba(table.take(rows_of(table, images), layers=saved.layers))
+
+
+def _table_for(saved: SavedHead, images: LabelledRows) -> FeatureTable | None:
+    """A table of the store that has the features of these images that a head was trained on."""
+    names = feature_store.table_names(images.table.store)
+    others = (feature_store.open(images.table.store, name) for name in names if name != images.table.name)
+    for table in (images.table, *others):
+        try:
+            saved.check(table)
+        except BottleneckError:
+            continue
+        if table is images.table or (rows_of(table, images) >= 0).all():
+            return table
+    return None
+
+
+def rows_of(table: FeatureTable, images: LabelledRows) -> np.ndarray:
+    """Numbers of the rows of a table that are these images, name and bytes; -1 for one that it lacks."""
+    rows = table.metadata(["uri", "image_id", "view"])
+    numbers = np.flatnonzero(rows.column("view").to_numpy() == 0)
+    if not len(numbers):
+        return np.full(len(images), -1)
+    rows = rows.take(pa.array(numbers))
+    place = pc.index_in(images.rows.column("uri"), rows.column("uri").combine_chunks())
+    same = pc.equal(rows.column("image_id").take(place), images.rows.column("image_id")).fill_null(False)
+    return np.where(same.to_numpy(), numbers[place.fill_null(0).to_numpy()], -1)
+
+
+def _from_files(saved: SavedHead, images: LabelledRows) -> np.ndarray:
+    """Probabilities from the files: its backbone is run over them."""
+    if len(images) > MOST_EXTRACTED:
+        raise NoAnswers(
+            f"its features are in no table, and {counted(len(images), 'test image')} are too many to run its "
+            f"backbone over now: extract with its weights first"
+        )
+    recipe = saved.columns[0].recipe
+    extractor = Extractor(
+        saved.weights,
+        backbone=recipe.backbone,
+        layers=list(saved.layers),
+        precision=recipe.precision,
+        exif_orientation=recipe.exif_orientation,
+    )
+    try:
+        X = extractor.features(images.uris)
+    except BottleneckError as error:
+        raise NoAnswers(f"its features are in no table, and the images can't be read: {error}") from error
+    return saved.head.predict_proba(np.concatenate([X[layer] for layer in saved.layers], axis=1))
+
+
+def _by_folds(saved: SavedHead, images: LabelledRows) -> np.ndarray:
+    """Probabilities of each image from a head of the same parameters, fitted on images of other folds."""
+    if saved.facts.get("workflow"):
+        raise NoAnswers("it was trained on pixels, which folds would do anew")
+    try:
+        saved.check(images.table)
+    except BottleneckError as error:
+        raise NoAnswers(str(error)) from error
+    head = new_head(saved.facts["kind"], saved.facts["parameters"])
+    fold = deal(images.y, FOLDS, 0, images.units)
+    probabilities = np.zeros((len(images), len(images.classes)), np.float32)
+    random = np.random.default_rng(0)
+    for part in range(FOLDS):
+        rows, tested = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        rows = np.sort(random.permutation(rows)[:_MOST_FITTED])
+        X = images.features(saved.layers, rows)
+        fitted = fit_anew(head, X, images.y[rows], images.classes, images.units[rows])
+        probabilities[tested] = probabilities_of(
+            fitted, images.features(saved.layers, tested), images.classes
+        )
+    return probabilities

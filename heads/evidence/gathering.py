@@ -1,0 +1,289 @@
+"""All evidence on a head and its data, gathered from stored features in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.backbones import DEFAULT_BACKBONE
+from features.text import counted, printable
+from heads.evidence import choices, curves, near_duplicates, transfer, trust
+from heads.evidence.answers import Answers, NoAnswers, answers_of, rows_of
+from heads.evidence.balance import compare_splits
+from heads.evidence.evaluation import FORMAT, head_facts, head_ids, table_facts
+from heads.evidence.images import LabelledRows, sample
+from heads.evidence.label_errors import find_confused_classes, find_label_errors, find_outliers
+from heads.evidence.neighbours import Neighbours, find_neighbours
+from heads.evidence.out_of_fold import out_of_fold
+from heads.evidence.skill import chance, skill_name
+from heads.evidence.small_versions import SmallVersions, pixel_side, read_small, shrink
+from heads.evidence.subject import Part, Settings, Subject, find_subject, nobody
+from heads.evidence.verdict import verdict
+from heads.progress import Progress, silent
+from heads.saved import load_head
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+
+#: Images, pairs and classes that are named.
+_NAMED = 50
+_MOST_WRONG = 20
+
+#: Share of the sampled images without which curves are still compared, on the others.
+_FEW = 0.2
+
+
+def gather_evidence(
+    store: str | Path = "store",
+    features: str = DEFAULT_BACKBONE,
+    id: str | None = None,
+    *,
+    settings: Settings | None = None,
+    random_features: FeatureTable | None = None,
+    without_random: str = "",
+    part: Part = nobody,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Gather the evidence on a head and its data, from the newest version of its table.
+
+    Args:
+        store: folder of the store.
+        features: name of the table.
+        id: of the head; the current one by default.
+        settings: how much is measured.
+        random_features: a table of features of the same backbone with random weights, of the images of
+            `sample_of`; without it, learning curves are compared with raw pixels alone.
+        without_random: why there is none, to be said on the page.
+        part: called with the name of each part before it is made.
+        progress: called at each step of a part.
+
+    Returns:
+        What `evaluation.json` holds: see docs/evidence.md.
+
+    Raises:
+        BottleneckError: where there is no such table or head, or no image of a label that the head knows.
+    """
+    settings = settings or Settings()
+    subject = find_subject(load_head(store, features, id), settings, part, progress, without_random)
+    sampled = _sample(subject)
+    neighbours, small, same = _look_for_copies(subject, sampled)
+    answers = _answers(subject)
+    evaluation: dict[str, Any] = {
+        "format": FORMAT,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "head": head_facts(subject.saved),
+        "heads": head_ids(subject.saved),
+        "table": table_facts(subject.table, len(subject.images)),
+        "classes": subject.images.counts(),
+        "multi_label": subject.images.multi_label,
+        "skill": skill_name(multi_label=subject.images.multi_label),
+        "settings": dataclasses.asdict(settings),
+        **_experiments(subject, sampled, small, random_features),
+        "trust": None if answers is None else _trust(subject, answers, same),
+        "data": _data(subject, neighbours, small, same),
+        "missing": subject.missing,
+    }
+    return {"verdict": verdict(evaluation), **evaluation}
+
+
+def sample_of(
+    store: str | Path = "store",
+    features: str = DEFAULT_BACKBONE,
+    id: str | None = None,
+    *,
+    settings: Settings | None = None,
+) -> LabelledRows:
+    """The images that learning curves are drawn from: arguments as of `gather_evidence`."""
+    return _sample(find_subject(load_head(store, features, id), settings or Settings()))
+
+
+def _sample(subject: Subject) -> LabelledRows:
+    return sample(subject.images, subject.settings.sample, given_splits=subject.given_splits)
+
+
+def _look_for_copies(
+    subject: Subject, sampled: LabelledRows
+) -> tuple[Neighbours, SmallVersions, list[near_duplicates.Pair]]:
+    """Neighbours by features, small versions of the images that these propose and of the sample; copies."""
+    images = subject.images
+    subject.part(f"Finding the neighbours of {counted(len(images), 'image')}")
+    neighbours = find_neighbours(images, subject.layers[-1:], subject.settings.seed, subject.progress)
+    pairs, cosines = near_duplicates.proposals(neighbours, images.image_ids)
+    numbers = np.union1d(near_duplicates.to_read(pairs), np.searchsorted(images.numbers, sampled.numbers))
+    subject.part(f"Reading {counted(len(numbers), 'image')}")
+    small = read_small(images, numbers, subject.progress)
+    if not small.readable.any():
+        subject.lacks(
+            "near-duplicates, thumbnails, and learning curves on raw pixels",
+            f"the source images could not be read, such as {printable(images.uris[0])}: bring them back",
+        )
+    same = [
+        *near_duplicates.identical_pairs(images),
+        *near_duplicates.same_pictures(pairs, cosines, small),
+    ]
+    return neighbours, small, same
+
+
+def _answers(subject: Subject) -> Answers | None:
+    subject.part(f"Testing head {subject.saved.id}")
+    try:
+        return answers_of(subject.saved, subject.images)
+    except NoAnswers as error:
+        subject.lacks("test metrics of the head", str(error))
+        return None
+
+
+def _experiments(
+    subject: Subject,
+    sampled: LabelledRows,
+    small: SmallVersions,
+    random_features: FeatureTable | None,
+) -> dict[str, Any]:
+    """What is trained anew: `transfer`, `layers`, `views`, and `workflows` beside it."""
+    settings, head = subject.settings, subject.new_head()
+    parts: dict[str, Any] = {"transfer": None, "layers": [], "views": None}
+    sampled, sources = _sources(subject, sampled, small, random_features)
+    draws = curves.draws_of(sampled, settings.draws, settings.seed, given_splits=subject.given_splits)
+    if curves.can_learn(sampled.y, draws):
+        parts["transfer"] = _transfer(subject, sampled, draws, sources)
+        subject.part("Comparing layers")
+        parts["layers"] = choices.compare_layers(head, sampled, draws, subject.layers, subject.progress)
+        parts["views"] = choices.compare_views(head, sampled, subject.layers, draws)
+    else:
+        subject.lacks("learning curves, and a comparison of layers", "there are too few images: add some")
+    if not subject.table.layers[1:]:
+        subject.lacks(
+            "other layers", "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
+        )
+    if parts["views"] is None:
+        subject.lacks("augmented views", "the table has none")
+    parts["workflows"] = choices.compare_workflows(subject.saved, subject.table)
+    for workflow in choices.missing_workflows(parts["workflows"]):
+        subject.lacks(*workflow)
+    return parts
+
+
+def _sources(
+    subject: Subject, sampled: LabelledRows, small: SmallVersions, random_features: FeatureTable | None
+) -> tuple[LabelledRows, dict[str, tuple[str, np.ndarray]]]:
+    """What learning curves are drawn from, by id: a name and X; before it, the images that all have."""
+    layers = ", ".join(subject.layers)
+    places = small.places(np.searchsorted(subject.images.numbers, sampled.numbers))
+    rows = np.full(len(sampled), -1) if random_features is None else rows_of(random_features, sampled)
+    kept = np.ones(len(sampled), bool)
+    for what, numbers in (("raw pixels", places), ("features of random weights", rows)):
+        lost = float((numbers < 0).mean())
+        if 0 < lost <= _FEW:
+            kept &= numbers >= 0
+        if lost and (what == "raw pixels" or random_features is not None):
+            images = counted(int((numbers < 0).sum()), "image")
+            subject.lacks(f"{what} of {images}", "the files could not be read, or have changed")
+    if random_features is None:
+        why = subject.without_random or "evaluate with `random_features`"
+        subject.lacks("learning curves on features of random weights", why)
+    sampled, places, rows = sampled.among(kept), places[kept], rows[kept]
+    own = sampled.features(subject.layers)
+    sources = {transfer.FEATURES: (f"stored features ({layers})", own)}
+    if random_features is not None and (rows >= 0).all():
+        X = random_features.take(rows, layers=subject.layers)
+        sources["random"] = (f"features of random weights ({layers})", X)
+    if (places >= 0).all():
+        side = pixel_side(own.shape[1])
+        X = np.stack([shrink(version, side).ravel() for version in small.pixels[places].astype(np.float32)])
+        sources["pixels"] = (f"raw pixels ({side} × {side})", X)
+    return sampled, sources
+
+
+def _transfer(
+    subject: Subject,
+    sampled: LabelledRows,
+    draws: Sequence[curves.Draw],
+    sources: Mapping[str, tuple[str, np.ndarray]],
+) -> dict[str, Any]:
+    """Learning curves of the head from each source, and what they say of transfer."""
+    measured: dict[str, curves.Curve] = {}
+    for id, (name, X) in sources.items():
+        subject.part(f"Learning curves on {name}")
+        measured[id] = curves.learn(
+            subject.new_head(), X, sampled.y, sampled.classes, draws, subject.progress
+        )
+    names = {id: name for id, (name, _) in sources.items()}
+    of_chance = chance(sampled.y, len(sampled.classes))
+    judged: dict[str, Any] = {"helps": None, "claims": []}
+    if len(measured) > 1:
+        judged = transfer.judge(measured, of_chance, skill_name(multi_label=sampled.multi_label))
+    return {
+        **judged,
+        "chance": of_chance,
+        "images": len(sampled),
+        "tested": _tested_text(subject, draws),
+        "sources": [
+            {"id": id, "name": names[id], "width": sources[id][1].shape[1], "points": _points(curve)}
+            for id, curve in measured.items()
+        ],
+    }
+
+
+def _tested_text(subject: Subject, draws: Sequence[curves.Draw]) -> str:
+    tested = "a part of the test split by turns" if subject.given_splits else "every fifth image by turns"
+    return f"{counted(len(draws), 'draw')}; each is tested on {tested}, and trained on images of the rest"
+
+
+def _points(curve: curves.Curve) -> list[dict[str, Any]]:
+    last = len(curve.per_class) - 1
+    return [
+        {
+            "per_class": None if place == last else int(per_class),
+            "images_per_class": per_class,
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "draws": curve.values[place].tolist(),
+        }
+        for place, (per_class, (mean, low, high)) in enumerate(
+            zip(curve.per_class, curve.intervals, strict=True)
+        )
+    ]
+
+
+def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair]) -> dict[str, Any]:
+    subject.part("Comparing heads")
+    board, left_out = trust.leaderboard(subject.saved, answers)
+    marks = near_duplicates.leaked(same, subject.images)
+    tested = marks[np.searchsorted(subject.images.numbers, answers.images.numbers)]
+    return {
+        "tested": answers.tested,
+        "metrics": trust.metrics_of(subject.saved, answers),
+        "reliability": trust.reliability(answers.images.y, answers.probabilities),
+        "leaderboard": board,
+        "left_out": left_out,
+        "without_duplicates": trust.without(subject.saved, answers, tested) if tested.any() else None,
+        "worst": trust.worst(answers, _MOST_WRONG),
+    }
+
+
+def _data(
+    subject: Subject,
+    neighbours: Neighbours,
+    small: SmallVersions,
+    same: list[near_duplicates.Pair],
+) -> dict[str, Any]:
+    images = subject.images
+    subject.part("Looking for label errors")
+    probabilities = out_of_fold(images, subject.table.layers, subject.settings.seed, subject.progress)
+    return {
+        "label_errors": find_label_errors(images, probabilities, _NAMED),
+        "near_duplicates": {
+            **near_duplicates.describe(same, images, _NAMED),
+            "pixels": bool(small.readable.any()),
+            "method": near_duplicates.method_text(len(images), small, exact=neighbours.exact),
+        },
+        "outliers": find_outliers(images, neighbours, _NAMED),
+        "confused_classes": find_confused_classes(images, probabilities, _NAMED),
+        "balance": compare_splits(images.counts()),
+    }

@@ -1,0 +1,174 @@
+"""The evidence on a head, as commands: `evaluate` gathers it, `report` makes a page of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from features import files
+from features import store as feature_store
+from features.backbones.weights import UNTRAINED
+from features.errors import BottleneckError
+from features.locations import samples_path
+from features.store.table import FeatureTable
+from heads import SavedHead, load_head
+from heads.evidence import Settings, gather_evidence, is_current, read_evaluation, sample_of, write_evaluation
+from heads.evidence.packages import EVIDENCE, PAGE, check_packages
+from heads.evidence.text import format_evidence
+from heads.page import write_page
+from heads.saved import to_json
+from pipelines.agreement import check_backbone
+from pipelines.driver import extract
+from pipelines.options import EvaluateOptions, ExtractOptions, Options, ReportOptions
+from pipelines.process import turn_off_opencv_threads
+from pipelines.screen import Screen, new_run_id
+from pipelines.wording import in_words_of_commands, make_command, table_name
+
+#: The page, beside `head.json`.
+PAGE_FILE = "report.html"
+
+
+def evaluate(options: EvaluateOptions, *, debug: bool = False) -> str:
+    """Gather the evidence on a head and keep it beside the head; what to print of it.
+
+    Raises:
+        BottleneckError: where there is no table or head.
+    """
+    saved = _find(options)
+    evaluation = _evaluate(saved, options, debug=debug)
+    if options.json:
+        return to_json(evaluation).rstrip()
+    name, recipe = table_name(options), saved.columns[0].recipe
+    more = [f"HEAD_ID={saved.id}"] if options.head_id else []
+    lines = [
+        in_words_of_commands(format_evidence(evaluation), options),
+        "",
+        f"evaluation: {saved.directory / 'evaluation.json'}",
+        f"next: {make_command('report', options.store, name, recipe.backbone, *more)}",
+    ]
+    return "\n".join(lines)
+
+
+def report(options: ReportOptions, *, debug: bool = False) -> str:
+    """Make the page of a head, from evidence that is gathered first where it is not there; what to print.
+
+    Raises:
+        BottleneckError: where there is no table or head, or the page can't be written.
+    """
+    saved = _find(options)
+    check_packages(PAGE)
+    output = Path(options.output) if options.output else saved.directory / PAGE_FILE
+    _check_output(output)
+    table = feature_store.open(options.store, table_name(options))
+    evaluation = read_evaluation(saved)
+    if evaluation is None or not is_current(evaluation, saved, table, _settings(saved, options)):
+        evaluation = _evaluate(saved, options, debug=debug)
+    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
+        screen.say("Making the page …")
+        turn_off_opencv_threads()
+        write_page(_for_people(evaluation, options), table, output)
+    if options.json:
+        return to_json(evaluation).rstrip()
+    size = files.info(output).size
+    return "\n".join([*_verdict_lines(evaluation), f"page: {output} ({size / 1e6:.1f} MB)"])
+
+
+def _find(options: Options) -> SavedHead:
+    """The head that a command is about, of a table that is there."""
+    name = table_name(options)
+    check_backbone(feature_store.open(options.store, name), options)
+    return load_head(options.store, name, options.head_id)
+
+
+def _settings(saved: SavedHead, options: Options) -> Settings:
+    return Settings(options.draws, options.sample, options.seed or 0, options.random_features)
+
+
+def _evaluate(saved: SavedHead, options: Options, *, debug: bool) -> dict[str, Any]:
+    """Gather evidence, with features of random weights that are extracted first, and keep it."""
+    name, settings = table_name(options), _settings(saved, options)
+    check_packages(EVIDENCE)
+    turn_off_opencv_threads()
+    table = feature_store.open(options.store, name)
+    sampled = sample_of(options.store, name, saved.id, settings=settings)
+    random_features, fault = None, ""
+    if settings.random_features:
+        try:
+            random_features = _random_features(table, sampled.uris, saved, options, debug=debug)
+        except BottleneckError as error:
+            fault = str(error)
+    with Screen.of_run(options, new_run_id(), debug=debug) as screen:
+        if table.facts.untrained:
+            screen.say(UNTRAINED)
+        if fault:
+            screen.say(f"no features of random weights: {fault}")
+        evaluation = gather_evidence(
+            options.store,
+            name,
+            saved.id,
+            settings=settings,
+            random_features=random_features,
+            without_random=fault,
+            part=lambda what: screen.say(f"{what} …"),
+        )
+        write_evaluation(saved, evaluation)
+    return evaluation
+
+
+def _random_features(
+    table: FeatureTable, uris: list[str], saved: SavedHead, options: Options, *, debug: bool
+) -> FeatureTable:
+    """Features of the sample from random weights, by the pipeline, in a table of their own.
+
+    What that has is not extracted again. A table of random weights is its own.
+    """
+    if table.facts.untrained:
+        return table
+    name = f"{table.name}-random"
+    path = samples_path(table.store, f"{table.name}.csv")
+    files.write(path, _csv(uris))
+    layers = [column.layer for column in table.columns(saved.layers)]
+    print("Features of random weights, to compare with:", file=sys.stderr)
+    extract(
+        ExtractOptions(
+            store=options.store,
+            features=name,
+            data=str(path),
+            weights="random",
+            backbone=table.recipe.backbone,
+            layers=",".join(layers if name in feature_store.table_names(table.store) else table.layers),
+            precision=table.recipe.precision,
+            exif_orientation=table.recipe.exif_orientation,
+        ),
+        debug=debug,
+    )
+    return feature_store.open(table.store, name)
+
+
+def _csv(uris: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([["uri"], *([uri] for uri in uris)])
+    return text.getvalue()
+
+
+def _verdict_lines(evaluation: dict[str, Any]) -> list[str]:
+    return [sentence["text"] for sentence in evaluation["verdict"]]
+
+
+def _for_people(evaluation: dict[str, Any], options: Options) -> dict[str, Any]:
+    """The same, with what is missing in the words of those who use the command."""
+    missing = [{**of, "how": in_words_of_commands(of["how"], options)} for of in evaluation["missing"]]
+    return {**evaluation, "missing": missing}
+
+
+def _check_output(output: Path) -> None:
+    if files.is_folder(output):
+        raise BottleneckError(f"`output={output}`: this is a folder, expected the name of a file")
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise BottleneckError(f"`output={output}`: expected a name that ends in .html")
+    if not files.is_folder(output.absolute().parent):
+        raise BottleneckError(f"`output={output}`: there is no folder {output.absolute().parent}")

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from features import store as feature_store
+from heads import train_head
+from heads.evidence.answers import Answers, answers_of
+from heads.evidence.images import LabelledRows, labelled_rows
+from heads.evidence.statistics import holm, mcnemar
+from heads.evidence.trust import headline, leaderboard, metrics_of, reliability, without, worst
+from heads.metrics import interval
+from tests.heads.conftest import LAYERS
+from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_table, splits_of
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("trust") / "store"
+    put_table(store, features_of(classes_of(600)), classes_of(600), splits_of(600))
+    for layer in LAYERS:
+        train_head(store, "photos", layers=layer, folds=0)
+    train_head(store, "photos", layers=LAYERS[0], folds=0, C=1e-4)
+    return store
+
+
+@pytest.fixture(scope="module")
+def images(store: Path) -> LabelledRows:
+    return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)
+
+
+def test_the_leaderboard_says_which_differences_are_noise(store: Path, images: LabelledRows) -> None:
+    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
+    answers = answers_of(saved, images)
+    board, left_out = leaderboard(saved, answers)
+    assert [row["layers"] for row in board] == [[LAYERS[1]], *[[LAYERS[0]]] * 3] and not left_out
+    best, *others = board
+    true = answers.images.y
+    assert best["noise"] is False and best["difference"][1] > 0 and not best["is_head"]
+    assert best["skill"] > 0.9 and best["interval"] == interval(round(best["skill"] * 120), 120)
+    (own,) = [row for row in board if row["is_head"]]
+    assert own["head"] == saved.id and own["noise"] is own["p_value"] is own["difference"] is None
+    assert own["log_loss"] == pytest.approx(log_loss(true, answers.probabilities), rel=1e-5)
+    again = [row for row in others if row["noise"]]
+    assert again and all(
+        row["difference"] == [0, 0, 0] for row in again if row["log_loss"] == own["log_loss"]
+    )
+    skills = [row["skill"] for row in board]
+    assert skills == sorted(skills, reverse=True)
+
+
+def test_p_values_are_adjusted_for_the_number_of_heads(store: Path, images: LabelledRows) -> None:
+    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
+    answers = answers_of(saved, images)
+    board, _ = leaderboard(saved, answers)
+    right = answers.probabilities.argmax(axis=1) == answers.images.y
+    from heads import load_head
+    from heads.evidence.answers import answers_of_other
+
+    ids = [row["head"] for row in board if not row["is_head"]]
+    raw = []
+    for head_id in ids:
+        other = answers_of_other(load_head(store, "photos", head_id), saved, answers.images)
+        raw.append(mcnemar(other.argmax(axis=1) == answers.images.y, right))
+    assert [row["p_value"] for row in board if not row["is_head"]] == pytest.approx(holm(raw))
+
+
+def test_heads_that_cannot_be_compared_are_named(store: Path, images: LabelledRows, monkeypatch) -> None:
+    import heads.evidence.trust as module
+
+    saved = train_head(store, "photos", folds=0)
+    monkeypatch.setattr(module, "MOST_HEADS", 1)
+    board, left_out = leaderboard(saved, answers_of(saved, images))
+    assert len(board) == 2 and left_out and all("older than the 1 newest" in line for line in left_out)
+
+
+def test_a_confidence_is_compared_with_how_often_it_is_right() -> None:
+    true = np.zeros(10, int)
+    confidence = np.array([0.95] * 4 + [0.65] * 6)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    probabilities[[0, 4, 5, 6]] = probabilities[[0, 4, 5, 6]][:, ::-1]
+    of = reliability(true, probabilities)
+    low, high = of["bins"]
+    assert (low["low"], low["high"], low["count"], low["accuracy"]) == (0.6, 0.7, 6, 0.5)
+    assert high["count"] == 4 and high["accuracy"] == 0.75 and high["confidence"] == pytest.approx(0.95)
+    assert low["interval"] == interval(3, 6)
+    assert of["calibration_error"] == pytest.approx(0.6 * 0.15 + 0.4 * 0.2)
+    sure = reliability(np.array([0]), np.array([[1.0, 0.0]]))
+    assert sure["bins"][0]["high"] == 1.0 and sure["calibration_error"] == 0
+
+
+def test_of_several_labels_each_is_an_answer() -> None:
+    of = reliability(np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.1], [0.05, 0.1]]))
+    assert [(one["low"], one["count"], one["accuracy"]) for one in of["bins"]] == [
+        (0.0, 1, 0.0),
+        (0.1, 2, 0.0),
+        (0.9, 1, 1.0),
+    ]
+
+
+def test_the_worst_images_are_those_whose_label_was_least_likely(images: LabelledRows) -> None:
+    some = images.among(np.arange(4))
+    probabilities = np.full((4, 3), 0.3)
+    for row, (true, likelihood) in enumerate(zip(some.y, (0.1, 0.9, 0.02, 0.34), strict=True)):
+        probabilities[row] = (1 - likelihood) / 2
+        probabilities[row, true] = likelihood
+    probabilities[3] = 0.33
+    probabilities[3, some.y[3]] = 0.34
+    found = worst(Answers(some, probabilities, ""), 5)
+    assert [of["uri"] for of in found] == [some.uris[2], some.uris[0]]
+    assert found[0]["label"] == some.labels[2] != found[0]["predicted"] and found[0]["probability"] == 0.02
+    assert len(worst(Answers(some, probabilities, ""), 1)) == 1
+
+
+def test_metrics_without_some_images(store: Path, images: LabelledRows) -> None:
+    saved = train_head(store, "photos", folds=0)
+    answers = answers_of(saved, images)
+    wrong = answers.probabilities.argmax(axis=1) != answers.images.y
+    metrics = metrics_of(saved, answers)
+    assert metrics["accuracy"] == saved.facts["metrics"]["test"]["accuracy"]
+    of = without(saved, answers, wrong)
+    assert of is not None and of["accuracy"] == 1 and of["images"] == wrong.sum()
+    assert of["count"] == (~wrong).sum() and of["accuracy_interval"][0] < 1
+    assert without(saved, answers, np.ones(len(wrong), bool)) is None
+    assert headline(metrics).startswith(f"{metrics['accuracy']:.1%} accuracy (")
+    assert headline(metrics).endswith("on 120 images")
