@@ -14,7 +14,12 @@ from pipelines.options import OPTIONS, InfoOptions, Options
 #: Parameters that the command line calls otherwise.
 _OTHER_NAMES = {"kind": "head", "id": "head_id"}
 #: What a library says is to be done first, and the target of make that does it.
-_STEPS = {"extract features first": "extract", "train a head first": "train-head"}
+_STEPS = {
+    "extract features first": "extract",
+    "train a head first": "train-head",
+    "train a head end to end first": "train-end-to-end",
+    "fine-tune a head first": "fine-tune",
+}
 
 
 def in_words_of_commands(message: str, options: Options) -> str:

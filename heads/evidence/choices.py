@@ -145,7 +145,7 @@ def compare_workflows(saved: SavedHead, table: FeatureTable) -> list[dict[str, A
 
 def missing_workflows(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """The workflows of which there is no head, and how to train one."""
-    how = {"end-to-end": "train a head end to end", "fine-tuned": "fine-tune the head"}
+    how = {"end-to-end": "train a head end to end first", "fine-tuned": "fine-tune a head first"}
     there = {row["name"] for row in rows}
     return [
         (_WORKFLOWS[workflow], text) for workflow, text in how.items() if _WORKFLOWS[workflow] not in there

@@ -18,6 +18,7 @@ from heads.evidence.balance import compare_splits
 from heads.evidence.evaluation import FORMAT, head_facts, head_ids, table_facts
 from heads.evidence.images import LabelledRows, sample
 from heads.evidence.label_errors import find_confused_classes, find_label_errors, find_outliers
+from heads.evidence.leaderboard import leaderboard
 from heads.evidence.neighbours import Neighbours, find_neighbours
 from heads.evidence.out_of_fold import out_of_fold
 from heads.evidence.skill import chance, skill_name
@@ -161,7 +162,7 @@ def _experiments(
             "other layers", "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
         )
     if parts["views"] is None:
-        subject.lacks("augmented views", "the table has none")
+        subject.lacks("augmented views", "this version can't extract them yet")
     parts["workflows"] = choices.compare_workflows(subject.saved, subject.table)
     for workflow in choices.missing_workflows(parts["workflows"]):
         subject.lacks(*workflow)
@@ -253,12 +254,14 @@ def _points(curve: curves.Curve) -> list[dict[str, Any]]:
 
 def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair]) -> dict[str, Any]:
     subject.part("Comparing heads")
-    board, left_out = trust.leaderboard(subject.saved, answers)
+    board, left_out = leaderboard(subject.saved, answers)
     marks = near_duplicates.leaked(same, subject.images)
     tested = marks[np.searchsorted(subject.images.numbers, answers.images.numbers)]
     return {
         "tested": answers.tested,
         "metrics": trust.metrics_of(subject.saved, answers),
+        "intervals": trust.intervals_of(subject.saved, answers),
+        "class_intervals": trust.class_intervals(subject.saved, answers),
         "reliability": trust.reliability(answers.images.y, answers.probabilities),
         "leaderboard": board,
         "left_out": left_out,

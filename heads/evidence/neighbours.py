@@ -1,11 +1,11 @@
 """The nearest neighbours of images by their features: exact for some ten thousand, by an index beyond.
 
-Neighbours are by the cosine. The index (faiss, inverted lists of 8-bit features) takes a byte a number.
+Neighbours are by the cosine. The index (faiss, inverted lists) holds features reduced to 256 numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,6 +26,9 @@ MOST_EXACT = 20_000
 _ROWS_AT_ONCE = 1024
 #: Images that the lists of the index are made from, at most.
 _MOST_TRAINING = 20_000
+_QUERIES_AT_ONCE = 4096
+#: Numbers that features are reduced to.
+_REDUCED = 256
 #: Lists that are looked through for each image.
 _PROBES = 16
 
@@ -82,40 +85,47 @@ def _exact(X: np.ndarray, count: int, progress: Progress) -> Neighbours:
 def _by_index(
     images: LabelledRows, layers: Sequence[str], count: int, seed: int, progress: Progress
 ) -> Neighbours:
-    index = _new_index(
-        _normalized(images.features(layers, some_rows(images, _MOST_TRAINING, seed))), len(images)
-    )
-    for _, X in images.batches(layers):
-        index.add(_normalized(X))
+    reduce, index = _new_index(images, layers, seed)
+    X = np.empty((len(images), index.d), np.float32)
+    for place, batch in images.batches(layers):
+        X[place] = _normalized(reduce(batch))
+        index.add(X[place])
     numbers = np.full((len(images), count), -1, np.int64)
     cosines = np.full((len(images), count), -np.inf, np.float32)
-    for place, X in images.batches(layers):
-        values, nearest = index.search(_normalized(X), count + 1)
+    for start in range(0, len(images), _QUERIES_AT_ONCE):
+        place = slice(start, min(start + _QUERIES_AT_ONCE, len(images)))
+        values, nearest = index.search(X[place], count + 1)
         # The image itself is mostly the first, but not among files of the same bytes.
         own = nearest == np.arange(place.start, place.stop)[:, None]
         own[~own.any(axis=1), -1] = True
-        numbers[place] = nearest[~own].reshape(len(X), count)
-        cosines[place] = values[~own].reshape(len(X), count)
+        numbers[place] = nearest[~own].reshape(-1, count)
+        cosines[place] = values[~own].reshape(-1, count)
         progress(place.stop, len(images), {})
     return Neighbours(numbers, cosines, exact=False)
 
 
-def _new_index(sample: np.ndarray, rows: int) -> faiss.Index:
+def _new_index(
+    images: LabelledRows, layers: Sequence[str], seed: int
+) -> tuple[Callable[[np.ndarray], np.ndarray], faiss.Index]:
+    """What reduces features, keeping their cosines as far as it can, and an empty index of what it gives."""
     try:
         import faiss
     except ImportError as error:
         raise BottleneckError(
-            f"the neighbours of {rows:,} images are found by an index, which needs the packages of the extra "
-            f"`report`: pip install 'bottleneck-features[report]'"
+            f"the neighbours of {len(images):,} images are found by an index, which needs the "
+            f"extra `report`: pip install 'bottleneck-features[report]'"
         ) from error
-    width = sample.shape[1]
-    lists = int(min(2 * np.sqrt(rows), len(sample) / 40))
-    index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(width), width, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    )
-    index.train(sample)
+    from sklearn.decomposition import TruncatedSVD
+
+    some = _normalized(images.features(layers, some_rows(images, _MOST_TRAINING, seed)))
+    width = min(_REDUCED, some.shape[1] - 1)
+    # Not centered, which would change the cosines.
+    reduction = TruncatedSVD(width, random_state=seed).fit(some)
+    lists = int(min(2 * np.sqrt(len(images)), len(some) / 40))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+    index.train(_normalized(reduction.transform(some)))
     index.nprobe = _PROBES
-    return index
+    return lambda X: reduction.transform(_normalized(X)).astype(np.float32), index
 
 
 def _normalized(X: np.ndarray) -> np.ndarray:

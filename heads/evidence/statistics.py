@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 #: Two-sided, as everywhere in the evidence.
 CONFIDENCE = 0.95
 #: Resamplings of a bootstrap.
-_RESAMPLINGS = 2000
+RESAMPLINGS = 2000
 
 
 def interval_of_draws(
@@ -46,15 +46,28 @@ def bootstrap_interval(values: np.ndarray, units: np.ndarray, seed: int = 0) -> 
     Returns:
         Mean, low and high.
     """
+    sums, counts = np.bincount(units, values), np.bincount(units)
+    (interval,) = bootstrap(
+        lambda times: [float(times @ sums / (times @ counts))], len(sums), RESAMPLINGS, seed
+    )
+    return float(values.mean()), *interval
+
+
+def bootstrap(
+    figures: Callable[[np.ndarray], Sequence[float]], units: int, resamplings: int, seed: int = 0
+) -> list[tuple[float, float]]:
+    """95 % intervals of figures, by drawing units with replacement: the percentiles of what they give.
+
+    Args:
+        figures: gives them for how often each unit was drawn, int ndarray of shape (units,).
+        units: how many there are.
+    """
     random = np.random.default_rng(seed)
-    sums = np.bincount(units, values)
-    counts = np.bincount(units)
-    means = []
-    for _ in range(_RESAMPLINGS):
-        times = np.bincount(random.integers(0, len(sums), len(sums)), minlength=len(sums))
-        means.append(times @ sums / (times @ counts))
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(values.mean()), float(low), float(high)
+    drawn = [
+        figures(np.bincount(random.integers(0, units, units), minlength=units)) for _ in range(resamplings)
+    ]
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def mcnemar(right: np.ndarray, right_of_other: np.ndarray) -> float:

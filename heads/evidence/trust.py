@@ -3,28 +3,99 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from features.errors import BottleneckError
-from heads.evidence.answers import Answers, NoAnswers, answers_of_other
-from heads.evidence.images import LabelledRows
-from heads.evidence.skill import rightness, skill
-from heads.evidence.statistics import CONFIDENCE, bootstrap_interval, holm, mcnemar
+from heads.evidence.answers import Answers
+from heads.evidence.statistics import RESAMPLINGS, bootstrap
 from heads.metrics import evaluate_head, interval
 from heads.probabilities import log_loss
-from heads.saved import SavedHead, list_heads, load_head
+from heads.saved import SavedHead
 
 BINS = 10
-#: Heads that are compared, the newest.
-MOST_HEADS = 30
+#: Of a bootstrap whose figures take long.
+_FEW_RESAMPLINGS = 200
 
 
 def metrics_of(saved: SavedHead, answers: Answers) -> dict[str, Any]:
     """Metrics of the head on the images of its answers: see `heads.metrics.evaluate`."""
     return evaluate_head(saved.head, saved.facts, answers.images.y, answers.probabilities)
+
+
+def intervals_of(saved: SavedHead, answers: Answers) -> dict[str, list[float]]:
+    """95 % intervals of the figures of `metrics_of` that are no shares of images, by a bootstrap over units.
+
+    Returns:
+        Of one label `macro_f1` and `log_loss`; of several `average_precision`, `f1` (macro) and `log_loss`.
+    """
+    images, probabilities = answers.images, answers.probabilities
+    figures = _label_figures if images.multi_label else _figures
+    thresholds = np.array(saved.facts.get("thresholds", ()))
+    names, of = figures(images.y, probabilities, thresholds)
+    resamplings = _FEW_RESAMPLINGS if images.multi_label else RESAMPLINGS
+    found = bootstrap(lambda times: of(times[images.units]), images.units.max() + 1, resamplings)
+    return {name: list(interval) for name, interval in zip(names, found, strict=True)}
+
+
+#: Figures of an answer, and what gives them for how much each row counts.
+_Weighted = tuple[tuple[str, ...], Callable[[np.ndarray], list[float]]]
+
+
+def _figures(true: np.ndarray, probabilities: np.ndarray, _: np.ndarray) -> _Weighted:
+    classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    losses = np.array([log_loss(true[[row]], probabilities[[row]]) for row in range(len(true))])
+
+    def of(weights: np.ndarray) -> list[float]:
+        hits = np.bincount(true[predicted == true], weights[predicted == true], classes)
+        named = np.bincount(true, weights, classes) + np.bincount(predicted, weights, classes)
+        f1 = 2 * hits[named > 0] / named[named > 0]
+        return [float(f1.mean()), float(np.average(losses, weights=weights))]
+
+    return ("macro_f1", "log_loss"), of
+
+
+def _label_figures(true: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> _Weighted:
+    from sklearn.metrics import average_precision_score, f1_score
+
+    predicted = (probabilities >= thresholds).astype(int)
+
+    def of(weights: np.ndarray) -> list[float]:
+        has = weights @ true > 0
+        row_weights = {"sample_weight": weights.astype(float), "average": "macro"}
+        return [
+            average_precision_score(true[:, has], probabilities[:, has], **row_weights),
+            f1_score(true[:, has], predicted[:, has], zero_division=0, **row_weights),
+            log_loss(true, probabilities, np.broadcast_to(weights[:, None], true.shape)),
+        ]
+
+    return ("average_precision", "f1", "log_loss"), of
+
+
+def class_intervals(saved: SavedHead, answers: Answers) -> dict[str, dict[str, list[float] | None]]:
+    """95 % intervals of the precision and recall of each class or label, Wilson's; None for no images.
+
+    Returns:
+        `precision` and `recall`, by label.
+    """
+    images, probabilities = answers.images, answers.probabilities
+    numbers = np.arange(len(images.classes))
+    if images.multi_label:
+        true = images.y.astype(bool)
+        predicted = probabilities >= np.array(saved.facts["thresholds"])
+    else:
+        true = images.y[:, None] == numbers
+        predicted = probabilities.argmax(axis=1)[:, None] == numbers
+    hits = (true & predicted).sum(axis=0).tolist()
+    below = {"precision": predicted.sum(axis=0).tolist(), "recall": true.sum(axis=0).tolist()}
+    return {
+        label: {
+            name: interval(hits[number], counts[number]) if counts[number] else None
+            for name, counts in below.items()
+        }
+        for number, label in enumerate(images.classes)
+    }
 
 
 def reliability(true: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
@@ -84,74 +155,6 @@ def worst(answers: Answers, most: int) -> list[dict[str, Any]]:
         }
         for number in order[:most]
     ]
-
-
-def leaderboard(saved: SavedHead, answers: Answers) -> tuple[list[dict[str, Any]], list[str]]:
-    """The heads of the table on the same images, best first, and why others are left out.
-
-    Differences are to the head that evidence is about. They are noise unless the test says otherwise: of one
-    label McNemar's, adjusted for the number of heads; of several labels a bootstrap over images.
-    """
-    ids = [facts["id"] for facts in list_heads(saved.store, saved.directory.parent.name)]
-    others = [head_id for head_id in reversed(ids) if head_id != saved.id]
-    left_out = [f"head {head_id}: older than the {MOST_HEADS} newest" for head_id in others[MOST_HEADS:]]
-    rows = [_row(saved, answers.probabilities, answers, None)]
-    for head_id in others[:MOST_HEADS]:
-        other = load_head(saved.store, saved.directory.parent.name, head_id)
-        try:
-            probabilities = answers_of_other(other, saved, answers.images)
-        except (NoAnswers, BottleneckError) as error:
-            left_out.append(f"head {head_id}: {error}")
-            continue
-        rows.append(_row(other, probabilities, answers, saved))
-    _mark_noise(rows, multi_label=answers.images.multi_label)
-    rows.sort(key=lambda row: (-row["skill"], row["log_loss"]))
-    return rows, left_out
-
-
-def _row(
-    head: SavedHead, probabilities: np.ndarray, answers: Answers, compared: SavedHead | None
-) -> dict[str, Any]:
-    """A line of the leaderboard; `compared` is the head that it is compared with, None for that itself."""
-    images, facts = answers.images, head.facts
-    right = _right(head, images, probabilities)
-    mean, low, high = bootstrap_interval(right, images.units)
-    row = {
-        "head": head.id,
-        "kind": facts["kind"],
-        "layers": list(head.layers),
-        "workflow": facts.get("workflow"),
-        "skill": skill(images.y, probabilities),
-        "interval": interval(int(right.sum()), len(right)) if not images.multi_label else None,
-        "log_loss": log_loss(images.y, probabilities),
-        "difference": None,
-        "p_value": None,
-        "noise": None,
-        "is_head": compared is None,
-    }
-    if compared is not None:
-        own = _right(compared, images, answers.probabilities)
-        row["difference"] = list(bootstrap_interval(right - own, images.units))
-        row["p_value"] = None if images.multi_label else mcnemar(right > 0, own > 0)
-    return row
-
-
-def _right(head: SavedHead, images: LabelledRows, probabilities: np.ndarray) -> np.ndarray:
-    thresholds = np.array(head.facts["thresholds"]) if images.multi_label else None
-    return rightness(images.y, probabilities, thresholds)
-
-
-def _mark_noise(rows: Sequence[dict[str, Any]], *, multi_label: bool) -> None:
-    """Say of each difference whether it is noise, with p-values that are adjusted for their number."""
-    others = [row for row in rows if not row["is_head"]]
-    if multi_label:
-        for row in others:
-            _, low, high = row["difference"]
-            row["noise"] = low <= 0 <= high
-        return
-    for row, p_value in zip(others, holm([row["p_value"] for row in others]), strict=True):
-        row["p_value"] = p_value
-        row["noise"] = p_value >= 1 - CONFIDENCE
 
 
 def without(saved: SavedHead, answers: Answers, marks: np.ndarray) -> dict[str, Any] | None:

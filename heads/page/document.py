@@ -9,34 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from features.errors import BottleneckError
 from features.text import printable
+from heads.evidence.packages import PAGE, check_packages
 from heads.page.figures import at
 from heads.page.parts import Map, Plot, Section
 
-#: Packages of the extra `report` that the page is made with.
-_PACKAGES = ("jinja2", "markupsafe", "plotly")
 #: Characters shown of any text; a path may have 4,096.
 _LONGEST = 4096
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-
-
-def check_packages() -> None:
-    """Refuse, before anything is read, where a package is missing.
-
-    Raises:
-        BottleneckError: for a missing package.
-    """
-    if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
-        raise BottleneckError(
-            "this needs the packages of the extra `report`: pip install 'bottleneck-features[report]'"
-        )
 
 
 def render(evaluation: Mapping[str, Any], sections: Sequence[Section]) -> str:
@@ -45,7 +30,7 @@ def render(evaluation: Mapping[str, Any], sections: Sequence[Section]) -> str:
     Raises:
         BottleneckError: where a package is missing.
     """
-    check_packages()
+    check_packages(PAGE)
     import jinja2
     from markupsafe import Markup
 

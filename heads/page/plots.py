@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from heads.page.parts import Plot, short
 #: One for each source of the curves: told apart without colour, too.
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _MARKERS = ("circle", "square", "diamond", "triangle-up")
+#: Above the plot, for its whole width.
+_LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+#: Characters of a line of it, which fit a narrow screen.
+_LEGEND_LINE = 32
 #: Room for the numbers of an axis of shares.
 _SHARES = {"range": [-0.04, 1.06], "tickformat": ".0%"}
 
@@ -25,6 +30,11 @@ _SHARES = {"range": [-0.04, 1.06], "tickformat": ".0%"}
 def safe(text: object) -> str:
     """Text for plotly: none of its characters is a tag, an entity or a change of direction."""
     return html.escape(printable(short(text)), quote=False)  # it knows few entities, and not those of quotes
+
+
+def _lines(text: object) -> str:
+    """The same on lines that fit a legend."""
+    return "<br>".join(map(safe, textwrap.wrap(printable(short(text)), _LEGEND_LINE)))
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def curves(transfer: Mapping[str, Any], skill: Skill, caption: str) -> Plot:
         "layout": layout(
             xaxis=axis("images of each class", type="category", categoryarray=order, categoryorder="array"),
             yaxis=axis(skill.name, rangemode="tozero", **shares),
-            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            legend=_LEGEND,
             margin={"l": 60, "r": 12, "t": 40, "b": 50},
         ),
     }
@@ -85,7 +95,7 @@ def _amount(per_class: Any) -> str:
 def _curve(source: Mapping[str, Any], place: int, skill: Skill) -> list[dict[str, Any]]:
     """The band of a source, and its line on top."""
     points = [point for point in items(source, "points") if is_number(point.get("mean"))]
-    color, title = f"var(--series-{place % 4 + 1})", safe(source.get("name") or source.get("id"))
+    color, title = f"var(--series-{place % 4 + 1})", _lines(source.get("name") or source.get("id"))
     banded = [point for point in points if is_pair([point.get("low"), point.get("high")])]
     x = [_amount(point.get("per_class")) for point in banded]
     band = {
@@ -174,7 +184,7 @@ def reliability(bins: Sequence[Mapping[str, Any]], caption: str) -> Plot | None:
         "layout": layout(
             xaxis=axis("how sure the head is", **_SHARES),
             yaxis=axis("how often it is right", **_SHARES),
-            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            legend=_LEGEND,
             margin={"l": 60, "r": 12, "t": 40, "b": 50},
         ),
     }

@@ -61,7 +61,7 @@ def _seen(transfer: Mapping[str, Any], skill: Skill) -> str:
             )
     chance = at(transfer, "chance")
     end = f" Chance is {skill.text(chance)}." if is_number(chance) else ""
-    bands = "The bands show how much that depends on which images are drawn."
+    bands = "The bands are 95% intervals of the means over the draws."
     return f"From left to right: {'; '.join(texts)}.{end} {bands}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heads.page.choices import AGAINST, against, log_loss, skill_cells, skill_heads
-from heads.page.figures import SHARE, Skill, at, count, is_number, items, number, percent, skill_of
+from heads.page.figures import SHARE, Skill, at, count, is_number, is_pair, items, number, percent, skill_of
 from heads.page.missing import missing
 from heads.page.mistakes import confusion
 from heads.page.parts import (
@@ -56,14 +56,21 @@ def _metrics(evaluation: Mapping[str, Any], trust: Mapping[str, Any]) -> list[Bl
     if not metrics:
         return [missing(evaluation, "The head's figures were not measured.", "metric")]
     rows = [
-        [Cell(title), Cell(value), name(note)] for title, value, note in _figures(metrics) if value != "–"
+        [Cell(title), Cell(value), name(note)]
+        for title, value, note in _figures(metrics, at(trust, "intervals"))
+        if value != "–"
     ]
     table = Table("The head's figures", columns("Figure", "Value", "What it is", numbers=["Value"]), rows)
     return [table, *_without_duplicates(trust)]
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Each figure with its name and what it is, as of one label an image or of several."""
+def _figures(metrics: Mapping[str, Any], intervals: Any) -> list[tuple[str, str, str]]:
+    """Each figure with its name, interval, and what it is, as of one label an image or of several."""
+
+    def within(name: str) -> str:
+        pair = at(intervals, name)
+        return f"95% interval {number(pair[0])} to {number(pair[1])}; " if is_pair(pair) else ""
+
     interval = SHARE.interval(metrics.get("accuracy_interval"))
     tested = f"95% interval {interval}; of {count(metrics.get('count'))} images"
     if "hamming_loss" in metrics:
@@ -71,11 +78,19 @@ def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         micro = "mean over labels; over all answers {}"
         precision_note, f1_note = (micro.format(number(at(each, "micro"))) for each in (precision, f1))
         return [
-            ("Average precision", number(at(precision, "macro")), precision_note),
-            ("F1", number(at(f1, "macro")), f1_note),
+            (
+                "Average precision",
+                number(at(precision, "macro")),
+                within("average_precision") + precision_note,
+            ),
+            ("F1", number(at(f1, "macro")), within("f1") + f1_note),
             ("All labels right", percent(metrics.get("accuracy")), tested),
             ("Hamming loss", number(metrics.get("hamming_loss")), "share of the labels that are wrong"),
-            ("Log loss", number(metrics.get("log_loss")), "0 is best; mean over images and labels"),
+            (
+                "Log loss",
+                number(metrics.get("log_loss")),
+                within("log_loss") + "0 is best; mean over images and labels",
+            ),
         ]
     majority = f"always answering {short(metrics.get('majority_class'))}"
     return [
@@ -84,9 +99,13 @@ def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "Macro F1",
             number(metrics.get("macro_f1")),
-            "mean over classes of precision and recall together; 1 is best",
+            within("macro_f1") + "mean over classes of precision and recall together; 1 is best",
         ),
-        ("Log loss", number(metrics.get("log_loss")), "0 is best; punishes being sure and wrong"),
+        (
+            "Log loss",
+            number(metrics.get("log_loss")),
+            within("log_loss") + "0 is best; punishes being sure and wrong",
+        ),
     ]
 
 
@@ -147,7 +166,10 @@ def _per_class(trust: Mapping[str, Any]) -> Table:
         [
             name(label),
             Cell(count(at(by_class, label, "support"))),
-            *(Cell(number(at(by_class, label, figure), 2)) for figure in digits),
+            *(
+                Cell(number(at(by_class, label, figure), 2) + _within(trust, label, figure))
+                for figure in digits
+            ),
         ]
         for label in order
     ]
@@ -157,6 +179,12 @@ def _per_class(trust: Mapping[str, Any]) -> Table:
     figures = ["Images", *(titles.get(figure, figure.title()) for figure in digits)]
     heads = columns(noun.title(), *figures, numbers=figures)
     return Table(f"Each {noun}, the lowest F1 first", heads, shown, left_out)
+
+
+def _within(trust: Mapping[str, Any], label: str, figure: str) -> str:
+    """The interval of a figure of a class, where it has one."""
+    pair = at(trust, "class_intervals", label, figure)
+    return f" ({number(pair[0], 2)} to {number(pair[1], 2)})" if is_pair(pair) else ""
 
 
 def _leaderboard(evaluation: Mapping[str, Any], trust: Mapping[str, Any], skill: Skill) -> list[Block]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features import files
+from heads.evidence.packages import PAGE, check_packages
 from heads.page.choices import choices_section
 from heads.page.data import data_section
-from heads.page.document import check_packages, render
+from heads.page.document import render
 from heads.page.feature_map import FeatureMap, make_map
 from heads.page.figures import items
 from heads.page.map_section import map_section
@@ -57,7 +58,7 @@ def write_page(
     Raises:
         BottleneckError: where a package of the extra `report` is missing.
     """
-    check_packages()
+    check_packages(PAGE)
     tell = progress or (lambda sentence: None)
     orientation = table.recipe.exif_orientation
     named = named_images(evaluation)

@@ -10,8 +10,17 @@ from features import store as feature_store
 from heads import train_head
 from heads.evidence.answers import Answers, answers_of
 from heads.evidence.images import LabelledRows, labelled_rows
+from heads.evidence.leaderboard import leaderboard
 from heads.evidence.statistics import holm, mcnemar
-from heads.evidence.trust import headline, leaderboard, metrics_of, reliability, without, worst
+from heads.evidence.trust import (
+    class_intervals,
+    headline,
+    intervals_of,
+    metrics_of,
+    reliability,
+    without,
+    worst,
+)
 from heads.metrics import interval
 from tests.heads.conftest import LAYERS
 from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_table, splits_of
@@ -69,7 +78,7 @@ def test_p_values_are_adjusted_for_the_number_of_heads(store: Path, images: Labe
 
 
 def test_heads_that_cannot_be_compared_are_named(store: Path, images: LabelledRows, monkeypatch) -> None:
-    import heads.evidence.trust as module
+    import heads.evidence.leaderboard as module
 
     saved = train_head(store, "photos", folds=0)
     monkeypatch.setattr(module, "MOST_HEADS", 1)
@@ -127,3 +136,48 @@ def test_metrics_without_some_images(store: Path, images: LabelledRows) -> None:
     assert without(saved, answers, np.ones(len(wrong), bool)) is None
     assert headline(metrics).startswith(f"{metrics['accuracy']:.1%} accuracy (")
     assert headline(metrics).endswith("on 120 images")
+
+
+def test_intervals_of_figures_are_those_of_images_drawn_again(store: Path, images: LabelledRows) -> None:
+    from sklearn.metrics import f1_score
+
+    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
+    answers = answers_of(saved, images)
+    true, predicted = answers.images.y, answers.probabilities.argmax(axis=1)
+    random = np.random.default_rng(1)
+    drawn = [random.integers(0, len(true), len(true)) for _ in range(500)]
+    f1 = np.quantile([f1_score(true[d], predicted[d], average="macro") for d in drawn], [0.025, 0.975])
+    loss = [log_loss(true[d], answers.probabilities[d], labels=[0, 1, 2]) for d in drawn]
+    of = intervals_of(saved, answers)
+    assert of["macro_f1"] == pytest.approx(f1.tolist(), abs=0.02)
+    assert of["log_loss"] == pytest.approx(np.quantile(loss, [0.025, 0.975]).tolist(), abs=0.03)
+    assert of["macro_f1"][0] < metrics_of(saved, answers)["macro_f1"] < of["macro_f1"][1]
+
+
+def test_each_class_has_intervals_of_its_precision_and_recall(store: Path, images: LabelledRows) -> None:
+    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
+    answers = answers_of(saved, images)
+    true, predicted = answers.images.y, answers.probabilities.argmax(axis=1)
+    of = class_intervals(saved, answers)
+    for number, label in enumerate(CLASSES):
+        hits = int(((true == number) & (predicted == number)).sum())
+        assert of[label]["recall"] == interval(hits, int((true == number).sum()))
+        assert of[label]["precision"] == interval(hits, int((predicted == number).sum()))
+    never = Answers(answers.images, np.tile([1.0, 0, 0], (len(true), 1)), "")
+    assert class_intervals(saved, never)["rose"] == {"precision": None, "recall": interval(0, 40)}
+
+
+def test_several_labels_have_intervals_of_their_figures(tmp_path: Path) -> None:
+    labels = [("daisy",), ("rose",), ("daisy", "rose"), ("tulip",), ("rose", "tulip")] * 30
+    splits = [("train", "train", "validation", "test", "test")[number // 5 % 5] for number in range(150)]
+    put_table(tmp_path / "store", features_of(labels, scale=2.5), labels, splits)
+    saved = train_head(tmp_path / "store", "photos", folds=0)
+    images = labelled_rows(feature_store.open(tmp_path / "store", "photos"), CLASSES, multi_label=True)
+    answers = answers_of(saved, images)
+    metrics, of = metrics_of(saved, answers), intervals_of(saved, answers)
+    assert of["average_precision"][0] < metrics["average_precision"]["macro"] < of["average_precision"][1]
+    assert of["f1"][0] < metrics["f1"]["macro"] < of["f1"][1]
+    assert of["log_loss"][0] < metrics["log_loss"] < of["log_loss"][1]
+    hits = metrics["per_class"]["rose"]["recall"] * metrics["per_class"]["rose"]["support"]
+    expected = interval(round(hits), metrics["per_class"]["rose"]["support"])
+    assert class_intervals(saved, answers)["rose"]["recall"] == expected
