@@ -48,6 +48,18 @@ ALSO: dict[str, tuple[str, ...]] = {
     ),
     "features/images/others.py": ("tests/features/images/test_orientation.py",),
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
+    "heads/evidence/evaluation.py": ("tests/heads/evidence/test_gathering.py",),
+    "heads/evidence/packages.py": ("tests/heads/page/test_document.py",),
+    "heads/evidence/subject.py": ("tests/heads/evidence/test_gathering.py",),
+    "heads/evidence/text.py": ("tests/heads/evidence/test_gathering.py",),
+    **{
+        f"heads/page/{name}.py": ("tests/heads/page/test_document.py",)
+        for name in ("choices", "data", "map_section", "missing", "mistakes", "overview", "parts", "pictures")
+    },
+    **{
+        f"heads/page/{name}.py": ("tests/heads/page/test_document.py",)
+        for name in ("transfer", "trust", "writer")
+    },
     "heads/fitting.py": ("tests/heads/test_training.py",),
     "pipelines/cli.py": ("tests/pipelines/test_options.py",),
     "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),

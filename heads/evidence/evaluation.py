@@ -66,9 +66,11 @@ def head_ids(saved: SavedHead) -> list[str]:
 
 def head_facts(saved: SavedHead) -> dict[str, Any]:
     """What `evaluation.json` says of the head."""
-    facts = saved.facts
+    facts, training = saved.facts, saved.facts["training"] or {}
+    chosen = [name for name, value in facts["parameters"].items() if value is None and name in training]
     return {
         **{name: facts[name] for name in ("id", "kind", "created_at", "parameters", "seed")},
+        "chosen": {name: training[name] for name in chosen},
         "layers": list(saved.layers),
         "workflow": facts.get("workflow"),
         "table_version": facts["table_version"],

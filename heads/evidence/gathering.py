@@ -120,6 +120,7 @@ def _look_for_copies(
     small = read_small(images, numbers, subject.progress)
     if not small.readable.any():
         subject.lacks(
+            "data",
             "near-duplicates, thumbnails, and learning curves on raw pixels",
             f"the source images could not be read, such as {printable(images.uris[0])}: bring them back",
         )
@@ -135,7 +136,7 @@ def _answers(subject: Subject) -> Answers | None:
     try:
         return answers_of(subject.saved, subject.images)
     except NoAnswers as error:
-        subject.lacks("test metrics of the head", str(error))
+        subject.lacks("trust", "test metrics of the head", str(error))
         return None
 
 
@@ -156,16 +157,17 @@ def _experiments(
         parts["layers"] = choices.compare_layers(head, sampled, draws, subject.layers, subject.progress)
         parts["views"] = choices.compare_views(head, sampled, subject.layers, draws)
     else:
-        subject.lacks("learning curves, and a comparison of layers", "there are too few images: add some")
-    if not subject.table.layers[1:]:
         subject.lacks(
-            "other layers", "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
+            "transfer", "learning curves and comparisons of layers", "add images: these are too few"
         )
+    if not subject.table.layers[1:]:
+        how = "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
+        subject.lacks("layers", "other layers", how)
     if parts["views"] is None:
-        subject.lacks("augmented views", "this version can't extract them yet")
+        subject.lacks("views", "augmented views", "this version can't extract them yet")
     parts["workflows"] = choices.compare_workflows(subject.saved, subject.table)
     for workflow in choices.missing_workflows(parts["workflows"]):
-        subject.lacks(*workflow)
+        subject.lacks("workflows", *workflow)
     return parts
 
 
@@ -183,10 +185,11 @@ def _sources(
             kept &= numbers >= 0
         if lost and (what == "raw pixels" or random_features is not None):
             images = counted(int((numbers < 0).sum()), "image")
-            subject.lacks(f"{what} of {images}", "the files could not be read, or have changed")
+            how = "bring back the files: they are gone, or have changed"
+            subject.lacks("transfer", f"{what} of {images}", how)
     if random_features is None:
         why = subject.without_random or "evaluate with `random_features`"
-        subject.lacks("learning curves on features of random weights", why)
+        subject.lacks("transfer", "learning curves on features of random weights", why)
     sampled, places, rows = sampled.among(kept), places[kept], rows[kept]
     own = sampled.features(subject.layers)
     sources = {transfer.FEATURES: (f"stored features ({layers})", own)}

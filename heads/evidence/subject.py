@@ -61,7 +61,7 @@ class Subject:
         layers: of the table, that the head was trained on.
         given_splits: whether the data came with a test split.
         settings, part, progress, without_random: as of `heads.evidence.gather_evidence`.
-        missing: what could not be measured (`what`), and how to get it (`how`): filled on the way.
+        missing: what could not be measured: filled on the way, see `lacks`.
     """
 
     saved: SavedHead
@@ -75,9 +75,9 @@ class Subject:
     without_random: str
     missing: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
-    def lacks(self, what: str, how: str) -> None:
-        """Note what could not be measured."""
-        self.missing.append({"what": what, "how": how})
+    def lacks(self, part: str, what: str, how: str) -> None:
+        """Note what could not be measured, in which part of the evidence, and how to get it."""
+        self.missing.append({"part": part, "what": what, "how": how})
 
     def new_head(self) -> Head:
         """An untrained head of the same kind and parameters."""

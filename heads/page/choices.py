@@ -16,14 +16,11 @@ AGAINST = ("Difference is", "Against this head")
 def choices_section(evaluation: Mapping[str, Any]) -> Section:
     """Which layers, views and workflow do best, and what they cost."""
     blocks: list[Block] = []
-    for title, found, build, absent, words in (
-        ("Layers", items(evaluation, "layers"), _layers, "Layers were not compared.", ("layer",)),
-        ("Views", items(evaluation, "views"), _views, "Views were not compared.", ("view",)),
-        ("Workflows", items(evaluation, "workflows"), _workflows, "Workflows were not compared.",
-         ("workflow", "end-to-end", "fine-tun")),
-    ):  # fmt: skip
+    for part, build in (("layers", _layers), ("views", _views), ("workflows", _workflows)):
+        found, title = items(evaluation, part), part.title()
         blocks.append(Heading(title))
-        blocks += build(found, skill_of(evaluation)) if found else [missing(evaluation, absent, *words)]
+        absent = missing(evaluation, f"{title} were not compared.", part)
+        blocks += build(found, skill_of(evaluation)) if found else [absent]
     return Section("choices", "Which layer, which views, which workflow?", blocks)
 
 

@@ -30,7 +30,7 @@ def data_section(evaluation: Mapping[str, Any], album: Album) -> Section:
     """Likely label errors, near-duplicates, outliers, confused classes and balance."""
     data = at(evaluation, "data")
     if not data:
-        return Section("data", _TITLE, [missing(evaluation, "The data were not looked at.", "data", "label")])
+        return Section("data", _TITLE, [missing(evaluation, "The data were not looked at.", "data")])
     blocks: list[Block] = []
     for title, part in (
         ("Likely label errors", _label_errors),
@@ -46,7 +46,7 @@ def data_section(evaluation: Mapping[str, Any], album: Album) -> Section:
 def _label_errors(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     errors = at(data, "label_errors")
     if not errors:
-        return [missing(evaluation, "Label errors were not looked for.", "label error", "cleanlab")]
+        return [missing(evaluation, "Label errors were not looked for.", "data")]
     images = items(errors, "images")
     if not images:
         return [Sentence("No image looks wrongly labelled.", "good")]
@@ -77,7 +77,7 @@ def _with_share(image: Mapping[str, Any], label: str, probability: str) -> Cell:
 def _near_duplicates(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     found = at(data, "near_duplicates")
     if not found:
-        return [missing(evaluation, "Near-duplicates were not looked for.", "duplicate")]
+        return [missing(evaluation, "Near-duplicates were not looked for.", "data")]
     pairs, total = items(found, "pairs"), found.get("count") or 0
     across = found.get("across_splits") or 0
     said = (
@@ -121,7 +121,7 @@ def _pair(pair: Mapping[str, Any], album: Album) -> tuple[Any, Any, list[Cell]]:
 
 def _outliers(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     if at(data, "outliers") is None:
-        return [missing(evaluation, "Outliers were not looked for.", "outlier")]
+        return [missing(evaluation, "Outliers were not looked for.", "data")]
     images = items(data, "outliers")
     if not images:
         return [Sentence("No image is named that is unlike all others.")]
@@ -145,7 +145,7 @@ def _outliers(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Alb
 
 def _confused(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     if at(data, "confused_classes") is None:
-        return [missing(evaluation, "Which classes are hard to tell apart was not measured.", "confus")]
+        return [missing(evaluation, "Which classes are hard to tell apart was not measured.", "data")]
     rows = [
         [
             name(" and ".join(map(str, items(pair, "classes")))),
@@ -169,7 +169,7 @@ def _confused(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Alb
 def _balance(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     balance = at(data, "balance")
     if not balance:
-        return [missing(evaluation, "Whether the splits are alike was not measured.", "balance", "split")]
+        return [missing(evaluation, "Whether the splits are alike was not measured.", "data")]
     said = [
         Sentence(str(split.get("sentence") or f"{split.get('split')}: p = {number(split.get('p_value'))}"),
                  "caution" if split.get("differs") else "good")

@@ -9,17 +9,16 @@ from heads.page.figures import items
 from heads.page.parts import Missing, Section, Sentence
 
 
-def missing(evaluation: Mapping[str, Any], what: str, *words: str) -> Missing:
+def missing(evaluation: Mapping[str, Any], what: str, *parts: str) -> Missing:
     """What to say in the place of a part that is null.
 
     Args:
         what: a sentence, for where the evaluation does not say what is missing.
-        words: any of them is in what the evaluation says of it.
+        parts: of the evidence, as the evaluation names them.
     """
     for entry in items(evaluation, "missing"):
-        said = str(entry.get("what") or "")
-        if any(word in said.lower() for word in words):
-            return Missing(said, str(entry.get("how") or ""))
+        if entry.get("part") in parts:
+            return Missing(str(entry.get("what") or what), str(entry.get("how") or ""))
     return Missing(what)
 
 

@@ -60,7 +60,7 @@ def facts_section(evaluation: Mapping[str, Any]) -> Section:
     ]
     blocks = [
         _fact_table("The head and its table", rows),
-        _fact_table("Parameters of the head", _all(at(head, "parameters"))),
+        _fact_table("Parameters of the head", _all(_parameters(head))),
         _fact_table("Settings of this evaluation", _all(at(evaluation, "settings"))),
         _classes(evaluation),
     ]
@@ -71,6 +71,15 @@ def _fact_table(caption: str, facts: Iterable[tuple[str, Any]]) -> Table | None:
     rows = [[Cell(str(fact), name=True), name(_text(value))] for fact, value in facts if value is not None]
     shown, left_out = cut(rows, "facts")
     return Table(caption, columns("", ""), shown, left_out) if rows else None
+
+
+def _parameters(head: Any) -> dict[str, Any]:
+    """Those of a head, with what was chosen in training where one was left open."""
+    given, chosen = at(head, "parameters"), at(head, "chosen")
+    found = dict(given) if isinstance(given, Mapping) else {}
+    for parameter, value in (chosen if isinstance(chosen, Mapping) else {}).items():
+        found[parameter] = f"{_text(value)}, chosen in training"
+    return found
 
 
 def _all(settings: Any) -> list[tuple[str, Any]]:

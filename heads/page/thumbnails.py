@@ -6,7 +6,6 @@ An image that can't be read gives None, never an error: where it should be, the 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +13,8 @@ import cv2
 import numpy as np
 
 from features.images import ImageError, decode, image_bytes
+from features.machine import usable_cores
 
-_WORKERS = min(8, os.cpu_count() or 1)
 #: Images that are read ahead, some of them in vain where the budget ends.
 _TOGETHER = 64
 
@@ -54,7 +53,7 @@ def _read(
     uris: Sequence[str], side: int, quality: int, exif_orientation: bool
 ) -> Iterator[tuple[str, str | None]]:
     """Thumbnails in the order of the files, some of them read ahead."""
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="thumbnail") as pool:
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="thumbnail") as pool:
         for start in range(0, len(uris), _TOGETHER):
             some = uris[start : start + _TOGETHER]
             yield from zip(

@@ -18,7 +18,7 @@ def transfer_section(evaluation: Mapping[str, Any]) -> Section:
     transfer = at(evaluation, "transfer")
     if not transfer:
         what = "Whether transfer helped was not measured."
-        return Section("transfer", _TITLE, [missing(evaluation, what, "transfer", "curve")])
+        return Section("transfer", _TITLE, [missing(evaluation, what, "transfer")])
     skill = skill_of(evaluation)
     blocks: list[Block] = [_claims(transfer)]
     if any(items(source, "points") for source in items(transfer, "sources")):

@@ -33,7 +33,7 @@ def trust_section(evaluation: Mapping[str, Any], album: Album) -> Section:
     trust = at(evaluation, "trust")
     if not trust:
         what = "How good the head is was not measured."
-        return Section("trust", _TITLE, [missing(evaluation, what, "metric", "trust", "accuracy", "test")])
+        return Section("trust", _TITLE, [missing(evaluation, what, "trust")])
     skill = skill_of(evaluation)
     blocks: list[Block] = []
     if tested := at(trust, "tested"):
@@ -54,7 +54,7 @@ def trust_section(evaluation: Mapping[str, Any], album: Album) -> Section:
 def _metrics(evaluation: Mapping[str, Any], trust: Mapping[str, Any]) -> list[Block]:
     metrics = at(trust, "metrics")
     if not metrics:
-        return [missing(evaluation, "The head's figures were not measured.", "metric")]
+        return [missing(evaluation, "The head's figures were not measured.", "trust")]
     rows = [
         [Cell(title), Cell(value), name(note)]
         for title, value, note in _figures(metrics, at(trust, "intervals"))
@@ -138,8 +138,7 @@ def _reliability(evaluation: Mapping[str, Any], trust: Mapping[str, Any]) -> lis
             missing(
                 evaluation,
                 "How sure the head is was not compared with how often it is right.",
-                "reliab",
-                "calibrat",
+                "trust",
             )
         ]
     rows = [
@@ -204,7 +203,7 @@ def _leaderboard(evaluation: Mapping[str, Any], trust: Mapping[str, Any], skill:
         )
         blocks += [Sentence(note), Table("Heads, the best first", titles, shown, left_out, marked)]
     else:
-        blocks.append(missing(evaluation, "There was no other head to compare with.", "leaderboard", "heads"))
+        blocks.append(missing(evaluation, "There was no other head to compare with.", "trust"))
     if left := items(trust, "left_out"):
         rows = [[name(each)] for each in left]
         shown, more = cut(rows, "heads")

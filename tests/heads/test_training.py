@@ -54,7 +54,7 @@ def known_by(saved: SavedHead) -> dict[str, Any]:
     """`head.json`, but for what differs from run to run."""
     facts = load_head(saved.directory.parents[2], id=saved.id).facts
     assert facts == saved.facts
-    of_run = ("id", "created_at", "packages", "table_id")
+    of_run = ("id", "created_at", "packages", "table_id", "seconds")
     return {name: value for name, value in facts.items() if name not in of_run}
 
 

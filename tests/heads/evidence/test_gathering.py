@@ -52,6 +52,7 @@ def evaluation(store: Path) -> dict[str, Any]:
 def test_all_parts_are_there(store: Path, evaluation: dict[str, Any]) -> None:
     saved = load_head(store, "photos")
     assert evaluation["head"]["id"] == saved.id and evaluation["table"]["version"] == 1
+    assert evaluation["head"]["chosen"] == {"C": saved.facts["training"]["C"]}
     assert evaluation["transfer"]["helps"]
     assert [source["id"] for source in evaluation["transfer"]["sources"]] == ["features", "random", "pixels"]
     assert [claim["id"] for claim in evaluation["transfer"]["claims"]] == ["start", "slope", "asymptote"]
@@ -155,10 +156,8 @@ def test_a_few_images_that_are_gone_are_left_out_of_the_curves(
     evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
     assert evaluation["transfer"]["images"] == 59
     assert [source["id"] for source in evaluation["transfer"]["sources"]] == ["features", "pixels"]
-    assert {
-        "what": "raw pixels of 1 image",
-        "how": "the files could not be read, or have changed",
-    } in evaluation["missing"]
+    (lost,) = [of for of in evaluation["missing"] if of["what"] == "raw pixels of 1 image"]
+    assert lost == {**lost, "part": "transfer", "how": "bring back the files: they are gone, or have changed"}
 
 
 def test_labels_at_random_get_the_verdict_that_nothing_helps(tmp_path: Path, sixty_photos: list[str]) -> None:
@@ -195,7 +194,7 @@ def test_few_images_have_no_curves_and_that_is_said(tmp_path: Path) -> None:
     train_head(tmp_path / "store", "photos", folds=0)
     evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
     assert evaluation["transfer"] is None and evaluation["layers"] == []
-    assert "learning curves, and a comparison of layers" in [of["what"] for of in evaluation["missing"]]
+    assert "learning curves and comparisons of layers" in [of["what"] for of in evaluation["missing"]]
     assert format_evidence(evaluation)
 
 

@@ -17,7 +17,7 @@ from heads.evidence.near_duplicates import (
     to_read,
 )
 from heads.evidence.neighbours import Neighbours, find_neighbours
-from heads.evidence.small_versions import SIDE, SmallVersions, pixel_side, read_small
+from heads.evidence.small_versions import SIDE, SmallVersions, read_small
 from tests.heads.conftest import LAYERS
 from tests.heads.evidence.conftest import MakeImages, classes_of, features_of, splits_of
 
@@ -117,20 +117,6 @@ def test_what_cannot_be_read_or_has_changed_is_passed_over(
     assert method_text(60, small, exact=True).endswith("58 images read, 2 could not be")
     nothing = SmallVersions(np.empty(0, int), np.empty((0, SIDE, SIDE, 3), np.uint8), np.empty(0, bool))
     assert same_pictures(pairs, np.ones(3), nothing) == []
-
-
-def test_a_small_version_is_the_image_made_small(make_images: MakeImages, sixty_photos: list[str]) -> None:
-    labels = classes_of(60)
-    images = make_images(labels, ["train"] * 60, uris=sixty_photos)
-    small = read_small(images, np.array([2, 40]))
-    assert small.pixels.shape == (2, SIDE, SIDE, 3)
-    for version, number in zip(small.pixels, (2, 40), strict=True):
-        expected = np.asarray(Image.open(sixty_photos[number]).resize((SIDE, SIDE), Image.Resampling.BOX))
-        assert np.abs(version.astype(int) - expected).mean() < 3
-
-
-def test_pixels_are_about_as_many_as_features() -> None:
-    assert [pixel_side(width) for width in (48, 2048, 10**6, 1)] == [4, 26, SIDE, 2]
 
 
 def test_pairs_across_labels_come_before_those_that_are_more_alike(make_images: MakeImages) -> None:

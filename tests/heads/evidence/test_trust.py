@@ -10,8 +10,6 @@ from features import store as feature_store
 from heads import train_head
 from heads.evidence.answers import Answers, answers_of
 from heads.evidence.images import LabelledRows, labelled_rows
-from heads.evidence.leaderboard import leaderboard
-from heads.evidence.statistics import holm, mcnemar
 from heads.evidence.trust import (
     class_intervals,
     headline,
@@ -39,51 +37,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def images(store: Path) -> LabelledRows:
     return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)
-
-
-def test_the_leaderboard_says_which_differences_are_noise(store: Path, images: LabelledRows) -> None:
-    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
-    answers = answers_of(saved, images)
-    board, left_out = leaderboard(saved, answers)
-    assert [row["layers"] for row in board] == [[LAYERS[1]], *[[LAYERS[0]]] * 3] and not left_out
-    best, *others = board
-    true = answers.images.y
-    assert best["noise"] is False and best["difference"][1] > 0 and not best["is_head"]
-    assert best["skill"] > 0.9 and best["interval"] == interval(round(best["skill"] * 120), 120)
-    (own,) = [row for row in board if row["is_head"]]
-    assert own["head"] == saved.id and own["noise"] is own["p_value"] is own["difference"] is None
-    assert own["log_loss"] == pytest.approx(log_loss(true, answers.probabilities), rel=1e-5)
-    again = [row for row in others if row["noise"]]
-    assert again and all(
-        row["difference"] == [0, 0, 0] for row in again if row["log_loss"] == own["log_loss"]
-    )
-    skills = [row["skill"] for row in board]
-    assert skills == sorted(skills, reverse=True)
-
-
-def test_p_values_are_adjusted_for_the_number_of_heads(store: Path, images: LabelledRows) -> None:
-    saved = train_head(store, "photos", layers=LAYERS[0], folds=0)
-    answers = answers_of(saved, images)
-    board, _ = leaderboard(saved, answers)
-    right = answers.probabilities.argmax(axis=1) == answers.images.y
-    from heads import load_head
-    from heads.evidence.answers import answers_of_other
-
-    ids = [row["head"] for row in board if not row["is_head"]]
-    raw = []
-    for head_id in ids:
-        other = answers_of_other(load_head(store, "photos", head_id), saved, answers.images)
-        raw.append(mcnemar(other.argmax(axis=1) == answers.images.y, right))
-    assert [row["p_value"] for row in board if not row["is_head"]] == pytest.approx(holm(raw))
-
-
-def test_heads_that_cannot_be_compared_are_named(store: Path, images: LabelledRows, monkeypatch) -> None:
-    import heads.evidence.leaderboard as module
-
-    saved = train_head(store, "photos", folds=0)
-    monkeypatch.setattr(module, "MOST_HEADS", 1)
-    board, left_out = leaderboard(saved, answers_of(saved, images))
-    assert len(board) == 2 and left_out and all("older than the 1 newest" in line for line in left_out)
 
 
 def test_a_confidence_is_compared_with_how_often_it_is_right() -> None:

@@ -98,8 +98,8 @@ def evaluation(
         "trust": trust(uris, classes),
         "data": data(uris, classes),
         "missing": [
-            {"what": "Fine-tuning was not compared: there is no such head", "how": "bottlenecks fine-tune"},
-            {"what": "Groups: the images came without any", "how": "Give a column 'group' in the list."},
+            {"part": "workflows", "what": "Fine-tuning was not compared", "how": "bottlenecks fine-tune"},
+            {"part": "data", "what": "Groups: the images have none", "how": "Give a column 'group'."},
         ],
     }  # fmt: skip
 

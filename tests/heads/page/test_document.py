@@ -174,6 +174,13 @@ def test_what_is_null_is_said_to_be_missing() -> None:
     assert len([script for script in page.all("script")]) == 1, "a page without plots needs no plotly"
 
 
+def test_what_was_chosen_in_training_stands_with_the_parameters() -> None:
+    evaluation = samples.evaluation(["/images/a.png"] * 30)
+    evaluation["head"] |= {"parameters": {"C": None, "calibration": None}, "chosen": {"C": 0.03}}
+    shown = without_map(evaluation).by_id("trained-on").text
+    assert "0.03, chosen in training" in shown and "not set" in shown
+
+
 def test_a_missing_part_says_how_to_get_it() -> None:
     evaluation = samples.evaluation(["/images/a.png"] * 30)
     evaluation["workflows"] = []
