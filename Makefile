@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ##   fine-tune   train a head and the last blocks of its backbone on
 ##   predict     label the images of IMAGES with the current head
 ##   evaluate    did transfer help, and can a head and its data be trusted: the evidence, in minutes
-##   report      a page of that: one HTML file
+##   report      a page of this evidence: one HTML file
 ##   info        what is in the store: tables, counts, heads and their scores
 ##   test        lint, types and all tests but the slow ones
 ##   test-slow   the slow tests

@@ -238,8 +238,10 @@ def cross_validate(
 
 def fit_anew(
     head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], units: np.ndarray | None = None
-) -> Head:
+) -> Any:
     """A head of the same parameters, fitted on some rows, which may lack classes.
+
+    Of rows of a single class it is an estimator that always answers it.
 
     Args:
         X: of shape (n, width); may be overwritten.
@@ -248,9 +250,12 @@ def fit_anew(
         units: numbers of what must not part, of shape (n,).
     """
     from sklearn.base import clone
+    from sklearn.dummy import DummyClassifier
 
     labels = np.asarray(classes)
     present = np.unique(y) if y.ndim == 1 else np.arange(len(labels))
+    if len(present) == 1 and y.ndim == 1:
+        return DummyClassifier().fit(X, labels[y])
     fitted = clone(head)
     if isinstance(fitted.class_weight, dict):
         there = set(labels[present].tolist())
@@ -260,7 +265,7 @@ def fit_anew(
     return fitted.fit_matrix(X, numbers, len(X), labels[present], **more)
 
 
-def probabilities_of(fitted: Head, X: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def probabilities_of(fitted: Any, X: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Probabilities of all classes, also of those that a head has not seen: 0. Of shape (n, n_classes)."""
     probabilities = np.zeros((len(X), len(classes)), np.float32)
     probabilities[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)

@@ -16,6 +16,7 @@ import math
 import platform
 import re
 import secrets
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,11 @@ class SavedHead:
         if head.multi_label_:
             head.thresholds_ = np.array(self.facts["thresholds"])
         head.training_ = None
-        head.load_model(self.directory / head.model_file)
+        path = self.directory / head.model_file
+        try:
+            head.load_model(path)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise BottleneckError(f"{path} can't be loaded, the model of head {self.id}: {error}") from error
         return head
 
     def check(self, features: FeatureTable | Sequence[Column]) -> str | None:
@@ -133,7 +138,14 @@ class SavedHead:
 
 def read_facts(directory: Path) -> dict[str, Any]:
     """The contents of a head's `head.json`."""
-    return json.loads(files.read(directory / FACTS_FILE))
+    path = directory / FACTS_FILE
+    try:
+        facts = json.loads(files.read(path))
+    except ValueError as error:
+        raise BottleneckError(f"{path} is not JSON ({error}): remove the folder of this head") from error
+    if not isinstance(facts, dict) or not {"id", "created_at"} <= facts.keys():
+        raise BottleneckError(f"{path} does not say what head it is of: remove the folder of this head")
+    return facts
 
 
 def new_id(what: str) -> str:

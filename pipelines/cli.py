@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         (FineTuneOptions, "train a head and the last blocks of its backbone on", _fine_tune),
         (PredictOptions, "label images with a head", _predict),
         (EvaluateOptions, "say whether transfer helped, and a head and its data can be trusted", _evaluate),
-        (ReportOptions, "make a page of that: one HTML file", _report),
+        (ReportOptions, "make a page of the evidence on a head: one HTML file", _report),
         (InfoOptions, "show tables, recipes, counts and heads", _info),
     ):
         command = commands.add_parser(kind.command, help=about, description=about, allow_abbrev=False)

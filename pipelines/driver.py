@@ -42,13 +42,14 @@ from pipelines.summary import Summary, summarize
 from pipelines.wording import table_name
 
 
-def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
+def extract(options: ExtractOptions, *, debug: bool = False, quiet: bool = False) -> Summary:
     """Extract the features of every listed image that is new or changed, and commit them slice by slice.
 
     Shows its progress on the terminal; what libraries say goes to `STORE/logs/`.
 
     Args:
         debug: show what libraries say instead.
+        quiet: show no line but the progress of the images.
 
     Raises:
         BottleneckError: for input that can't be used, or a table that was made otherwise.
@@ -62,12 +63,16 @@ def extract(options: ExtractOptions, *, debug: bool = False) -> Summary:
         run = Run(store_path(options.store), run_id)
         remove_old_runs(run.store)
         with run.kept_alive(options.features, local=options.runner == LOCAL_RUNNER):
-            return _settle_all(options, run, screen)
+            return _settle_all(options, run, screen, _nobody if quiet else screen.say_once)
 
 
-def _settle_all(options: ExtractOptions, run: Run, screen: Screen) -> Summary:
+def _nobody(_: str) -> None:
+    """Shows no line."""
+
+
+def _settle_all(options: ExtractOptions, run: Run, screen: Screen, say: Callable[[str], None]) -> Summary:
     """Plan until it is this run's turn, then do what is planned."""
-    say, removed = screen.say_once, 0
+    removed = 0
     while True:
         others: list[Run] = []
         if options.if_running == "wait":

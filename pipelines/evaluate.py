@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def evaluate(options: EvaluateOptions, *, debug: bool = False) -> str:
     name, recipe = table_name(options), saved.columns[0].recipe
     more = [f"HEAD_ID={saved.id}"] if options.head_id else []
     lines = [
-        in_words_of_commands(format_evidence(evaluation), options),
+        format_evidence(_for_people(evaluation, options)),
         "",
         f"evaluation: {saved.directory / 'evaluation.json'}",
         f"next: {make_command('report', options.store, name, recipe.backbone, *more)}",
@@ -95,7 +97,7 @@ def _evaluate(saved: SavedHead, options: Options, *, debug: bool) -> dict[str, A
     table = feature_store.open(options.store, name)
     sampled = sample_of(options.store, name, saved.id, settings=settings)
     random_features, fault = None, ""
-    if settings.random_features:
+    if settings.random_features and not table.facts.untrained:
         try:
             random_features = _random_features(table, sampled.uris, saved, options, debug=debug)
         except BottleneckError as error:
@@ -123,15 +125,13 @@ def _random_features(
 ) -> FeatureTable:
     """Features of the sample from random weights, by the pipeline, in a table of their own.
 
-    What that has is not extracted again. A table of random weights is its own.
+    What that has is not extracted again.
     """
-    if table.facts.untrained:
-        return table
-    name = f"{table.name}-random"
     path = samples_path(table.store, f"{table.name}.csv")
     files.write(path, _csv(uris))
+    name = _random_name(table, str(path))
     layers = [column.layer for column in table.columns(saved.layers)]
-    print("Features of random weights, to compare with:", file=sys.stderr)
+    print("Features of random weights, to compare with …", file=sys.stderr)
     extract(
         ExtractOptions(
             store=options.store,
@@ -142,16 +142,30 @@ def _random_features(
             layers=",".join(layers if name in feature_store.table_names(table.store) else table.layers),
             precision=table.recipe.precision,
             exif_orientation=table.recipe.exif_orientation,
+            max_rejected=1.0,
         ),
         debug=debug,
+        quiet=True,
     )
     return feature_store.open(table.store, name)
 
 
+def _random_name(table: FeatureTable, source: str) -> str:
+    """The table of random features of another: one of a name of its own, where the store was moved since."""
+    name = f"{table.name}-random"
+    if name not in feature_store.table_names(table.store):
+        return name
+    there = feature_store.open(table.store, name)
+    if not there.facts.untrained or there.source == source:
+        return name
+    return f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
 def _csv(uris: list[str]) -> str:
+    """A list of images; a name with the end of a line in it can't stand in one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([["uri"], *([uri] for uri in uris)])
+    writer.writerows([["uri"], *([uri] for uri in uris if not re.search(r"[\r\n]", uri))])
     return text.getvalue()
 
 

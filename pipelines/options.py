@@ -107,7 +107,7 @@ OPTIONS = (
     _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
     _variable(
         "head_id", None, (*_TUNE, *_PREDICT, *_EVIDENCE),
-        "head that labels the images, is trained on, or is evaluated",
+        "head to use: to label images, to fine-tune, to evaluate",
         unset="the current one"
     ),
     _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
@@ -196,11 +196,12 @@ OPTIONS = (
         "log the training of a dense head for TensorBoard, to STORE/logs/tensorboard/", kind="switch"
     ),
     Option(
-        "draws", 10, _EVIDENCE, "of training and test images, of which curves are the means; 5 or more",
+        "draws", 10, _EVIDENCE, "how often images are shared out into training and test; 5 or more",
         kind="positive"
     ),
     Option(
-        "sample", 2000, _EVIDENCE, "images that learning curves are drawn from, at most", kind="positive"
+        "sample", 2000, _EVIDENCE, "images that learning curves are drawn from, at most; 20 or more",
+        kind="positive"
     ),
     Option(
         "random_features", True, _EVIDENCE,
@@ -209,7 +210,7 @@ OPTIONS = (
     ),
     Option("json", False, _EVIDENCE, "print all figures as JSON", kind="switch"),
     Option(
-        "output", None, (*_PREDICT, "report"), "a .csv or .parquet file for labels, .html for the page",
+        "output", None, (*_PREDICT, "report"), "file to write: .csv or .parquet of labels, .html of the page",
         kind="path", unset="CSV on the standard output; report.html beside the head"
     ),
 )  # fmt: skip

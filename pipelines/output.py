@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features import files
 from features import store as feature_store
@@ -155,7 +156,7 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         yield f"  run       {run.run_id} is at work on {work}"
     heads = _head_lines(store, table.name, table.facts.weights)
     yield from heads
-    if not heads:
+    if not heads and pc.any(pc.greater(pc.list_value_length(rows.column("labels")), 0)).as_py():
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 

@@ -213,6 +213,8 @@ class FeatureTable:
             float32 ndarray of shape (n_rows, width), in the order of `rows`.
         """
         order = np.argsort(rows)
+        if (np.diff(rows[order]) == 0).any():
+            raise ValueError("rows are asked for several times")
         X, _ = read_matrix(self._picked(rows), _widths(self.columns(layers)))
         if (order[1:] > order[:-1]).all():
             return X

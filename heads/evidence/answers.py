@@ -6,7 +6,8 @@ all images: heads of its parameters are then fitted anew, fold by fold.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +16,22 @@ import pyarrow.compute as pc
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.extractor import Extractor
+from features.store.vectors import matrix
 from features.text import counted
 from heads.evidence.images import LabelledRows
-from heads.folds import fit_anew, probabilities_of
+from heads.folds import fit_anew, probabilities_of, share_out
 from heads.registry import new_head
 from heads.saved import SavedHead
-from heads.shares import deal
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
+    from heads.base import Head
 
-#: Folds where a head is tested by folds.
-FOLDS = 5
 #: Images that a backbone of a head's own is run over, at most.
 MOST_EXTRACTED = 1000
 #: Images that a head is fitted on in a fold, at most.
 _MOST_FITTED = 20_000
+_ROWS_AT_ONCE = 4096
 
 
 class Answers(NamedTuple):
@@ -66,7 +67,10 @@ def answers_of(saved: SavedHead, images: LabelledRows) -> Answers:
         NoAnswers: where there are none that it has not seen, or no features of them.
     """
     if by_folds(saved):
-        return Answers(images, _by_folds(saved, images), f"{FOLDS} folds of all images, by heads fitted anew")
+        folds = saved.facts["splits"]["folds"]
+        probabilities, tested = _by_folds(saved, saved, images)
+        text = f"{folds} folds of all images, by heads fitted anew"
+        return Answers(images.among(tested), probabilities[tested], text)
     unseen = images.among(_for_testing(saved, images))
     if not len(unseen):
         raise NoAnswers(f"table {images.table.name!r} has no test image with a label of head {saved.id}")
@@ -90,7 +94,7 @@ def answers_of_other(other: SavedHead, like: SavedHead, images: LabelledRows) ->
     ):
         raise NoAnswers("it knows other labels")
     if by_folds(like):
-        return _by_folds(other, images)
+        return _by_folds(other, like, images)[0]
     if by_folds(other):
         raise NoAnswers("it is trained on the test images, too, having been tested by folds")
     if not _for_testing(other, images).all():
@@ -99,12 +103,24 @@ def answers_of_other(other: SavedHead, like: SavedHead, images: LabelledRows) ->
 
 
 def _for_testing(saved: SavedHead, images: LabelledRows) -> np.ndarray:
-    """Which rows are of the test split, and were not trained on: splits that were given may have changed."""
+    """Which rows are of the test split, and were not trained on: splits may have changed since.
+
+    Raises:
+        NoAnswers: where nobody can tell what the head was trained on.
+    """
     testing = images.splits == "test"
     version, table = saved.facts["table_version"], images.table
-    if version is None or not table.facts.given_splits or version == table.version:
+    table_id = str(table.delta.metadata().id)
+    if saved.facts.get("table_id", table_id) != table_id:
+        raise NoAnswers(
+            f"it was trained on another table of the name {table.name!r}, which was made anew: images may be "
+            f"in other splits now"
+        )
+    if version is None:
+        if table.facts.given_splits or saved.facts["data"]["source"] != table.source:
+            raise NoAnswers("it was trained on images and splits that nobody can compare with the table's")
         return testing
-    if saved.facts.get("table_id", table.delta.metadata().id) != str(table.delta.metadata().id):
+    if version == table.version:
         return testing
     then = feature_store.open(table.store, table.name, version=version).metadata(["image_id", "split"])
     trained = then.filter(pc.not_equal(then.column("split"), "test")).column("image_id")
@@ -119,7 +135,9 @@ def _on_test(saved: SavedHead, images: LabelledRows) -> np.ndarray:
     if table is images.table:
         batches = [saved.head.predict_proba(X) for _, X in images.batches(saved.layers)]
         return np.concatenate(batches)
-    return saved.head.predict_proba(table.take(rows_of(table, images), layers=saved.layers))
+    rows = rows_of(table, images)
+    parts = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
+    return np.concatenate([saved.head.predict_proba(table.take(part, layers=saved.layers)) for part in parts])
 
 
 def _table_for(saved: SavedHead, images: LabelledRows) -> FeatureTable | None:
@@ -156,38 +174,69 @@ def _from_files(saved: SavedHead, images: LabelledRows) -> np.ndarray:
             f"backbone over now: extract with its weights first"
         )
     recipe = saved.columns[0].recipe
-    extractor = Extractor(
-        saved.weights,
-        backbone=recipe.backbone,
-        layers=list(saved.layers),
-        precision=recipe.precision,
-        exif_orientation=recipe.exif_orientation,
-    )
     try:
-        X = extractor.features(images.uris)
+        extractor = Extractor(
+            saved.weights,
+            backbone=recipe.backbone,
+            layers=list(saved.layers),
+            precision=recipe.precision,
+            exif_orientation=recipe.exif_orientation,
+        )
     except BottleneckError as error:
-        raise NoAnswers(f"its features are in no table, and the images can't be read: {error}") from error
-    return saved.head.predict_proba(np.concatenate([X[layer] for layer in saved.layers], axis=1))
+        raise NoAnswers(f"its features are in no table, and its backbone can't be run: {error}") from error
+    rows = pa.Table.from_batches(extractor.extract(images.uris), extractor.schema)
+    changed = rows.column("image_id").to_pylist() != images.image_ids
+    if changed or rows.column("reason").null_count < len(rows):
+        raise NoAnswers("its features are in no table, and some test images can't be read, or have changed")
+    X = [matrix(rows.column(column.layer), column.width) for column in saved.columns]
+    return saved.head.predict_proba(np.concatenate(X, axis=1))
 
 
-def _by_folds(saved: SavedHead, images: LabelledRows) -> np.ndarray:
-    """Probabilities of each image from a head of the same parameters, fitted on images of other folds."""
+def _by_folds(saved: SavedHead, like: SavedHead, images: LabelledRows) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of each image from a head of the same parameters, fitted on images of other folds.
+
+    Args:
+        like: the head whose folds they are.
+
+    Returns:
+        The probabilities, and which images are tested: not those of a class that nothing else has.
+    """
     if saved.facts.get("workflow"):
         raise NoAnswers("it was trained on pixels, which folds would do anew")
+    if made_here(images.table):
+        raise NoAnswers("the weights of its backbone were tuned on some of the images that folds would test")
     try:
         saved.check(images.table)
     except BottleneckError as error:
         raise NoAnswers(str(error)) from error
     head = new_head(saved.facts["kind"], saved.facts["parameters"])
-    fold = deal(images.y, FOLDS, 0, images.units)
+    folds = like.facts["splits"]["folds"]
+    fold = share_out(images.y, images.units, folds, like.facts["seed"] or 0)
+    fitted = [_fit_without(head, images, saved.layers, fold == part) for part in range(folds)]
+    return predict_by_fold(fitted, images, saved.layers, fold), fold >= 0
+
+
+def made_here(table: FeatureTable) -> bool:
+    """Whether the weights of a table lie in its store: they were tuned on labels."""
+    return table.facts.weights.startswith("weights/")
+
+
+def _fit_without(head: Head, images: LabelledRows, layers: Sequence[str], tested: np.ndarray) -> Any:
+    """A head fitted on images that are not tested, on some of many."""
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(~tested))[:_MOST_FITTED]
+    rows = np.sort(rows)
+    return fit_anew(head, images.features(layers, rows), images.y[rows], images.classes, images.units[rows])
+
+
+def predict_by_fold(
+    fitted: Sequence[Any], images: LabelledRows, layers: Sequence[str], fold: np.ndarray
+) -> np.ndarray:
+    """Probabilities of each image from the head of its fold, read as a stream: float32 (n, n_classes)."""
     probabilities = np.zeros((len(images), len(images.classes)), np.float32)
-    random = np.random.default_rng(0)
-    for part in range(FOLDS):
-        rows, tested = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        rows = np.sort(random.permutation(rows)[:_MOST_FITTED])
-        X = images.features(saved.layers, rows)
-        fitted = fit_anew(head, X, images.y[rows], images.classes, images.units[rows])
-        probabilities[tested] = probabilities_of(
-            fitted, images.features(saved.layers, tested), images.classes
-        )
+    for place, X in images.batches(layers):
+        of_batch = probabilities[place]
+        for part, head in enumerate(fitted):
+            rows = fold[place] == part
+            if rows.any():
+                of_batch[rows] = probabilities_of(head, X[rows], images.classes)
     return probabilities

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
+from features.text import counted
 from heads.evidence.curves import Draw, with_choices
 from heads.evidence.images import LabelledRows
 from heads.evidence.skill import skill
@@ -49,11 +50,10 @@ def compare_layers(
         results[choice] = _try(head, images, choice, draws)
         progress(number, len(choices), {})
     values = {choice: result["values"] for choice, result in results.items()}
-    tested = _tested_share(draws)
     for choice, result in results.items():
         difference = None
         if choice != tuple(own):
-            difference = list(interval_of_draws(values[choice] - values[tuple(own)], tested))
+            difference = list(interval_of_draws(values[choice] - values[tuple(own)]))
         result["difference"] = difference
         result["noise"] = None if difference is None else difference[1] <= 0 <= difference[2]
         result["is_head"] = choice == tuple(own)
@@ -81,7 +81,7 @@ def _measure(
             probabilities = probabilities_of(fitted, X[draw.test], classes)
             values.append(skill(y[draw.test], probabilities))
             losses.append(log_loss(y[draw.test], probabilities))
-    mean, low, high = interval_of_draws(values, _tested_share(draws))
+    mean, low, high = np.clip(interval_of_draws(values), 0, 1).tolist()
     return {
         "values": np.array(values),
         "skill": mean,
@@ -89,11 +89,6 @@ def _measure(
         "log_loss": float(np.mean(losses)),
         "seconds": float(np.median(seconds)),
     }
-
-
-def _tested_share(draws: Sequence[Draw]) -> float:
-    tested = np.mean([len(draw.test) for draw in draws])
-    return float(tested / (tested + np.mean([len(draw.train) for draw in draws])))
 
 
 def extraction_seconds(table: FeatureTable) -> float | None:
@@ -109,38 +104,65 @@ def extraction_seconds(table: FeatureTable) -> float | None:
     return seconds
 
 
-def compare_workflows(saved: SavedHead, table: FeatureTable) -> list[dict[str, Any]]:
-    """The newest head of each workflow, with the test metrics and seconds that it was saved with.
+def compare_workflows(
+    saved: SavedHead, table: FeatureTable, board: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The newest head of each workflow: its skill and what it took, by what it was saved with.
 
     The head that evidence is about stands for its own workflow.
+
+    Args:
+        board: heads as `heads.evidence.leaderboard` tested them on the same images, whose figures come first.
     """
-    newest = {facts.get("workflow"): facts for facts in list_heads(saved.store, saved.directory.parent.name)}
+    heads = list_heads(saved.store, saved.directory.parent.name)
+    newest = {facts.get("workflow"): facts for facts in heads if facts.get("workflow") in _WORKFLOWS}
     newest[saved.facts.get("workflow")] = saved.facts
     extraction = extraction_seconds(table)
+    same_images = {row["head"]: row for row in board}
     rows = []
     for workflow, facts in sorted(newest.items(), key=lambda of: list(_WORKFLOWS).index(of[0])):
-        history = (facts["training"] or {}).get("history") or []
-        of_epochs = [step["seconds"] for step in history if "seconds" in step]
-        seconds = facts.get("seconds", sum(of_epochs) if of_epochs else None)
-        needs = extraction if workflow != "end-to-end" else 0.0
-        metrics = facts["metrics"]["test"]
+        own = same_images.get(facts["id"])
+        figures = (
+            {name: own[name] for name in ("skill", "interval", "log_loss")} if own else _saved_figures(facts)
+        )
         rows.append(
             {
                 "name": _WORKFLOWS[workflow],
                 "head": facts["id"],
-                "skill": metrics["average_precision"]["macro"]
-                if "hamming_loss" in metrics
-                else metrics["accuracy"],
-                "interval": metrics["accuracy_interval"] if "hamming_loss" not in metrics else None,
-                "log_loss": metrics["log_loss"],
-                "extraction_seconds": needs,
-                "seconds": seconds,
-                "epochs": len(of_epochs) or None,
-                "seconds_per_epoch": float(np.mean(of_epochs)) if of_epochs else None,
-                "total_seconds": seconds + needs if seconds is not None and needs is not None else None,
+                "tested": "the same images" if own else _tested_text(facts),
+                **figures,
+                **_seconds(facts, extraction if workflow != "end-to-end" else 0.0),
             }
         )
     return rows
+
+
+def _saved_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = facts["metrics"]["test"]
+    return {
+        "skill": metrics["accuracy"],
+        "interval": metrics["accuracy_interval"],
+        "log_loss": metrics["log_loss"],
+    }
+
+
+def _tested_text(facts: Mapping[str, Any]) -> str:
+    count = counted(facts["metrics"]["test"]["count"], "image")
+    return f"{count} for testing" if "test" in facts["splits"]["tested"] else f"{count} by folds"
+
+
+def _seconds(facts: Mapping[str, Any], extraction: float | None) -> dict[str, Any]:
+    """What training took, an epoch of it, and with extraction; None where nobody wrote it down."""
+    history = (facts["training"] or {}).get("history") or []
+    of_epochs = [step["seconds"] for step in history if "seconds" in step]
+    seconds = facts.get("seconds", sum(of_epochs) if of_epochs else None)
+    return {
+        "extraction_seconds": extraction,
+        "seconds": seconds,
+        "epochs": len(of_epochs) or None,
+        "seconds_per_epoch": float(np.mean(of_epochs)) if of_epochs else None,
+        "total_seconds": seconds + extraction if seconds is not None and extraction is not None else None,
+    }
 
 
 def missing_workflows(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

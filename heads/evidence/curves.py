@@ -10,16 +10,13 @@ from threadpoolctl import threadpool_limits
 
 from heads.evidence.images import LabelledRows
 from heads.evidence.skill import skill
-from heads.evidence.statistics import interval_of_draws
+from heads.evidence.statistics import PARTS, interval_of_draws
 from heads.folds import fit_anew, probabilities_of
 from heads.progress import Progress, silent
 from heads.shares import class_counts, deal, strata
 
 if TYPE_CHECKING:
     from heads.base import Head
-
-#: Of every so many images one is tested in a draw.
-PARTS = 5
 
 
 class Draw(NamedTuple):
@@ -38,35 +35,37 @@ class Curve(NamedTuple):
     """The skill of a head by the size of its training set.
 
     Attributes:
-        per_class: images of each class, ascending; of the last point, which is of all, their mean.
+        sizes: images of each class, where it has as many; None for all.
+        per_class: the mean of the images of a class that were trained on, ascending.
         values: skill, of shape (n_sizes, n_draws).
-        tested_share: of the images, what a draw tests.
-        intervals: mean, low and high of each size.
     """
 
+    sizes: list[int | None]
     per_class: list[float]
     values: np.ndarray
-    tested_share: float
 
     @property
     def intervals(self) -> list[tuple[float, float, float]]:
-        return [interval_of_draws(values, self.tested_share) for values in self.values]
+        """Mean, low and high of each size."""
+        of_sizes = (np.clip(interval_of_draws(values), 0, 1).tolist() for values in self.values)
+        return [(mean, low, high) for mean, low, high in of_sizes]
 
 
 def draws_of(images: LabelledRows, draws: int, seed: int, *, given_splits: bool) -> list[Draw]:
     """Ways to share images out, each tested on images of its own: every fifth image, by turns.
 
     Args:
-        given_splits: whether the data came split: tested is then a part of their test split, by turns.
+        given_splits: whether the data came split: tested is then a part of their test split, by turns, and
+            trained on are four fifths of the rest.
     """
     made = []
     of_test = images.splits == "test"
     for number in range(draws):
         dealing, part = divmod(number, PARTS)
-        parts = deal(images.y, PARTS, seed + dealing, images.units)
-        test = of_test & (parts == part) if given_splits else parts == part
-        # What belongs to a tested image is not trained on, whatever split it was given.
-        train = ~of_test & ~np.isin(images.units, images.units[test]) if given_splits else parts != part
+        own = deal(images.y, PARTS, seed + dealing, images.units) == part
+        test = own & of_test if given_splits else own
+        # What belongs to a tested image is in the same part, whatever split it was given.
+        train = ~own & ~of_test if given_splits else ~own
         order = np.random.default_rng([seed, number]).permutation(len(images))
         made.append(Draw(order[train[order]], np.flatnonzero(test)))
     return made
@@ -102,7 +101,7 @@ def learn(
         progress: called after each size of each draw.
     """
     sizes = sizes_of(draws, y, len(classes))
-    values = np.empty((len(sizes), len(draws)))
+    values, trained = np.empty((2, len(sizes), len(draws)))
     with threadpool_limits(1, user_api="blas"):
         head = with_choices(head, X, y, classes, draws[0].train)
         for number, draw in enumerate(draws):
@@ -110,11 +109,9 @@ def learn(
                 rows = draw.train if size is None else first_of_each(y, draw.train, size)
                 fitted = fit_anew(head, X[rows], y[rows], classes)
                 values[place, number] = skill(y[draw.test], probabilities_of(fitted, X[draw.test], classes))
+                trained[place, number] = class_counts(y[rows], len(classes)).mean()
                 progress(number * len(sizes) + place + 1, len(sizes) * len(draws), {})
-    trained = float(np.mean([len(draw.train) for draw in draws]))
-    per_class = [float(size) if size else trained / len(classes) for size in sizes]
-    tested = float(np.mean([len(draw.test) for draw in draws]))
-    return Curve(per_class, values, tested / (tested + trained))
+    return Curve(sizes, trained.mean(axis=1).tolist(), values)
 
 
 def with_choices(head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> Head:

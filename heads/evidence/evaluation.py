@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from features import files
 from features.errors import BottleneckError
+from heads.evidence.answers import made_here
 from heads.evidence.subject import Settings
 from heads.saved import SavedHead, list_heads, to_json
 
@@ -44,18 +45,21 @@ def read_evaluation(saved: SavedHead) -> dict[str, Any] | None:
         evaluation = json.loads(files.read(path))
     except ValueError as error:
         raise BottleneckError(f"{path} is not JSON ({error}): remove it, and evaluate again") from error
-    return evaluation if evaluation.get("format") == FORMAT else None
+    known = isinstance(evaluation, dict) and evaluation.get("format") == FORMAT
+    return evaluation if known and {"table", "heads", "settings", "transfer"} <= evaluation.keys() else None
 
 
 def is_current(
     evaluation: Mapping[str, Any], saved: SavedHead, table: FeatureTable, settings: Settings
 ) -> bool:
     """Whether evidence would be the same if it were gathered again: the same table, heads and settings."""
-    of_table = evaluation["table"]
+    of_table, transfer = evaluation["table"], evaluation["transfer"] or {"sources": []}
+    compared = any(source["id"] == "random" for source in transfer["sources"])
     return (
         (of_table["id"], of_table["version"]) == (str(table.delta.metadata().id), table.version)
         and evaluation["heads"] == head_ids(saved)
         and evaluation["settings"] == dataclasses.asdict(settings)
+        and (compared or not transfer["sources"] or not settings.random_features or of_table["untrained"])
     )
 
 
@@ -95,6 +99,7 @@ def table_facts(table: FeatureTable, images: int) -> dict[str, Any]:
         "recipe": f"{recipe.backbone}, weights {recipe.weights} (sha256 {recipe.weights_sha256[:12]}…), "
         f"{recipe.precision}",
         "untrained": table.facts.untrained,
+        "tuned": made_here(table),
         "images": images,
         "extracted_at": pc.max(times).as_py().isoformat(timespec="seconds"),
     }

@@ -13,7 +13,7 @@ import numpy as np
 from features.backbones import DEFAULT_BACKBONE
 from features.text import counted, printable
 from heads.evidence import choices, curves, near_duplicates, transfer, trust
-from heads.evidence.answers import Answers, NoAnswers, answers_of, rows_of
+from heads.evidence.answers import Answers, NoAnswers, answers_of, by_folds, rows_of
 from heads.evidence.balance import compare_splits
 from heads.evidence.evaluation import FORMAT, head_facts, head_ids, table_facts
 from heads.evidence.images import LabelledRows, sample
@@ -73,19 +73,24 @@ def gather_evidence(
     subject = find_subject(load_head(store, features, id), settings, part, progress, without_random)
     sampled = _sample(subject)
     neighbours, small, same = _look_for_copies(subject, sampled)
+    # From here on copies are on one side, like the images of a group.
+    images = near_duplicates.with_copies(subject.images, same)
+    subject = dataclasses.replace(subject, images=images)
+    sampled = images.among(np.searchsorted(images.numbers, sampled.numbers))
     answers = _answers(subject)
+    checked = None if answers is None else _trust(subject, answers, same)
     evaluation: dict[str, Any] = {
         "format": FORMAT,
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "head": head_facts(subject.saved),
         "heads": head_ids(subject.saved),
-        "table": table_facts(subject.table, len(subject.images)),
-        "classes": subject.images.counts(),
-        "multi_label": subject.images.multi_label,
-        "skill": skill_name(multi_label=subject.images.multi_label),
+        "table": table_facts(subject.table, len(images)),
+        "classes": images.counts(),
+        "multi_label": images.multi_label,
+        "skill": skill_name(multi_label=images.multi_label),
         "settings": dataclasses.asdict(settings),
-        **_experiments(subject, sampled, small, random_features),
-        "trust": None if answers is None else _trust(subject, answers, same),
+        **_experiments(subject, sampled, small, random_features, checked),
+        "trust": checked,
         "data": _data(subject, neighbours, small, same),
         "missing": subject.missing,
     }
@@ -145,6 +150,7 @@ def _experiments(
     sampled: LabelledRows,
     small: SmallVersions,
     random_features: FeatureTable | None,
+    checked: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What is trained anew: `transfer`, `layers`, `views`, and `workflows` beside it."""
     settings, head = subject.settings, subject.new_head()
@@ -165,7 +171,8 @@ def _experiments(
         subject.lacks("layers", "other layers", how)
     if parts["views"] is None:
         subject.lacks("views", "augmented views", "this version can't extract them yet")
-    parts["workflows"] = choices.compare_workflows(subject.saved, subject.table)
+    board = checked["leaderboard"] if checked else []
+    parts["workflows"] = choices.compare_workflows(subject.saved, subject.table, board)
     for workflow in choices.missing_workflows(parts["workflows"]):
         subject.lacks("workflows", *workflow)
     return parts
@@ -185,9 +192,10 @@ def _sources(
             kept &= numbers >= 0
         if lost and (what == "raw pixels" or random_features is not None):
             images = counted(int((numbers < 0).sum()), "image")
-            how = "bring back the files: they are gone, or have changed"
+            example = printable(sampled.uris[int((numbers < 0).argmax())])
+            how = f"bring back the files, which are gone or have changed, such as {example}"
             subject.lacks("transfer", f"{what} of {images}", how)
-    if random_features is None:
+    if random_features is None and not subject.table.facts.untrained:
         why = subject.without_random or "evaluate with `random_features`"
         subject.lacks("transfer", "learning curves on features of random weights", why)
     sampled, places, rows = sampled.among(kept), places[kept], rows[kept]
@@ -218,8 +226,8 @@ def _transfer(
         )
     names = {id: name for id, (name, _) in sources.items()}
     of_chance = chance(sampled.y, len(sampled.classes))
-    judged: dict[str, Any] = {"helps": None, "claims": []}
-    if len(measured) > 1:
+    judged: dict[str, Any] = {"helps": None, "unseen": None, "claims": []}
+    if len(measured) > 1 and not subject.table.facts.untrained:
         judged = transfer.judge(measured, of_chance, skill_name(multi_label=sampled.multi_label))
     return {
         **judged,
@@ -234,24 +242,22 @@ def _transfer(
 
 
 def _tested_text(subject: Subject, draws: Sequence[curves.Draw]) -> str:
-    tested = "a part of the test split by turns" if subject.given_splits else "every fifth image by turns"
-    return f"{counted(len(draws), 'draw')}; each is tested on {tested}, and trained on images of the rest"
+    tested = "a fifth of the test split" if subject.given_splits else "a fifth of the images"
+    return f"means of {counted(len(draws), 'draw')}, each of them tested on {tested} by turns"
 
 
 def _points(curve: curves.Curve) -> list[dict[str, Any]]:
-    last = len(curve.per_class) - 1
+    rows = zip(curve.sizes, curve.per_class, curve.values, curve.intervals, strict=True)
     return [
         {
-            "per_class": None if place == last else int(per_class),
+            "per_class": size,
             "images_per_class": per_class,
             "mean": mean,
             "low": low,
             "high": high,
-            "draws": curve.values[place].tolist(),
+            "draws": values.tolist(),
         }
-        for place, (per_class, (mean, low, high)) in enumerate(
-            zip(curve.per_class, curve.intervals, strict=True)
-        )
+        for size, per_class, values, (mean, low, high) in rows
     ]
 
 
@@ -260,6 +266,8 @@ def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair])
     board, left_out = leaderboard(subject.saved, answers)
     marks = near_duplicates.leaked(same, subject.images)
     tested = marks[np.searchsorted(subject.images.numbers, answers.images.numbers)]
+    if by_folds(subject.saved):
+        tested &= False  # copies are in one fold
     return {
         "tested": answers.tested,
         "metrics": trust.metrics_of(subject.saved, answers),
@@ -269,6 +277,7 @@ def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair])
         "leaderboard": board,
         "left_out": left_out,
         "without_duplicates": trust.without(subject.saved, answers, tested) if tested.any() else None,
+        "figure": "labels right" if answers.images.multi_label else "accuracy",
         "worst": trust.worst(answers, _MOST_WRONG),
     }
 
@@ -287,9 +296,11 @@ def _data(
         "near_duplicates": {
             **near_duplicates.describe(same, images, _NAMED),
             "pixels": bool(small.readable.any()),
+            "readable": int(small.readable.sum()),
+            "unreadable": int((~small.readable).sum()),
             "method": near_duplicates.method_text(len(images), small, exact=neighbours.exact),
         },
         "outliers": find_outliers(images, neighbours, _NAMED),
         "confused_classes": find_confused_classes(images, probabilities, _NAMED),
-        "balance": compare_splits(images.counts()),
+        "balance": None if images.multi_label else compare_splits(images.counts()),
     }

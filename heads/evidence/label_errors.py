@@ -14,6 +14,8 @@ from heads.shares import untestable
 
 #: Classes compared in pairs, at most: the largest.
 _MOST_CLASSES = 200
+#: Images of each of two classes below which nobody can say that they are the same.
+_ENOUGH = 10
 
 
 def find_label_errors(images: LabelledRows, probabilities: np.ndarray, most: int) -> dict[str, Any]:
@@ -27,7 +29,8 @@ def find_label_errors(images: LabelledRows, probabilities: np.ndarray, most: int
         most: images to name.
 
     Returns:
-        `count`, how many errors cleanlab estimates, and `images`, the least likely first.
+        `count`, how many errors cleanlab estimates (None of several labels), and `images`, the least likely
+        first: those for which other labels are more likely.
 
     Raises:
         BottleneckError: where cleanlab is missing.
@@ -40,30 +43,35 @@ def find_label_errors(images: LabelledRows, probabilities: np.ndarray, most: int
     if not len(judged):
         return {"count": 0, "images": []}
     count, quality = _judge(y, probabilities)
-    rows = []
-    for place in np.argsort(quality, kind="stable")[:most]:
+    rows: list[dict[str, Any]] = []
+    for place in np.argsort(quality, kind="stable"):
+        if len(rows) == most:
+            break
         number = int(judged[place])
         given, suggested = _given_and_suggested(y[place], probabilities[place])
+        if set(given) == set(suggested):
+            continue
         rows.append(
             {
                 "uri": images.uris[number],
                 "label": images.labels[number],
                 "suggested": " | ".join(images.classes[label] for label in suggested),
                 "probability": float(probabilities[place][given].min()) if len(given) else None,
-                "suggested_probability": float(probabilities[place][suggested].max())
-                if len(suggested)
-                else None,
+                "suggested_probability": _most_likely(probabilities[place], suggested),
                 "split": images.splits[number],
             }
         )
     return {"count": count, "images": rows}
 
 
-def _judge(y: np.ndarray, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
+def _most_likely(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    return float(probabilities[labels].max()) if len(labels) else None
+
+
+def _judge(y: np.ndarray, probabilities: np.ndarray) -> tuple[int | None, np.ndarray]:
     """How many labels are wrong, and how likely each image's is: (n,), the lower the worse."""
     try:
         from cleanlab.count import num_label_issues
-        from cleanlab.multilabel_classification.filter import find_label_issues
         from cleanlab.multilabel_classification.rank import get_label_quality_scores as multi_label_scores
         from cleanlab.rank import get_label_quality_scores
     except ImportError as error:
@@ -73,7 +81,7 @@ def _judge(y: np.ndarray, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
         ) from error
     if y.ndim == 2:
         labels = [np.flatnonzero(row).tolist() for row in y]
-        return int(find_label_issues(labels, probabilities).sum()), multi_label_scores(labels, probabilities)
+        return None, multi_label_scores(labels, probabilities)
     # cleanlab wants each class to be there.
     present, numbers = np.unique(y, return_inverse=True)
     of_present = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
@@ -105,44 +113,52 @@ def find_outliers(images: LabelledRows, neighbours: Neighbours, most: int) -> li
     ]
 
 
-def find_confused_classes(images: LabelledRows, probabilities: np.ndarray, most: int) -> list[dict[str, Any]]:
+def find_confused_classes(
+    images: LabelledRows, probabilities: np.ndarray, most: int
+) -> list[dict[str, Any]] | None:
     """The pairs of classes that are most often taken for each other, out of fold.
 
-    Of each pair it is asked which of the two an image is: half wrong is as good as a coin. A pair is
-    indistinguishable where the interval of what is wrong reaches the share of the smaller class.
+    Of each pair it is asked which of the two an image is, and both classes count as much: half wrong is as
+    good as a coin. A pair of classes with some images is indistinguishable where the interval reaches that.
 
     Returns:
-        `classes`, `wrong`, `interval`, `images` and `indistinguishable` of each; none for several labels.
+        `classes`, `wrong`, `interval`, `images` and `indistinguishable` of each; None for several labels.
     """
     if images.multi_label:
-        return []
+        return None
     counts = np.bincount(images.y, minlength=len(images.classes))
     largest = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CLASSES])
+    largest = largest[counts[largest] > 0]
     # How many images of each class (row) another (column) is thought to be the more likely one.
     beaten = np.zeros((len(images.classes), len(images.classes)), int)
-    for number in largest[counts[largest] > 0]:
+    for number in largest:
         of_class = probabilities[images.y == number]
         beaten[number] = (of_class > of_class[:, [number]]).sum(axis=0)
-    wrong = beaten + beaten.T
-    pairs = []
-    for place, first in enumerate(largest):
-        for second in largest[place + 1 :]:
-            if wrong[first, second] and counts[first] and counts[second]:
-                pairs.append((int(first), int(second)))
-    share = {pair: wrong[pair] / (counts[pair[0]] + counts[pair[1]]) for pair in pairs}
-    pairs.sort(key=lambda pair: -share[pair])
-    return [_pair_facts(images, pair, int(wrong[pair]), counts) for pair in pairs[:most]]
+    pairs = [
+        (int(first), int(second))
+        for place, first in enumerate(largest)
+        for second in largest[place + 1 :]
+        if beaten[first, second] or beaten[second, first]
+    ]
+    shares = beaten / np.maximum(counts, 1)[:, None]
+    pairs.sort(key=lambda pair: -(shares[pair] + shares[pair[::-1]]))
+    return [_pair_facts(images, pair, beaten, counts) for pair in pairs[:most]]
 
 
 def _pair_facts(
-    images: LabelledRows, pair: tuple[int, int], wrong: int, counts: np.ndarray
+    images: LabelledRows, pair: tuple[int, int], beaten: np.ndarray, counts: np.ndarray
 ) -> dict[str, Any]:
-    total = int(counts[list(pair)].sum())
-    low, high = interval(wrong, total)
+    """The mean of the shares of both classes that are wrong; its interval is by MOVER."""
+    numbers = list(pair)
+    wrong = np.array([beaten[pair], beaten[pair[::-1]]])
+    shares = wrong / counts[numbers]
+    bounds = np.array([interval(int(w), int(n)) for w, n in zip(wrong, counts[numbers], strict=True)])
+    low, high = np.sqrt(((bounds - shares[:, None]) ** 2).sum(axis=0)) / 2
+    mean = float(shares.mean())
     return {
-        "classes": [images.classes[number] for number in pair],
-        "wrong": wrong / total,
-        "interval": [low, high],
-        "images": total,
-        "indistinguishable": bool(high >= counts[list(pair)].min() / total),
+        "classes": [images.classes[number] for number in numbers],
+        "wrong": mean,
+        "interval": [max(0.0, mean - float(low)), min(1.0, mean + float(high))],
+        "images": int(counts[numbers].sum()),
+        "indistinguishable": bool(counts[numbers].min() >= _ENOUGH and mean + high >= 0.5),
     }

@@ -10,8 +10,8 @@ import numpy as np
 from features.errors import BottleneckError
 from heads.evidence.answers import Answers, answers_of_other
 from heads.evidence.images import LabelledRows
-from heads.evidence.skill import rightness, skill
-from heads.evidence.statistics import CONFIDENCE, bootstrap_interval, holm, mcnemar
+from heads.evidence.skill import rightness
+from heads.evidence.statistics import CONFIDENCE, bootstrap_interval, holm, paired_p_value
 from heads.metrics import interval
 from heads.probabilities import log_loss
 from heads.saved import SavedHead, list_heads, load_head
@@ -23,22 +23,23 @@ MOST_HEADS = 30
 def leaderboard(saved: SavedHead, answers: Answers) -> tuple[list[dict[str, Any]], list[str]]:
     """The heads of the table on the same images, best first, and why others are left out.
 
-    Differences are to the head that evidence is about. They are noise unless the test says otherwise: of one
-    label McNemar's, adjusted for the number of heads; of several labels a bootstrap over images.
+    Heads are compared by accuracy, or of several labels by the share of labels that are right. Differences
+    are to the head that evidence is about; they are noise unless a paired test says otherwise, adjusted for
+    the number of heads.
     """
     ids = [facts["id"] for facts in list_heads(saved.store, saved.directory.parent.name)]
     others = [head_id for head_id in reversed(ids) if head_id != saved.id]
     left_out = [f"head {head_id}: older than the {MOST_HEADS} newest" for head_id in others[MOST_HEADS:]]
     rows = [_row(saved, answers.probabilities, answers, None)]
     for head_id in others[:MOST_HEADS]:
-        other = load_head(saved.store, saved.directory.parent.name, head_id)
         try:
+            other = load_head(saved.store, saved.directory.parent.name, head_id)
             probabilities = answers_of_other(other, saved, answers.images)
         except BottleneckError as error:
             left_out.append(f"head {head_id}: {error}")
             continue
         rows.append(_row(other, probabilities, answers, saved))
-    _mark_noise(rows, multi_label=answers.images.multi_label)
+    _mark_noise(rows)
     rows.sort(key=lambda row: (-row["skill"], row["log_loss"]))
     return rows, left_out
 
@@ -50,13 +51,13 @@ def _row(
     images, facts = answers.images, head.facts
     right = _right(head, images, probabilities)
     mean, low, high = bootstrap_interval(right, images.units)
-    row = {
+    row: dict[str, Any] = {
         "head": head.id,
         "kind": facts["kind"],
         "layers": list(head.layers),
         "workflow": facts.get("workflow"),
-        "skill": skill(images.y, probabilities),
-        "interval": interval(int(right.sum()), len(right)) if not images.multi_label else None,
+        "skill": mean,
+        "interval": [low, high] if images.multi_label else interval(int(right.sum()), len(right)),
         "log_loss": log_loss(images.y, probabilities),
         "difference": None,
         "p_value": None,
@@ -66,7 +67,7 @@ def _row(
     if compared is not None:
         own = _right(compared, images, answers.probabilities)
         row["difference"] = list(bootstrap_interval(right - own, images.units))
-        row["p_value"] = None if images.multi_label else mcnemar(right > 0, own > 0)
+        row["p_value"] = paired_p_value(right, own, images.units)
     return row
 
 
@@ -75,14 +76,9 @@ def _right(head: SavedHead, images: LabelledRows, probabilities: np.ndarray) -> 
     return rightness(images.y, probabilities, thresholds)
 
 
-def _mark_noise(rows: Sequence[dict[str, Any]], *, multi_label: bool) -> None:
-    """Say of each difference whether it is noise, with p-values that are adjusted for their number."""
+def _mark_noise(rows: Sequence[dict[str, Any]]) -> None:
+    """Say of each difference whether it is noise, by p-values that are adjusted for their number."""
     others = [row for row in rows if not row["is_head"]]
-    if multi_label:
-        for row in others:
-            _, low, high = row["difference"]
-            row["noise"] = low <= 0 <= high
-        return
     for row, p_value in zip(others, holm([row["p_value"] for row in others]), strict=True):
         row["p_value"] = p_value
         row["noise"] = p_value >= 1 - CONFIDENCE

@@ -7,6 +7,7 @@ pictures of one subject.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,8 @@ def proposals(neighbours: Neighbours, image_ids: list[str]) -> tuple[np.ndarray,
     Returns:
         int64 ndarray of shape (n_pairs, 2), the smaller number first, and their cosines, (n_pairs,).
     """
+    if not neighbours.numbers.shape[1]:
+        return np.empty((0, 2), np.int64), np.empty(0, np.float32)
     rows, places = np.nonzero(neighbours.numbers >= 0)
     others, cosines = neighbours.numbers[rows, places], neighbours.cosines[rows, places]
     ids = np.unique(image_ids, return_inverse=True)[1]
@@ -85,11 +88,11 @@ def same_pictures(pairs: np.ndarray, cosines: np.ndarray, small: SmallVersions) 
         pairs, cosines: as of `proposals`.
         small: small versions of images; pairs of others are passed over.
     """
-    if not small.readable.any():
+    if not small.detailed.any():
         return []
     upright, mirrored = _standardized(small)
     places = small.places(pairs)
-    known = (places >= 0).all(axis=1)
+    known = ((places >= 0) & small.detailed[places]).all(axis=1)
     result = []
     for (first, second), (a, b), cosine in zip(pairs[known], places[known], cosines[known], strict=True):
         as_is, as_mirrored = float(upright[a] @ upright[b]), float(upright[a] @ mirrored[b])
@@ -114,9 +117,34 @@ def _standardized(small: SmallVersions) -> tuple[np.ndarray, np.ndarray]:
     return versions[0], versions[1]
 
 
+def with_copies(images: LabelledRows, pairs: list[Pair]) -> LabelledRows:
+    """The same images, of which copies belong together like those of a group."""
+    if not pairs:
+        return images
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    first = images.units[[pair.first for pair in pairs]]
+    second = images.units[[pair.second for pair in pairs]]
+    units = int(images.units.max()) + 1
+    graph = csr_array((np.ones(len(pairs), np.int8), (first, second)), shape=(units, units))
+    merged = connected_components(graph, directed=False)[1]
+    return dataclasses.replace(images, units=np.unique(merged[images.units], return_inverse=True)[1])
+
+
+def pictures_of(pairs: list[Pair], images: LabelledRows) -> list[np.ndarray]:
+    """The numbers of the images that are one picture, for each picture that is there several times."""
+    alone = dataclasses.replace(images, units=np.arange(len(images)))
+    picture = with_copies(alone, pairs).units
+    in_pairs = np.unique([number for pair in pairs for number in pair[:2]]).astype(int)
+    order = in_pairs[np.argsort(picture[in_pairs], kind="stable")]
+    begins = np.flatnonzero(np.diff(picture[order])) + 1
+    return np.split(order, begins) if len(order) else []
+
+
 def describe(pairs: list[Pair], images: LabelledRows, most: int) -> dict[str, Any]:
-    """The pairs as in `evaluation.json`: those across splits or labels first, then the most alike."""
-    labels, splits = [set(of.split(" | ")) for of in images.labels], images.splits
+    """The pairs as in `evaluation.json`: those across splits or labels first, the most alike first."""
+    labels, splits = [frozenset(of.split(" | ")) for of in images.labels], images.splits
     rows = [
         {
             "uris": [images.uris[pair.first], images.uris[pair.second]],
@@ -132,10 +160,12 @@ def describe(pairs: list[Pair], images: LabelledRows, most: int) -> dict[str, An
         for pair in pairs
     ]
     rows.sort(key=lambda of: (not (of["across_splits"] or of["across_labels"]), -(of["correlation"] or 1.0)))
+    pictures = pictures_of(pairs, images)
     return {
         "count": len(rows),
-        "across_splits": sum(of["across_splits"] for of in rows),
-        "across_labels": sum(of["across_labels"] for of in rows),
+        "pictures": len(pictures),
+        "across_splits": sum(len(set(splits[picture])) > 1 for picture in pictures),
+        "across_labels": sum(len({labels[number] for number in picture}) > 1 for picture in pictures),
         "pairs": rows[:most],
     }
 
@@ -145,14 +175,16 @@ def method_text(images: int, small: SmallVersions, *, exact: bool) -> str:
     how = "each image was compared with every other" if exact else "neighbours are from an index"
     read, readable = len(small.numbers), int(small.readable.sum())
     text = f"{counted(images, 'image')}, by features: {how}; by pixels: {counted(readable, 'image')} read"
-    return text + (f", {read - readable:,} could not be" if read > readable else "")
+    text += f", {read - readable:,} could not be" if read > readable else ""
+    rough = readable - int(small.detailed.sum())
+    return text + (f", {rough:,} have too few pixels to tell" if rough else "")
 
 
 def leaked(pairs: list[Pair], images: LabelledRows) -> np.ndarray:
-    """Which images for testing have a copy among those for training or validation: bool ndarray (n,)."""
+    """Which images for testing are there for training or validation, too, as copies: bool ndarray (n,)."""
     marks = np.zeros(len(images), bool)
-    for pair in pairs:
-        for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
-            if images.splits[one] == "test" and images.splits[other] != "test":
-                marks[one] = True
+    for picture in pictures_of(pairs, images):
+        testing = images.splits[picture] == "test"
+        if not testing.all():
+            marks[picture[testing]] = True
     return marks

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from heads.evidence.answers import predict_by_fold
 from heads.evidence.images import LabelledRows
-from heads.folds import fit_anew, probabilities_of
+from heads.folds import fit_anew
 from heads.logistic import LogisticHead
 from heads.progress import Progress, silent
 from heads.shares import deal, hold_out
@@ -51,12 +52,7 @@ def out_of_fold(
                 fit_anew(head, X[(rows := fold[fitted] != part)], images.y[fitted][rows], images.classes)
                 for part in range(FOLDS)
             ]
-            for place, batch in images.batches([layer]):
-                for part, model in enumerate(models):
-                    of_part = fold[place] == part
-                    if of_part.any():
-                        probabilities = probabilities_of(model, batch[of_part], images.classes)
-                        sums[place][of_part] += probabilities
+            sums += predict_by_fold(models, images, [layer], fold)
             progress(number * repeats + repeat + 1, steps, {})
     return sums / steps
 

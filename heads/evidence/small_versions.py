@@ -27,11 +27,13 @@ class SmallVersions(NamedTuple):
         numbers: of the images, ascending, (n,).
         pixels: uint8 of shape (n, SIDE, SIDE, 3); zeros for an image that can't be read.
         readable: which images are there, and are as they were, bool (n,).
+        detailed: which of them are no smaller than this: others look alike that are not, (n,).
     """
 
     numbers: np.ndarray
     pixels: np.ndarray
     readable: np.ndarray
+    detailed: np.ndarray
 
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """Where images are among these: -1 for one that is not, or that can't be read; of the same shape."""
@@ -51,17 +53,21 @@ def read_small(images: LabelledRows, numbers: np.ndarray, progress: Progress = s
         progress: called now and then with how many are read.
     """
     side, exif_orientation = images.table.backbone.input_size, images.table.recipe.exif_orientation
-    pixels, readable = np.zeros((len(numbers), SIDE, SIDE, 3), np.uint8), np.zeros(len(numbers), bool)
+    pixels = np.zeros((len(numbers), SIDE, SIDE, 3), np.uint8)
+    readable, detailed = np.zeros((2, len(numbers)), bool)
     of_thread = threading.local()
 
-    def one(uri: str, image_id: str) -> np.ndarray | None:
+    def one(uri: str, image_id: str) -> tuple[np.ndarray, bool] | None:
         if not hasattr(of_thread, "pixels"):
             of_thread.pixels = np.zeros((side, side, 3), np.float32)
         try:
             prepared = prepare(uri, of_thread.pixels, exif_orientation)
         except ImageError:
             return None
-        return shrink(of_thread.pixels, SIDE) if prepared.image_id == image_id else None
+        if prepared.image_id != image_id:
+            return None
+        detailed = min(prepared.width, prepared.height) >= SIDE
+        return shrink(of_thread.pixels, SIDE), detailed
 
     for start in range(0, len(numbers), _AT_ONCE):
         some = numbers[start : start + _AT_ONCE].tolist()
@@ -69,9 +75,10 @@ def read_small(images: LabelledRows, numbers: np.ndarray, progress: Progress = s
         with ThreadPoolExecutor(max(2, usable_cores())) as threads:
             for place, version in enumerate(threads.map(one, uris, image_ids), start=start):
                 if version is not None:
-                    pixels[place], readable[place] = np.clip(np.rint(version), 0, 255), True
+                    pixels[place], readable[place] = np.clip(np.rint(version[0]), 0, 255), True
+                    detailed[place] = version[1]
         progress(start + len(some), len(numbers), {})
-    return SmallVersions(numbers, pixels, readable)
+    return SmallVersions(numbers, pixels, readable, detailed)
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -8,21 +8,21 @@ import numpy as np
 
 #: Two-sided, as everywhere in the evidence.
 CONFIDENCE = 0.95
+#: Into so many parts images are dealt, of which each draw tests one.
+PARTS = 5
 #: Resamplings of a bootstrap.
 RESAMPLINGS = 2000
+_SIGN_FLIPS = 2000
 
 
-def interval_of_draws(
-    values: Sequence[float] | np.ndarray, tested_share: float
-) -> tuple[float, float, float]:
-    """Mean and 95 % interval of a figure over draws of train and test images.
+def interval_of_draws(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % interval of a figure over draws, each tested on one of `PARTS` parts by turns.
 
-    Student's interval, its variance raised since draws share training images: the corrected resampled t-test
-    of Nadeau and Bengio (2003), https://doi.org/10.1023/A:1024068626366
+    Student's interval, its variance raised since draws share images: the corrected resampled t-test of Nadeau
+    and Bengio (2003), https://doi.org/10.1023/A:1024068626366
 
     Args:
         values: of each draw, at least two.
-        tested_share: the share of the images that each draw tests.
 
     Returns:
         Mean, low and high.
@@ -31,7 +31,7 @@ def interval_of_draws(
 
     values = np.asarray(values, float)
     count, mean = len(values), float(values.mean())
-    variance = values.var(ddof=1) * (1 / count + tested_share / (1 - tested_share))
+    variance = values.var(ddof=1) * (1 / count + 1 / (PARTS - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.sqrt(variance))
     return mean, mean - half, mean + half
 
@@ -59,29 +59,39 @@ def bootstrap(
     """95 % intervals of figures, by drawing units with replacement: the percentiles of what they give.
 
     Args:
-        figures: gives them for how often each unit was drawn, int ndarray of shape (units,).
+        figures: gives them, or NaN, for how often each unit was drawn, int ndarray of shape (units,).
         units: how many there are.
     """
     random = np.random.default_rng(seed)
     drawn = [
         figures(np.bincount(random.integers(0, units, units), minlength=units)) for _ in range(resamplings)
     ]
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def mcnemar(right: np.ndarray, right_of_other: np.ndarray) -> float:
-    """p-value of McNemar's exact test: whether two heads are right equally often on the same images.
+def paired_p_value(right: np.ndarray, of_other: np.ndarray, units: np.ndarray) -> float:
+    """Whether two heads are right equally often on the same images: p-value.
+
+    McNemar's exact test, where each image is right or wrong and on its own. Else units have their differences
+    turned around at random: images of a group may be wrong together.
 
     Args:
-        right, right_of_other: bool ndarrays of shape (n,).
+        right, of_other: how right each image is answered, from 0 to 1, (n,).
+        units: numbers of what belongs together, from 0, (n,).
     """
+    differences = np.bincount(units, right - of_other)
+    if np.isin(differences, (-1, 0, 1)).all() and len(differences) == len(right):
+        return _mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), (_SIGN_FLIPS, len(differences)))
+    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
+    return float((as_far.sum() + 1) / (_SIGN_FLIPS + 1))
+
+
+def _mcnemar(alone: int, other_alone: int) -> float:
     from scipy.stats import binomtest
 
-    alone, other_alone = int((right & ~right_of_other).sum()), int((right_of_other & ~right).sum())
-    if alone + other_alone == 0:
-        return 1.0
-    return float(binomtest(alone, alone + other_alone).pvalue)
+    return float(binomtest(alone, alone + other_alone).pvalue) if alone + other_alone else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

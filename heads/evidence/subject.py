@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.splits import are_cut_by_hash
+from heads.evidence.answers import made_here
 from heads.evidence.images import LabelledRows, labelled_rows
+from heads.logistic import LogisticHead
 from heads.progress import Progress, silent
-from heads.registry import new_head
 from heads.saved import SavedHead
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Subject:
         table: of its features; those of a head that was fine-tuned are of other weights.
         images: of the table, with labels that the head knows.
         layers: of the table, that the head was trained on.
-        given_splits: whether the data came with a test split.
+        given_splits: whether only images of the test split may be tested: the data came with it, or the
+            weights of the backbone were tuned on the others.
         settings, part, progress, without_random: as of `heads.evidence.gather_evidence`.
         missing: what could not be measured: filled on the way, see `lacks`.
     """
@@ -80,8 +82,10 @@ class Subject:
         self.missing.append({"part": part, "what": what, "how": how})
 
     def new_head(self) -> Head:
-        """An untrained head of the same kind and parameters."""
-        return new_head(self.saved.facts["kind"], self.saved.facts["parameters"])
+        """An untrained logistic head to measure features with: of the same parameters, if the head is one."""
+        facts = self.saved.facts
+        same = facts["parameters"] if facts["kind"] == "logistic" else {}
+        return LogisticHead(**{**same, "class_weight": facts["parameters"].get("class_weight")})
 
 
 def find_subject(
@@ -108,9 +112,8 @@ def find_subject(
     layers = tuple(column.layer for column in table.columns(saved.layers))
     multi_label = saved.facts.get("multi_label", False)
     images = labelled_rows(table, saved.facts["labels"], multi_label=multi_label)
-    return Subject(
-        saved, table, images, layers, _has_given_test(images), settings, part, progress, without_random
-    )
+    given = made_here(table) or _has_given_test(images)
+    return Subject(saved, table, images, layers, given, settings, part, progress, without_random)
 
 
 def _has_given_test(images: LabelledRows) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from features.text import counted, printable
@@ -34,7 +34,7 @@ def format_evidence(evaluation: Mapping[str, Any]) -> str:
 def _transfer_lines(transfer: Mapping[str, Any] | None, skill: str) -> Iterable[str]:
     if transfer is None:
         return
-    yield f"Did transfer help? {skill} by images a class, {transfer['images']:,} images, {transfer['tested']}"
+    yield f"Did transfer help? {skill} by images a class, of {transfer['images']:,}: {transfer['tested']}"
     yield from (f"  {claim['sentence']}" for claim in transfer["claims"])
     sizes = [
         "all" if point["per_class"] is None else f"{point['per_class']:,}"
@@ -67,25 +67,28 @@ def _view_lines(views: Sequence[Mapping[str, Any]], skill: str) -> Iterable[str]
 
 
 def _workflow_lines(workflows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    yield "Which workflow? As each head was tested when it was saved; seconds with extraction"
+    yield "Which workflow? skill, 95 % interval, log loss, seconds with extraction, tested on"
     width = max(len(of["name"]) for of in workflows)
     for of in workflows:
         epochs = f", {of['seconds_per_epoch']:.1f} s an epoch" if of["seconds_per_epoch"] else ""
         total = "unknown" if of["total_seconds"] is None else f"{of['total_seconds']:.1f} s in all"
-        yield f"  {of['name']:<{width}}  {_with_interval(of)}  {of['log_loss']:.3f}  {total}{epochs}"
+        figures = f"{_with_interval(of)}  {of['log_loss']:.3f}  {total}{epochs}, {of['tested']}"
+        yield f"  {of['name']:<{width}}  {figures}"
 
 
 def _head_lines(trust: Mapping[str, Any] | None) -> Iterable[str]:
     if trust is None:
         return
-    yield f"Which head? On {trust['tested']}: best first, difference to this one"
+    columns = f"{trust['figure']}, 95 % interval, log loss, difference to this one"
+    yield f"Which head? {columns}; on {trust['tested']}"
     board = trust["leaderboard"]
     for row in board[:_SHOWN]:
         mark = " (this one)" if row["is_head"] else f"  {_difference(row)}"
         yield f"  {row['head']}  {_with_interval(row)}  {row['log_loss']:.3f}{mark}"
     if board[_SHOWN:]:
         yield f"  … and {len(board) - _SHOWN:,} more"
-    yield f"  calibration error {trust['reliability']['calibration_error']:.3f}"
+    yield from (f"  left out: {line}" for line in trust["left_out"][:_SHOWN])
+    yield f"Its probabilities are {trust['reliability']['calibration_error']:.3f} off, on average"
 
 
 def _data_lines(data: Mapping[str, Any] | None) -> Iterable[str]:
@@ -93,20 +96,40 @@ def _data_lines(data: Mapping[str, Any] | None) -> Iterable[str]:
         return
     errors, pairs = data["label_errors"], data["near_duplicates"]
     if errors["images"]:
-        yield f"Likely label errors (about {errors['count']:,}), the likeliest first"
-        for of in errors["images"][:_SHOWN]:
-            suggested = short(of["suggested"] or "no label")
-            yield f"  {printable(of['uri'])}: {short(of['label'])}, or {suggested}?"
+        about = f" (about {errors['count']:,})" if errors["count"] is not None else ""
+        yield f"Labels to look at{about}, the likeliest errors first"
+        yield from _first(errors["images"], _label_text)
     yield f"Near-duplicates: {counted(pairs['count'], 'pair')} ({pairs['method']})"
-    for of in pairs["pairs"][:_SHOWN]:
-        yield f"  {' = '.join(map(printable, of['uris']))} ({', '.join(dict.fromkeys(of['splits']))})"
+    yield from _first(pairs["pairs"], _pair_text, pairs["count"])
     if data["confused_classes"]:
-        yield "Classes taken for each other, out of fold"
-        for of in data["confused_classes"][:_SHOWN]:
-            low, high = of["interval"]
-            names = " and ".join(map(short, of["classes"]))
-            yield f"  {names}: {of['wrong']:.1%} wrong ({low:.1%} to {high:.1%}) of {of['images']:,} images"
-    yield from (f"Split {of['sentence']}" for of in data["balance"]["splits"])
+        yield "Classes taken for each other, out of fold: share that is wrong, both classes alike"
+        yield from _first(data["confused_classes"], _confused_text)
+    if data["balance"]:
+        yield from (f"Split {of['sentence']}" for of in data["balance"]["splits"])
+
+
+def _first(
+    cases: Sequence[Mapping[str, Any]], text: Callable[[Mapping[str, Any]], str], count: int | None = None
+) -> Iterable[str]:
+    """The first of them, and how many more there are."""
+    yield from (f"  {text(case)}" for case in cases[:_SHOWN])
+    if (more := (len(cases) if count is None else count) - _SHOWN) > 0:
+        yield f"  … and {more:,} more: make report shows them"
+
+
+def _label_text(of: Mapping[str, Any]) -> str:
+    return f"{printable(of['uri'])}: {short(of['label'])}, or {short(of['suggested'] or 'no label')}?"
+
+
+def _pair_text(of: Mapping[str, Any]) -> str:
+    facts = [*dict.fromkeys(of["splits"]), *(dict.fromkeys(of["labels"]) if of["across_labels"] else ())]
+    return f"{' = '.join(map(printable, of['uris']))} ({', '.join(map(printable, facts))})"
+
+
+def _confused_text(of: Mapping[str, Any]) -> str:
+    low, high = of["interval"]
+    names = " and ".join(map(short, of["classes"]))
+    return f"{names}: {of['wrong']:.1%} ({low:.1%} to {high:.1%}) of {of['images']:,} images"
 
 
 def _with_interval(of: Mapping[str, Any]) -> str:

@@ -31,7 +31,8 @@ def judge(curves: Mapping[str, Curve], chance: float, skill_name: str) -> dict[s
         chance: the skill of whoever looks at no image.
 
     Returns:
-        `helps`, and `claims` as in `evaluation.json`.
+        `helps`, `claims` as in `evaluation.json`, and `unseen`: the largest gain at the start or the
+        asymptote that intervals do not rule out.
     """
     others = [name for name in curves if name != FEATURES]
     claims = [
@@ -39,7 +40,10 @@ def judge(curves: Mapping[str, Curve], chance: float, skill_name: str) -> dict[s
         _slope(curves, others, chance),
         _higher("asymptote", -1, curves, others, skill_name),
     ]
-    return {"helps": any(claim["helps"] for claim in claims), "claims": claims}
+    unseen = max(
+        min(of["interval"][1] for of in claim["against"]) for claim in claims if claim["id"] != "slope"
+    )
+    return {"helps": any(claim["helps"] for claim in claims), "unseen": unseen, "claims": claims}
 
 
 def _higher(
@@ -54,12 +58,12 @@ def _higher(
     against: list[dict[str, Any]] = []
     for name in others:
         differences = own.values[place] - curves[name].values[place]
-        mean, low, high = interval_of_draws(differences, own.tested_share)
+        mean, low, high = np.clip(interval_of_draws(differences), -1, 1).tolist()
         against.append({"id": name, "difference": mean, "interval": [low, high]})
     helps = all(of["interval"][0] > 0 for of in against)
     per_class = own.per_class[place]
     size = (
-        f"with {_images(per_class)} a class"
+        f"with {_images(own.sizes[0] or per_class)} a class"
         if place == 0
         else f"on all training images ({_images(per_class)} a class)"
     )
@@ -92,46 +96,67 @@ def _slope(
     """Whether fewer images a class are needed for most of the way from chance to the best."""
     claim: dict[str, Any] = {"id": "slope", "title": "higher slope", "helps": False, "against": []}
     best = max(curves, key=lambda name: curves[name].values[-1].mean())
-    top, low, _ = curves[best].intervals[-1]
-    if low <= chance:
+    top, least, _ = curves[best].intervals[-1]
+    if least <= chance:
         sentence = (
             f"Higher slope: no. No curve is above chance ({_percent(chance)}) on all training images: the "
             f"best, from {NAMES[best]}, has {_percent(top)}."
         )
         return claim | {"sentence": sentence, "target": None}
     target = chance + SHARE * (top - chance)
-    needed = {name: np.array([_reached(curve, number, target) for number in range(curve.values.shape[1])])
-              for name, curve in curves.items()}  # fmt: skip
-    most = max(curves[FEATURES].per_class)
-    capped = {name: np.minimum(values, most) for name, values in needed.items()}
+    most = curves[FEATURES].per_class[-1]
+    needed = {name: _reached(curve, curve.values.mean(axis=1), target) for name, curve in curves.items()}
     texts = []
     for name in others:
-        ratios = np.log(capped[name] / capped[FEATURES])
-        mean, low, high = interval_of_draws(ratios, curves[name].tested_share)
-        at_least = bool(np.isinf(needed[name]).any())
-        claim["against"].append(
-            {
-                "id": name,
-                "ratio": float(np.exp(mean)),
-                "interval": [float(np.exp(low)), float(np.exp(high))],
-                "at_least": at_least,
-            }
+        against = _ratio(curves[FEATURES], curves[name], target)
+        claim["against"].append({"id": name, **against})
+        low, high = against["interval"]
+        times = (
+            f"at least {low:.1f} times as many"
+            if against["at_least"]
+            else f"{against['ratio']:.1f} times as many, {low:.1f} to {high:.1f}"
         )
-        times = f"{'at least ' if at_least else ''}{np.exp(mean):.1f} times as many"
-        texts.append(f"{_needed(needed[name], most)} from {NAMES[name]}, {times} "
-                     f"({np.exp(low):.1f} to {np.exp(high):.1f})")  # fmt: skip
+        texts.append(f"{_needed(needed[name], most)} from {NAMES[name]} ({times})")
     claim["helps"] = all(of["interval"][0] > 1 for of in claim["against"])
+    gap = f"{SHARE:.0%} of the gap between chance ({_percent(chance)}) and the best ({_percent(top)})"
     sentence = (
-        f"Higher slope: {'yes' if claim['helps'] else 'no'}. For {SHARE:.0%} of the gap between chance "
-        f"({_percent(chance)}) and the best ({_percent(top)}), {_needed(needed[FEATURES], most)} are needed "
-        f"from {NAMES[FEATURES]}; {'; '.join(texts)}."
+        f"Higher slope: {'yes' if claim['helps'] else 'no'}. For {_percent(target)}, {gap}, "
+        f"{_needed(needed[FEATURES], most)} are needed from {NAMES[FEATURES]}; {'; '.join(texts)}."
     )
     return claim | {"sentence": sentence, "target": target}
 
 
-def _reached(curve: Curve, draw: int, target: float) -> float:
-    """Images a class at which a draw's curve first reaches a skill, between two sizes by their logarithms."""
-    values = np.maximum.accumulate(curve.values[:, draw])
+def _ratio(own: Curve, other: Curve, target: float) -> dict[str, Any]:
+    """How many times as many images a class another source needs, with a 95 % interval by the jackknife.
+
+    A curve that does not get there counts as if it did with all images: the ratio is a lower bound then.
+    """
+    draws = own.values.shape[1]
+
+    def log_ratio(chosen: np.ndarray) -> float:
+        most = own.per_class[-1]
+        reached = (_reached(curve, curve.values[:, chosen].mean(axis=1), target) for curve in (other, own))
+        of_other, of_own = (min(images, most) for images in reached)
+        return float(np.log(of_other / of_own))
+
+    whole = log_ratio(np.arange(draws))
+    without = np.array([log_ratio(np.delete(np.arange(draws), draw)) for draw in range(draws)])
+    _, low, high = interval_of_draws(draws * whole - (draws - 1) * without)
+    half = (high - low) / 2
+    return {
+        "ratio": float(np.exp(whole)),
+        "interval": [float(np.exp(whole - half)), float(np.exp(whole + half))],
+        "at_least": bool(np.isinf(_reached(other, other.values.mean(axis=1), target))),
+    }
+
+
+def _reached(curve: Curve, values: np.ndarray, target: float) -> float:
+    """Images a class at which values first reach a skill, between two sizes by their logarithms.
+
+    Args:
+        values: of each size.
+    """
+    values = np.maximum.accumulate(values)
     above = np.flatnonzero(values >= target)
     if not len(above):
         return np.inf
@@ -143,13 +168,8 @@ def _reached(curve: Curve, draw: int, target: float) -> float:
     return float(np.exp(before + part * (after - before)))
 
 
-def _needed(values: np.ndarray, most: float) -> str:
-    """How many images a class draws need, for people: their geometric mean, or that they never get there."""
-    missed = int(np.isinf(values).sum())
-    if missed == len(values):
-        return f"more than {most:,.0f} images a class"
-    mean = np.exp(np.log(np.minimum(values, most)).mean())
-    return f"{'more than ' if missed else ''}{_images(mean)} a class"
+def _needed(images: float, most: float) -> str:
+    return f"more than {most:,.0f} images a class" if np.isinf(images) else f"{_images(images)} a class"
 
 
 def _images(count: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from features.text import counted
 from heads.evidence.answers import Answers
 from heads.evidence.statistics import RESAMPLINGS, bootstrap
 from heads.metrics import evaluate_head, interval
@@ -59,10 +60,11 @@ def _figures(true: np.ndarray, probabilities: np.ndarray, _: np.ndarray) -> _Wei
 def _label_figures(true: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> _Weighted:
     from sklearn.metrics import average_precision_score, f1_score
 
-    predicted = (probabilities >= thresholds).astype(int)
+    predicted, has = (probabilities >= thresholds).astype(int), true.any(axis=0)
 
     def of(weights: np.ndarray) -> list[float]:
-        has = weights @ true > 0
+        if not (weights @ true > 0)[has].all():
+            return [np.nan] * 3  # a label that nobody has now would change the mean
         row_weights = {"sample_weight": weights.astype(float), "average": "macro"}
         return [
             average_precision_score(true[:, has], probabilities[:, has], **row_weights),
@@ -174,7 +176,9 @@ def without(saved: SavedHead, answers: Answers, marks: np.ndarray) -> dict[str, 
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
-    """The figure that a head is known by, with its interval, for people."""
+    """What a head is known by, with its interval: a clause for people."""
     low, high = metrics["accuracy_interval"]
-    what = "of the images have all their labels right" if "hamming_loss" in metrics else "accuracy"
-    return f"{metrics['accuracy']:.1%} {what} ({low:.1%} to {high:.1%}) on {metrics['count']:,} images"
+    tested = f"({low:.1%} to {high:.1%}) on {counted(metrics['count'], 'image')}"
+    if "hamming_loss" in metrics:
+        return f"all labels right for {metrics['accuracy']:.1%} of the images {tested}"
+    return f"{metrics['accuracy']:.1%} accuracy {tested}"

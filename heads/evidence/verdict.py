@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from features.backbones.weights import UNTRAINED
-from features.text import counted, printable
+from features.text import counted, printable, some
 from heads.evidence.trust import headline
 
 #: Tones of a sentence.
@@ -15,6 +14,8 @@ GOOD, BAD, CAUTION = "good", "bad", "caution"
 _ROUGH = 0.1
 #: An interval of the accuracy that is wider than this says little.
 _WIDE = 0.1
+#: A gain of skill that is larger than this is not said to be missing while it is not ruled out.
+_LARGE_GAIN = 0.2
 
 
 def verdict(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -27,29 +28,41 @@ def verdict(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _sentences(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _of_transfer(evaluation["transfer"])
-    if evaluation["table"]["untrained"]:
-        yield CAUTION, UNTRAINED
+    table = evaluation["table"]
+    yield from _of_transfer(evaluation["transfer"], untrained=table["untrained"])
+    if table["tuned"]:
+        yield (
+            CAUTION,
+            "The weights of the backbone were tuned on labels of these images: only images for testing are "
+            "new to it, and wrong labels that it has learned are not seen.",
+        )
     if evaluation["trust"]:
         yield from _of_trust(evaluation["trust"])
     if evaluation["data"]:
-        yield from _of_data(evaluation["data"], evaluation["trust"], evaluation["table"]["images"])
+        yield from _of_data(evaluation["data"], evaluation["trust"])
 
 
-def _of_transfer(transfer: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+def _of_transfer(transfer: Mapping[str, Any] | None, *, untrained: bool) -> Iterator[tuple[str, str]]:
+    if untrained:
+        yield CAUTION, "Nothing was transferred: the features come from random weights, good for trying only."
+        return
     if transfer is None or not transfer["claims"]:
         yield CAUTION, "Whether transfer helped can't be said: there is nothing to compare the features with."
         return
-    holds = [claim["title"] for claim in transfer["claims"] if claim["helps"]]
+    holds = [f"a {claim['title']}" for claim in transfer["claims"] if claim["helps"]]
     if holds:
-        named = [f"a {title}" for title in holds]
-        text = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+        text = " and ".join(filter(None, [", ".join(holds[:-1]), holds[-1]]))
         yield GOOD, f"Transfer helped: it gave {text}."
-    else:
+        return
+    none = "neither a higher start, nor a higher slope, nor a higher asymptote"
+    if transfer["unseen"] > _LARGE_GAIN:
         yield (
-            BAD,
-            "Transfer did not help: neither a higher start, nor a higher slope, nor a higher asymptote.",
+            CAUTION,
+            f"Transfer was not seen to help: {none}. But {counted(transfer['images'], 'image')} can't rule "
+            f"out a gain of {100 * transfer['unseen']:.0f} points: more would tell.",
         )
+    else:
+        yield BAD, f"Transfer did not help: {none}."
 
 
 def _of_trust(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -66,53 +79,61 @@ def _of_trust(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield CAUTION, f"The head has {headline(metrics)}: more test images would narrow that."
     else:
         yield GOOD, f"The head has {headline(metrics)}."
+    untested = [label for label, of in metrics["per_class"].items() if not of["support"]]
+    if untested:
+        classes = counted(len(untested), "class has", "classes have")
+        yield CAUTION, f"{classes} no test image, and nobody knows how well it is told: {some(untested)}."
     error = trust["reliability"]["calibration_error"]
     if error > _ROUGH:
         yield (
             CAUTION,
-            f"Its probabilities are {100 * error:.0f} points off, on average: train it with calibration, or "
-            f"do not take them at their word.",
+            f"Its probabilities are {100 * error:.0f} points off, on average: train it with "
+            f"calibration=temperature, or do not take them at their word.",
         )
-    others = [row for row in trust["leaderboard"] if not row["is_head"]]
+    yield from _of_heads([row for row in trust["leaderboard"] if not row["is_head"]])
+
+
+def _of_heads(others: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     better = [row for row in others if not row["noise"] and row["difference"][0] > 0]
     if better:
         yield CAUTION, f"Head {better[0]['head']} is better on the same images, and not by chance."
     elif others:
-        yield GOOD, f"No other head of {len(others)} is better on the same images by more than chance."
+        several = f"None of the {len(others)} other heads is"
+        none = several if others[1:] else "The one other head is not"
+        yield GOOD, f"{none} better on the same images by more than chance."
 
 
-def _of_data(
-    data: Mapping[str, Any], trust: Mapping[str, Any] | None, images: int
-) -> Iterator[tuple[str, str]]:
+def _of_data(data: Mapping[str, Any], trust: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     pairs = data["near_duplicates"]
-    across = pairs["across_splits"]
-    if not pairs["pixels"]:
-        yield CAUTION, "Near-duplicates could not be looked for: the source images can't be read."
-    elif across:
-        without = trust["without_duplicates"] if trust else None
-        score = (
-            f" Without the {counted(without['images'], 'test image')} with a copy in training, accuracy is "
-            f"{without['accuracy']:.1%}."
-            if without
-            else ""
-        )
-        yield CAUTION, f"{counted(across, 'picture is', 'pictures are')} in two splits.{score}"
+    could = f" among the {counted(pairs['readable'], 'image')} that could be read"
+    read = could if pairs["unreadable"] else ""
+    if pairs["across_splits"]:
+        pictures = counted(pairs["across_splits"], "picture is", "pictures are")
+        yield CAUTION, f"{pictures} in two splits{read}.{_score_without(trust)}"
+    elif pairs["pixels"]:
+        yield GOOD, f"No picture was seen to be in two splits{read}."
     else:
-        yield GOOD, "No picture was seen to be in two splits."
+        yield CAUTION, "Near-duplicates could not be looked for: the source images can't be read."
+    if pairs["across_labels"]:
+        pictures = counted(pairs["across_labels"], "picture has", "pictures have")
+        yield CAUTION, f"{pictures} different labels in different files: one of them is wrong."
     errors = data["label_errors"]
-    if errors is not None and errors["count"]:
+    if errors["count"] and errors["images"]:
         wrong = counted(errors["count"], "label is", "labels are")
-        yield (
-            CAUTION,
-            f"About {wrong} likely wrong, of {counted(images, 'image')}: the likeliest are named below.",
-        )
-    same = [pair["classes"] for pair in data["confused_classes"] if pair["indistinguishable"]]
+        yield CAUTION, f"About {wrong} likely wrong: those to look at first are named below."
+    same = [pair["classes"] for pair in data["confused_classes"] or () if pair["indistinguishable"]]
     if same:
         names = "; ".join(" and ".join(map(printable, classes)) for classes in same[:3])
-        yield (
-            CAUTION,
-            f"{counted(len(same), 'pair of classes', 'pairs of classes')} can't be told apart: {names}.",
-        )
-    if data["balance"]["differs"]:
-        splits = [of["split"] for of in data["balance"]["splits"] if of["differs"]]
-        yield CAUTION, f"The classes of {' and '.join(splits)} have other shares than those of train."
+        pairs_of = counted(len(same), "pair of classes", "pairs of classes")
+        yield CAUTION, f"{pairs_of} can't be told apart by the features: {names}."
+    if data["balance"] and data["balance"]["differs"]:
+        splits = " and ".join(of["split"] for of in data["balance"]["splits"] if of["differs"])
+        yield CAUTION, f"Classes have other shares in {splits} than in train: figures may not hold elsewhere."
+
+
+def _score_without(trust: Mapping[str, Any] | None) -> str:
+    without = trust["without_duplicates"] if trust else None
+    if not without:
+        return ""
+    images = counted(without["images"], "test image")
+    return f" Without the {images} with a copy in training, accuracy is {without['accuracy']:.1%}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from heads.page.figures import UNKNOWN, Skill, count, items, number, seconds, skill_of
+from heads.page.figures import UNKNOWN, Skill, count, is_number, items, number, seconds, skill_of
 from heads.page.missing import missing
 from heads.page.parts import Block, Cell, Heading, Section, Sentence, Table, columns, cut, name
 
@@ -24,18 +24,21 @@ def choices_section(evaluation: Mapping[str, Any]) -> Section:
     return Section("choices", "Which layer, which views, which workflow?", blocks)
 
 
-def noise(value: Any) -> Cell:
-    """Whether a difference is more than chance would give."""
-    if value is None:
+def verdict_of(measured: Mapping[str, Any]) -> Cell:
+    """Whether a difference is more than chance would give, and which way it goes."""
+    difference = items(measured, "difference")
+    if measured.get("noise") is None or not difference or not is_number(difference[0]):
         return Cell(UNKNOWN)
-    return Cell("may be chance", tone="caution") if value else Cell("real", tone="good")
+    if measured["noise"]:
+        return Cell("may be chance", tone="caution")
+    return Cell("better", tone="good") if difference[0] > 0 else Cell("worse", tone="bad")
 
 
 def against(measured: Mapping[str, Any], skill: Skill) -> list[Cell]:
     """How what was measured differs from this head, below the titles `AGAINST`."""
     if measured.get("is_head"):
         return [Cell(UNKNOWN), Cell("this head")]
-    return [noise(measured.get("noise")), Cell(skill.differences(measured.get("difference")))]
+    return [verdict_of(measured), Cell(skill.differences(measured.get("difference")))]
 
 
 def _layers(layers: list[Mapping[str, Any]], skill: Skill) -> list[Block]:
@@ -87,12 +90,13 @@ def _workflows(workflows: list[Mapping[str, Any]], skill: Skill) -> list[Block]:
             *(Cell(seconds(flow.get(each))) for each in ("extraction_seconds", "seconds")),
             Cell(count(flow.get("epochs"))),
             *(Cell(seconds(flow.get(each))) for each in ("seconds_per_epoch", "total_seconds")),
+            name(flow.get("tested") or UNKNOWN),
             name(flow.get("head")),
         ]
         for flow in workflows
     ]
     figures = (*skill_heads(skill), "Log loss", "Extraction", "Training", "Epochs", "An epoch", "In all")
-    heads = columns("Workflow", *figures, "Head", numbers=figures)
+    heads = columns("Workflow", *figures, "Tested on", "Head", numbers=figures)
     said = _best(workflows, skill, lambda flow: str(flow.get("name")))
     return [Sentence(said), _table("Ways to a head, and what they cost", heads, rows, "workflows", workflows)]
 

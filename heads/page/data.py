@@ -17,6 +17,7 @@ from heads.page.parts import (
     Sentence,
     Sentences,
     Table,
+    Tone,
     columns,
     cut,
     name,
@@ -79,24 +80,29 @@ def _near_duplicates(evaluation: Mapping[str, Any], data: Mapping[str, Any], alb
     if not found:
         return [missing(evaluation, "Near-duplicates were not looked for.", "data")]
     pairs, total = items(found, "pairs"), found.get("count") or 0
-    across = found.get("across_splits") or 0
-    said = (
-        f"{count(total)} near-duplicate pairs: {count(across)} across splits, "
-        f"{count(found.get('across_labels') or 0)} across labels."
-        if total or pairs
-        else "No near-duplicates were found."
-    )
-    if across:
-        said += " Those across splits make test figures look better than they are."
-    blocks: list[Block] = [Sentence(said, "caution" if total else "good")]
-    if not found.get("pixels", True):
-        blocks.append(Sentence("Their pixels were not compared: only their features are alike.", "caution"))
+    blocks: list[Block] = [_of_copies(found, total)]
     if found.get("method"):
         blocks.append(Sentence(f"How they were found: {found['method']}."))
     if len(pairs) < total:
         blocks.append(Sentence(f"The {len(pairs)} most alike are shown."))
     shown = [_pair(pair, album) for pair in pairs[:100] if len(items(pair, "uris")) == 2]
     return [*blocks, Pairs("Near-duplicate images, two by two", shown)] if shown else blocks
+
+
+def _of_copies(found: Mapping[str, Any], total: int) -> Sentence:
+    """How many pictures are there several times, and where."""
+    if not total and not found.get("pixels", True):
+        return Sentence("Near-duplicates could not be looked for: no image could be read.", "caution")
+    if not total:
+        return Sentence("No near-duplicates were found.", "good")
+    across = found.get("across_splits") or 0
+    said = (
+        f"{count(total)} pairs of images are the same picture. {count(across)} pictures are in several "
+        f"splits, {count(found.get('across_labels') or 0)} have different labels."
+    )
+    if across:
+        said += " Those across splits make test figures look better than they are."
+    return Sentence(said, "caution")
 
 
 def _pair(pair: Mapping[str, Any], album: Album) -> tuple[Any, Any, list[Cell]]:
@@ -145,7 +151,7 @@ def _outliers(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Alb
 
 def _confused(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     if at(data, "confused_classes") is None:
-        return [missing(evaluation, "Which classes are hard to tell apart was not measured.", "data")]
+        return [Sentence("Which classes are hard to tell apart is not measured for several labels.")]
     rows = [
         [
             name(" and ".join(map(str, items(pair, "classes")))),
@@ -166,13 +172,18 @@ def _confused(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Alb
     return [Table("Pairs of classes, the hardest first", heads, shown, left_out)]
 
 
+def _tone(split: Mapping[str, Any]) -> Tone:
+    if split.get("differs"):
+        return "caution"
+    return "plain" if split.get("p_value") is None else "good"
+
+
 def _balance(evaluation: Mapping[str, Any], data: Mapping[str, Any], album: Album) -> list[Block]:
     balance = at(data, "balance")
     if not balance:
-        return [missing(evaluation, "Whether the splits are alike was not measured.", "data")]
+        return [Sentence("Whether the splits are alike is not measured for several labels.")]
     said = [
-        Sentence(str(split.get("sentence") or f"{split.get('split')}: p = {number(split.get('p_value'))}"),
-                 "caution" if split.get("differs") else "good")
+        Sentence(str(split.get("sentence") or split.get("split")), _tone(split))
         for split in items(balance, "splits")
     ]  # fmt: skip
     if said:

@@ -45,7 +45,7 @@ def render(evaluation: Mapping[str, Any], sections: Sequence[Section]) -> str:
     template = environment.from_string(_package_file("template.html.j2"))
     plots = _plots(sections)
     scripts = [_plotly(), _package_file("page.js")] if plots else [_package_file("page.js")]
-    return template.render(
+    page = template.render(
         title=f"Evaluation of head {at(evaluation, 'head', 'id') or 'without a name'}",
         head=at(evaluation, "head") or {},
         features_table=at(evaluation, "table") or {},
@@ -57,6 +57,7 @@ def render(evaluation: Mapping[str, Any], sections: Sequence[Section]) -> str:
         trusted=Markup,
         data={id: Markup(to_json(value)) for id, value in plots.items()},
     )
+    return page.lstrip()  # what defines the template's macros leaves lines behind
 
 
 def _shown(value: Any) -> Any:

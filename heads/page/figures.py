@@ -70,7 +70,7 @@ class Skill:
 
     @property
     def in_percent(self) -> bool:
-        return self.name == "accuracy"
+        return self.name in ("accuracy", "labels right")
 
     def text(self, value: Any) -> str:
         return percent(value) if self.in_percent else number(value)

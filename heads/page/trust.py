@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from heads.page.choices import AGAINST, against, log_loss, skill_cells, skill_heads
-from heads.page.figures import SHARE, Skill, at, count, is_number, is_pair, items, number, percent, skill_of
+from heads.page.figures import (
+    SHARE,
+    UNKNOWN,
+    Skill,
+    at,
+    count,
+    is_number,
+    is_pair,
+    items,
+    number,
+    percent,
+    skill_of,
+)
 from heads.page.missing import missing
 from heads.page.mistakes import confusion
 from heads.page.parts import (
@@ -46,7 +58,10 @@ def trust_section(evaluation: Mapping[str, Any], album: Album) -> Section:
             _per_class(trust),
         ]
     blocks += confusion(at(trust, "metrics"))
-    blocks += [Heading("Against other heads"), *_leaderboard(evaluation, trust, skill)]
+    blocks += [
+        Heading("Against other heads"),
+        *_leaderboard(evaluation, trust, Skill(str(at(trust, "figure") or skill.name))),
+    ]
     blocks += [Heading("The images that it gets most wrong"), *_worst(trust, album)]
     return Section("trust", _TITLE, blocks)
 
@@ -159,14 +174,19 @@ def _per_class(trust: Mapping[str, Any]) -> Table:
     """Each class, the worst first."""
     by_class = at(trust, "metrics", "per_class")
     labels = "hamming_loss" in at(trust, "metrics")
-    order = sorted(by_class, key=lambda label: (at(by_class, label, "f1") or 0, label))
+    order = sorted(
+        by_class,
+        key=lambda label: (not at(by_class, label, "support"), at(by_class, label, "f1") or 0, label),
+    )
     digits = ("precision", "recall", "f1", *(("average_precision", "threshold") if labels else ()))
     rows = [
         [
             name(label),
             Cell(count(at(by_class, label, "support"))),
             *(
-                Cell(number(at(by_class, label, figure), 2) + _within(trust, label, figure))
+                Cell(UNKNOWN)
+                if not at(by_class, label, "support")
+                else Cell(number(at(by_class, label, figure), 2) + _within(trust, label, figure))
                 for figure in digits
             ),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def put_table(
     groups: Sequence[str | None] | None = None,
     views: Sequence[int] = (),
     given_splits: bool = False,
+    weights: str = "imagenet",
     run_id: str = "run-1",
 ) -> FeatureTable:
     """A table of both layers.
@@ -63,13 +65,12 @@ def put_table(
         uris: of the images, which are there: their ids are those of their bytes.
         views: of each row; all images first, then the first view of each, and so on.
     """
-    facts = TableFacts(
-        "photos", "random", tuple(features), RECIPE, groups=groups is not None, given_splits=given_splits
-    )
-    narrow = TableFacts("photos", "random", LAYERS[:1], RECIPE, groups=groups is not None)
+    recipe = dataclasses.replace(RECIPE, weights="random" if weights == "random" else "trained")
+    grouped = groups is not None
+    facts = TableFacts("photos", weights, tuple(features), recipe, groups=grouped, given_splits=given_splits)
     first, *others = features
     rows = make_rows(
-        TableFacts("photos", "random", (first,), RECIPE, groups=narrow.groups),
+        TableFacts("photos", weights, (first,), recipe, groups=grouped),
         features[first],
         labels,
         splits,

@@ -76,8 +76,14 @@ def test_what_would_say_nothing_is_left_out_with_a_reason(store: Path) -> None:
     with pytest.raises(NoAnswers, match="it knows other labels"):
         answers_of_other(fewer, saved, tested)
     put_table(store, features_of(classes_of(9)), classes_of(9), ["train"] * 9, name="untested")
+    untested = images_of(store, "untested")
+    with pytest.raises(
+        NoAnswers, match="trained on another table of the name 'untested', which was made anew"
+    ):
+        answers_of(saved, untested)
+    saved.facts["table_id"] = str(untested.table.delta.metadata().id)
     with pytest.raises(NoAnswers, match="table 'untested' has no test image"):
-        answers_of(saved, images_of(store, "untested"))
+        answers_of(saved, untested)
 
 
 def test_images_that_were_trained_on_and_are_for_testing_now_are_not_tested(tmp_path: Path) -> None:
@@ -160,6 +166,7 @@ def test_a_backbone_of_its_own_is_run_over_few_files(
     images = labelled_rows(
         feature_store.open(tmp_path / "store", "photos"), ["daisy", "rose"], multi_label=False
     )
+    saved.facts["table_id"] = str(images.table.delta.metadata().id)
     expected = answers_of(saved, images)
     assert (expected.probabilities.argmax(axis=1) == expected.images.y).mean() > 0.8
     monkeypatch.setattr(heads.evidence.answers, "_table_for", lambda saved, images: None)
@@ -168,3 +175,38 @@ def test_a_backbone_of_its_own_is_run_over_few_files(
     monkeypatch.setattr(heads.evidence.answers, "MOST_EXTRACTED", 5)
     with pytest.raises(NoAnswers, match="12 test images are too many"):
         answers_of(saved, images)
+
+
+def test_folds_are_those_of_the_head_and_keep_groups_together(tmp_path: Path) -> None:
+    """Patients look like themselves, and labels are by chance: only groups that are torn would tell."""
+    patients = np.repeat(np.arange(20), 6)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(20, 64))[patients] + random.normal(scale=0.1, size=(120, 64))
+    labels = [("daisy", "rose")[patient % 2] for patient in patients] + ["weed"]
+    X = np.concatenate([X, np.ones((1, 64))]).astype(np.float32)
+    groups = [*(f"p{patient}" for patient in patients), None]
+    table = put_table(tmp_path / "store", {LAYERS[1]: X}, labels, groups=groups)
+    saved = train_head(tmp_path / "store", "photos", folds=4, C=10.0)
+    images = labelled_rows(table, saved.facts["labels"], multi_label=False)
+    answers = answers_of(saved, images)
+    assert answers.tested.startswith("4 folds") and "weed" not in answers.images.labels
+    assert len(answers.images) == saved.facts["metrics"]["test"]["count"] == 120
+    assert (answers.probabilities.argmax(axis=1) == answers.images.y).mean() < 0.75
+    accuracy = (answers.probabilities.argmax(axis=1) == answers.images.y).mean()
+    assert accuracy == pytest.approx(saved.facts["metrics"]["test"]["accuracy"], abs=1e-6)
+
+
+def test_a_fold_of_one_class_is_no_end(tmp_path: Path) -> None:
+    labels = ["daisy"] * 20 + ["rose"]
+    table = put_table(tmp_path / "store", features_of(labels), labels)
+    saved = train_head(tmp_path / "store", "photos", folds=5)
+    images = labelled_rows(table, ["daisy", "rose"], multi_label=False)
+    assert len(answers_of(saved, images).images) == 20
+
+
+def test_a_backbone_that_was_tuned_on_labels_is_not_tested_by_folds(store: Path) -> None:
+    labels = classes_of(60)
+    put_table(store, features_of(labels), labels, name="tuned", weights="weights/x-fine-tuned.weights.h5")
+    saved = train_head(store, "tuned", folds=5)
+    with pytest.raises(NoAnswers, match="tuned on some of the images that folds would test"):
+        answers_of(saved, images_of(store, "tuned"))

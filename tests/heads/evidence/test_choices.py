@@ -39,7 +39,7 @@ def test_each_layer_is_measured_alone_and_together_on_the_same_images(make_image
     assert own["is_head"] and own["difference"] is own["noise"] is None
     deeper = by_layers[LAYERS[1:]]
     differences = curve[LAYERS[1:]].values[-1] - curve[LAYERS[:1]].values[-1]
-    assert deeper["difference"] == pytest.approx(list(interval_of_draws(differences, 0.2)))
+    assert deeper["difference"] == pytest.approx(list(interval_of_draws(differences)))
     assert deeper["noise"] is (deeper["difference"][1] <= 0) and not deeper["is_head"]
 
 
@@ -92,7 +92,12 @@ def test_the_newest_head_of_each_workflow_stands_with_its_seconds(tmp_path: Path
     saved = train_head(tmp_path / "store", "photos", folds=0)
     train_head(tmp_path / "store", "photos", folds=0, C=1e-4)
     (row,) = compare_workflows(saved, table)
+    count = saved.facts["metrics"]["test"]["count"]
     assert row["head"] == saved.id and row["name"] == "stored features"
+    assert row["tested"] == f"{count} images for testing"
+    on_board = {"head": saved.id, "skill": 0.5, "interval": [0.4, 0.6], "log_loss": 0.7}
+    (same,) = compare_workflows(saved, table, [on_board])
+    assert (same["skill"], same["tested"]) == (0.5, "the same images")
     assert row["skill"] == saved.facts["metrics"]["test"]["accuracy"] and row["extraction_seconds"] == 42
     assert row["seconds"] == saved.facts["seconds"] and row["total_seconds"] == 42 + saved.facts["seconds"]
     assert [name for name, _ in missing_workflows([row])] == ["end to end (workflow 1)", "fine-tuning"]

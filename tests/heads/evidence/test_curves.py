@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from heads import LogisticHead
 from heads.evidence.curves import (
@@ -54,9 +53,11 @@ def test_of_given_splits_only_the_test_split_is_tested_and_its_groups_not_traine
     draws = draws_of(images, 5, 0, given_splits=True)
     tested = np.concatenate([draw.test for draw in draws])
     assert sorted(tested) == np.flatnonzero(images.splits == "test").tolist()
+    trained = [set(draw.train.tolist()) for draw in draws]
     for draw in draws:
-        assert not (images.splits[draw.train] == "test").any()
-        assert (torn in draw.train) == (first not in draw.test)
+        assert not (images.splits[draw.train] == "test").any() and len(draw.train) < 45
+        assert not (torn in draw.train and first in draw.test)
+    assert any(torn in rows for rows in trained) and trained[0] != trained[1]
 
 
 def test_sizes_grow_by_1_2_5_until_all(make_images: MakeImages) -> None:
@@ -83,8 +84,8 @@ def test_a_curve_rises_with_images_and_is_the_same_again(make_images: MakeImages
     curve = learn(
         LogisticHead(), X, images.y, images.classes, draws, lambda step, of, _: steps.append((step, of))
     )
-    assert curve.per_class == [1, 2, 5, 10, 20, 32]
-    assert curve.values.shape == (6, 5) and curve.tested_share == pytest.approx(0.2)
+    assert curve.sizes == [1, 2, 5, 10, 20, None] and curve.per_class == [1, 2, 5, 10, 20, 32]
+    assert curve.values.shape == (6, 5)
     means = curve.values.mean(axis=1)
     assert means[0] < means[-1] - 0.15 and means[-1] > 0.9
     assert steps[0] == (1, 30) and steps[-1] == (30, 30)
@@ -125,6 +126,16 @@ def test_a_draw_needs_two_classes_and_something_to_test() -> None:
 
 
 def test_intervals_are_of_each_size() -> None:
-    curve = Curve([1, 2], np.array([[0.5, 0.5, 0.5], [0.6, 0.7, 0.8]]), 0.2)
+    curve = Curve([1, None], [1, 2], np.array([[0.5, 0.5, 0.5], [0.6, 0.7, 0.8]]))
     (mean, low, high), (_, low_of_second, high_of_second) = curve.intervals
-    assert mean == low == high == 0.5 and low_of_second < 0.6 and high_of_second > 0.8
+    assert mean == low == high == 0.5 and low_of_second < 0.6
+    assert high_of_second == 1, "no share of images is more than all of them"
+
+
+def test_sizes_are_those_that_were_trained_on(make_images: MakeImages) -> None:
+    """With 50 of one class and five of the others, 50 images a class are 20 on average."""
+    images = make_images(["daisy"] * 100 + ["rose"] * 6 + ["tulip"] * 6)
+    draws = draws_of(images, 5, 0, given_splits=False)
+    curve = learn(LogisticHead(C=0.1), images.features(LAYERS[1:]), images.y, images.classes, draws)
+    assert curve.sizes == [1, 2, 5, 10, 20, 50, None]
+    assert curve.per_class == sorted(curve.per_class) and curve.per_class[-2] < 21

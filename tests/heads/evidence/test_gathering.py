@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from features import store as feature_store
 from features.errors import BottleneckError
@@ -24,7 +25,7 @@ from heads.evidence.evaluation import EVALUATION_FILE
 from heads.evidence.text import format_evidence
 from heads.saved import to_json
 from tests.heads.conftest import LAYERS
-from tests.heads.evidence.conftest import classes_of, features_of, put_table
+from tests.heads.evidence.conftest import classes_of, features_of, put_table, splits_of
 
 pytest.importorskip("cleanlab")
 
@@ -36,7 +37,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, sixty_photos: list[str]) -> 
     """60 photos of three classes, whose features tell them apart; those of random weights hardly do."""
     store, labels = tmp_path_factory.mktemp("evidence") / "store", classes_of(60)
     put_table(store, features_of(labels, scale=0.7), labels, uris=sixty_photos)
-    put_table(store, features_of(labels, scale=4), labels, uris=sixty_photos, name="photos-random")
+    random = features_of(labels, scale=4)
+    put_table(store, random, labels, uris=sixty_photos, name="photos-random", weights="random")
     train_head(store, "photos", layers=LAYERS, folds=0)
     train_head(store, "photos", folds=0)
     return store
@@ -65,7 +67,7 @@ def test_all_parts_are_there(store: Path, evaluation: dict[str, Any]) -> None:
         evaluation["data"]["near_duplicates"]["pixels"]
         and evaluation["data"]["near_duplicates"]["count"] == 0
     )
-    assert len(evaluation["data"]["label_errors"]["images"]) == 50
+    assert all(of["label"] != of["suggested"] for of in evaluation["data"]["label_errors"]["images"])
     what = [of["what"] for of in evaluation["missing"]]
     assert what == ["augmented views", "end to end (workflow 1)", "fine-tuning"]
     assert evaluation["verdict"][0] == {
@@ -118,7 +120,7 @@ def test_the_text_has_the_verdict_first_and_figures_of_each_part(evaluation: dic
         "Which layer?",
         "Which workflow?",
         "Which head?",
-        "Likely label errors",
+        "Near-duplicates",
     ):
         assert f"\n\n{title}" in text
     for claim in evaluation["transfer"]["claims"]:
@@ -157,7 +159,7 @@ def test_a_few_images_that_are_gone_are_left_out_of_the_curves(
     assert evaluation["transfer"]["images"] == 59
     assert [source["id"] for source in evaluation["transfer"]["sources"]] == ["features", "pixels"]
     (lost,) = [of for of in evaluation["missing"] if of["what"] == "raw pixels of 1 image"]
-    assert lost == {**lost, "part": "transfer", "how": "bring back the files: they are gone, or have changed"}
+    assert lost["part"] == "transfer" and lost["how"].endswith(f"such as {uris[5]}")
 
 
 def test_labels_at_random_get_the_verdict_that_nothing_helps(tmp_path: Path, sixty_photos: list[str]) -> None:
@@ -166,7 +168,7 @@ def test_labels_at_random_get_the_verdict_that_nothing_helps(tmp_path: Path, six
     put_table(tmp_path / "store", features, labels, uris=sixty_photos)
     train_head(tmp_path / "store", "photos", folds=0)
     first = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)["verdict"][0]
-    assert first["tone"] == "bad" and first["text"].startswith("Transfer did not help")
+    assert first["text"].startswith("Transfer was not seen to help"), "60 images can't rule everything out"
 
 
 def test_several_labels_are_evaluated_too(tmp_path: Path, sixty_photos: list[str]) -> None:
@@ -175,9 +177,8 @@ def test_several_labels_are_evaluated_too(tmp_path: Path, sixty_photos: list[str
     train_head(tmp_path / "store", "photos", folds=0)
     evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
     assert evaluation["skill"] == "macro average precision" and evaluation["transfer"]["helps"]
-    assert (
-        evaluation["data"]["confused_classes"] == [] and evaluation["trust"]["metrics"]["hamming_loss"] < 0.3
-    )
+    assert evaluation["data"]["confused_classes"] is None and evaluation["data"]["balance"] is None
+    assert evaluation["trust"]["metrics"]["hamming_loss"] < 0.3
     assert format_evidence(evaluation)
 
 
@@ -204,3 +205,42 @@ def test_settings_out_of_range_are_refused(store: Path) -> None:
     with pytest.raises(BottleneckError, match=r"`sample=5`: expected 20 or more"):
         sample_of(store, "photos", settings=Settings(sample=5))
     assert len(sample_of(store, "photos", settings=Settings(sample=30))) == 30
+
+
+def test_features_of_random_weights_are_never_said_to_help(tmp_path: Path, sixty_photos: list[str]) -> None:
+    """They may be better than pixels, and nothing was transferred all the same."""
+    labels = classes_of(60)
+    put_table(tmp_path / "store", features_of(labels), labels, uris=sixty_photos, weights="random")
+    train_head(tmp_path / "store", "photos", folds=0)
+    evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
+    assert evaluation["verdict"][0]["text"].startswith("Nothing was transferred")
+    assert evaluation["transfer"]["claims"] == [] and evaluation["transfer"]["helps"] is None
+    assert "learning curves on features of random weights" not in [of["what"] for of in evaluation["missing"]]
+
+
+def test_copies_are_kept_together_and_counted_out(tmp_path: Path, sixty_photos: list[str]) -> None:
+    """Every tenth photo is there twice: for training, and re-encoded for testing."""
+    uris, labels, splits = list(sixty_photos), classes_of(60), splits_of(60)
+    tests = [number for number, split in enumerate(splits) if split == "test"][:4]
+    for place, number in enumerate(tests):
+        uris[number] = str(tmp_path / f"{number}.jpg")
+        labels[number] = labels[place]
+        Image.open(sixty_photos[place]).resize((60, 48)).save(uris[number], quality=50)
+    features = features_of(labels)
+    for X in features.values():
+        X[tests] = X[:4] + 0.01
+    put_table(tmp_path / "store", features, labels, splits, uris=uris, given_splits=True)
+    train_head(tmp_path / "store", "photos", folds=0)
+    evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
+    assert evaluation["data"]["near_duplicates"]["across_splits"] == 4
+    without = evaluation["trust"]["without_duplicates"]
+    assert (without["images"], without["count"]) == (4, 8)
+    assert any("4 pictures are in two splits" in of["text"] for of in evaluation["verdict"])
+
+
+def test_of_given_splits_the_sample_has_its_share_of_each(tmp_path: Path) -> None:
+    labels, splits = classes_of(300), ["train"] * 270 + ["test"] * 30
+    put_table(tmp_path / "store", features_of(labels), labels, splits, given_splits=True)
+    train_head(tmp_path / "store", "photos", folds=0)
+    sampled = sample_of(tmp_path / "store", "photos", settings=Settings(sample=100))
+    assert 9 <= (sampled.splits == "test").sum() <= 11

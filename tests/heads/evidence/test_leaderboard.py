@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
@@ -11,7 +13,7 @@ from heads import load_head, train_head
 from heads.evidence.answers import answers_of, answers_of_other
 from heads.evidence.images import LabelledRows, labelled_rows
 from heads.evidence.leaderboard import leaderboard
-from heads.evidence.statistics import holm, mcnemar
+from heads.evidence.statistics import holm, paired_p_value
 from heads.metrics import interval
 from tests.heads.conftest import LAYERS
 from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_table, splits_of
@@ -61,7 +63,8 @@ def test_p_values_are_adjusted_for_the_number_of_heads(store: Path, images: Labe
     raw = []
     for head_id in ids:
         other = answers_of_other(load_head(store, "photos", head_id), saved, answers.images)
-        raw.append(mcnemar(other.argmax(axis=1) == answers.images.y, right))
+        right_too = (other.argmax(axis=1) == answers.images.y).astype(float)
+        raw.append(paired_p_value(right_too, right.astype(float), answers.images.units))
     assert [row["p_value"] for row in board if not row["is_head"]] == pytest.approx(holm(raw))
 
 
@@ -72,3 +75,39 @@ def test_heads_that_cannot_be_compared_are_named(
     monkeypatch.setattr(heads.evidence.leaderboard, "MOST_HEADS", 1)
     board, left_out = leaderboard(saved, answers_of(saved, images))
     assert len(board) == 2 and left_out and all("older than the 1 newest" in line for line in left_out)
+
+
+def test_a_head_that_cannot_be_loaded_is_left_out(tmp_path: Path, images: LabelledRows, store: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    broken = [train_head(copy, "photos", folds=0) for _ in range(3)]
+    saved = train_head(copy, "photos", folds=0)
+    (broken[0].directory / "head.skops").unlink()
+    (broken[1].directory / "head.skops").write_text("junk")
+    (broken[2].directory / "head.skops").write_bytes(b"")
+    rows = labelled_rows(feature_store.open(copy, "photos"), CLASSES, multi_label=False)
+    _, left_out = leaderboard(saved, answers_of(saved, rows))
+    assert len(left_out) == 3 and all("can't be loaded" in line for line in left_out)
+
+
+def test_images_of_a_group_do_not_make_a_difference_sure(tmp_path: Path) -> None:
+    """Intervals and tests are of groups: of 20 patients, and not of their 120 images."""
+    labels = [("daisy", "rose")[number // 6 % 2] for number in range(240)]
+    splits = ["train"] * 108 + ["validation"] * 12 + ["test"] * 120
+    groups = [f"patient {number // 6}" for number in range(240)]
+    features = features_of(labels)
+    widths = []
+    for name, given in (("grouped", groups), ("alone", None)):
+        put_table(tmp_path / "store", features, labels, splits, name=name, groups=given, given_splits=True)
+        train_head(tmp_path / "store", name, layers=LAYERS[0], folds=0)
+        saved = train_head(tmp_path / "store", name, layers=LAYERS[1], folds=0)
+        rows = labelled_rows(feature_store.open(tmp_path / "store", name), CLASSES[:2], multi_label=False)
+        answers = answers_of(saved, rows)
+        first = np.repeat(np.random.default_rng(0).random(20) < 0.5, 6)[: len(answers.images)]
+        torn = answers._replace(
+            probabilities=np.where(first[:, None], answers.probabilities, answers.probabilities[:, ::-1])
+        )
+        board, _ = leaderboard(saved, torn)
+        (other,) = [row for row in board if not row["is_head"]]
+        widths.append(other["difference"][2] - other["difference"][1])
+    assert widths[0] > 1.5 * widths[1]

@@ -12,9 +12,11 @@ from heads.evidence.near_duplicates import (
     identical_pairs,
     leaked,
     method_text,
+    pictures_of,
     proposals,
     same_pictures,
     to_read,
+    with_copies,
 )
 from heads.evidence.neighbours import Neighbours, find_neighbours
 from heads.evidence.small_versions import SIDE, SmallVersions, read_small
@@ -98,7 +100,7 @@ def test_what_all_images_have_in_common_makes_no_two_the_same() -> None:
     plain = np.corrcoef(pixels.reshape(40, -1).astype(float))
     assert plain.min() > 0.85
     pairs = np.array([(a, b) for a in range(40) for b in range(a)])
-    small = SmallVersions(np.arange(40), pixels, np.ones(40, bool))
+    small = SmallVersions(np.arange(40), pixels, np.ones(40, bool), np.ones(40, bool))
     assert same_pictures(pairs, np.ones(len(pairs)), small) == []
 
 
@@ -115,7 +117,8 @@ def test_what_cannot_be_read_or_has_changed_is_passed_over(
     pairs = np.array([[3, 57], [4, 58], [5, 59]])
     assert [pair[:2] for pair in same_pictures(pairs, np.ones(3), small)] == [(5, 59)]
     assert method_text(60, small, exact=True).endswith("58 images read, 2 could not be")
-    nothing = SmallVersions(np.empty(0, int), np.empty((0, SIDE, SIDE, 3), np.uint8), np.empty(0, bool))
+    none = np.empty(0, bool)
+    nothing = SmallVersions(np.empty(0, int), np.empty((0, SIDE, SIDE, 3), np.uint8), none, none)
     assert same_pictures(pairs, np.ones(3), nothing) == []
 
 
@@ -125,6 +128,7 @@ def test_pairs_across_labels_come_before_those_that_are_more_alike(make_images: 
     described = describe(pairs, images, 10)
     assert [pair["across_labels"] for pair in described["pairs"]] == [True, False]
     assert (described["across_labels"], described["across_splits"]) == (1, 0)
+    assert (described["count"], described["pictures"]) == (2, 1)
 
 
 def test_only_images_for_testing_leak(make_images: MakeImages) -> None:
@@ -137,3 +141,35 @@ def test_only_images_for_testing_leak(make_images: MakeImages) -> None:
         Pair(test[1], test[2], 1, 1, False),
     ]
     assert np.flatnonzero(leaked(pairs, images)).tolist() == [test[0]]
+
+
+def test_of_several_copies_each_for_testing_leaks(make_images: MakeImages) -> None:
+    """The second is a copy of the first, which is for testing, too; the third is for training."""
+    images = make_images(["daisy", "rose"] * 3, ["train"] * 3 + ["test"] * 3)
+    pairs = [Pair(3, 4, 1, None, False), Pair(3, 0, 0.9, 0.98, False)]
+    assert np.flatnonzero(leaked(pairs, images)).tolist() == [3, 4]
+    assert [picture.tolist() for picture in pictures_of(pairs, images)] == [[0, 3, 4]]
+    joined = with_copies(images, pairs)
+    assert len({joined.units[number] for number in (0, 3, 4)}) == 1 and joined.units.max() == 3
+    assert with_copies(images, []) is images
+
+
+def test_images_of_few_pixels_are_not_judged(
+    make_images: MakeImages, sixty_photos: list[str], tmp_path: Path
+) -> None:
+    """Two handwritten digits of 8 x 8 pixels look alike, and are not the same."""
+    uris = [*sixty_photos[:58], str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    for uri in uris[58:]:
+        Image.open(sixty_photos[0]).resize((SIDE - 1, 60)).save(uri)
+    Image.open(uris[59]).point(lambda value: value + 1).save(uris[59])
+    images = make_images(classes_of(60), ["train"] * 60, uris=uris)
+    small = read_small(images, np.arange(60))
+    assert small.readable.all() and np.flatnonzero(~small.detailed).tolist() == [58, 59]
+    assert same_pictures(np.array([[58, 59], [0, 58]]), np.ones(2), small) == []
+    assert method_text(60, small, exact=True).endswith("2 have too few pixels to tell")
+
+
+def test_one_image_has_no_proposals() -> None:
+    nobody = Neighbours(np.empty((1, 0), np.int64), np.empty((1, 0), np.float32), exact=True)
+    pairs, cosines = proposals(nobody, ["a"])
+    assert pairs.shape == (0, 2) and len(cosines) == 0

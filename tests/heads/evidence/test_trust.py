@@ -89,6 +89,8 @@ def test_metrics_without_some_images(store: Path, images: LabelledRows) -> None:
     assert without(saved, answers, np.ones(len(wrong), bool)) is None
     assert headline(metrics).startswith(f"{metrics['accuracy']:.1%} accuracy (")
     assert headline(metrics).endswith("on 120 images")
+    several = {"hamming_loss": 0.1, "accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "count": 9}
+    assert headline(several) == "all labels right for 50.0% of the images (40.0% to 60.0%) on 9 images"
 
 
 def test_intervals_of_figures_are_those_of_images_drawn_again(store: Path, images: LabelledRows) -> None:

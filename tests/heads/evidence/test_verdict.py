@@ -4,20 +4,23 @@ from typing import Any
 
 import pytest
 
-from features.backbones.weights import UNTRAINED
 from heads.evidence.verdict import verdict
 
 
 def claims(*helps: bool) -> dict[str, Any]:
     titles = ("higher start", "higher slope", "higher asymptote")
-    return {"claims": [{"title": title, "helps": one} for title, one in zip(titles, helps, strict=True)]}
+    made = [{"title": title, "helps": one} for title, one in zip(titles, helps, strict=True)]
+    return {"images": 500, "unseen": 0.1, "claims": made}
+
+
+COPIES = {"across_splits": 0, "across_labels": 0, "pixels": True, "readable": 500, "unreadable": 0}
 
 
 def evaluation(**parts: Any) -> dict[str, Any]:
     """One in which nothing is wrong, with some parts changed: `trust__metrics` is that of `trust`."""
     made: dict[str, Any] = {
         "transfer": claims(True, True, True),
-        "table": {"untrained": False, "images": 500},
+        "table": {"untrained": False, "tuned": False},
         "trust": {
             "metrics": {
                 "accuracy": 0.9,
@@ -25,14 +28,15 @@ def evaluation(**parts: Any) -> dict[str, Any]:
                 "count": 900,
                 "majority_accuracy": 0.2,
                 "majority_class": "rose",
+                "per_class": {"rose": {"support": 90}, "tulip": {"support": 30}},
             },
             "reliability": {"calibration_error": 0.02},
             "leaderboard": [{"is_head": True}],
             "without_duplicates": None,
         },
         "data": {
-            "near_duplicates": {"across_splits": 0, "pixels": True},
-            "label_errors": {"count": 0},
+            "near_duplicates": COPIES,
+            "label_errors": {"count": 0, "images": []},
             "confused_classes": [],
             "balance": {"differs": False, "splits": []},
         },
@@ -79,7 +83,8 @@ def test_transfer_comes_first_with_the_claims_that_hold(
 
 
 def test_without_a_comparison_nothing_is_said_of_transfer() -> None:
-    for transfer in (None, {"claims": []}):
+    nothing: list[Any] = [None, {"claims": []}]
+    for transfer in nothing:
         tone, text = said(transfer=transfer)[0]
         assert tone == "caution" and text.startswith("Whether transfer helped can't be said")
 
@@ -102,36 +107,61 @@ def test_rough_probabilities_and_better_heads_are_named() -> None:
     assert ("caution", "Head better-one is better on the same images, and not by chance.") in lines
     assert any(text.startswith("Its probabilities are 15 points off") for _, text in lines)
     board[0] = {**row, "difference": [-0.05, -0.08, -0.02]}
-    assert ("good", "No other head of 2 is better on the same images by more than chance.") in said(
-        trust__leaderboard=board
-    )
+    none = "None of the 2 other heads is better on the same images by more than chance."
+    assert ("good", none) in said(trust__leaderboard=board)
+    one = "The one other head is not better on the same images by more than chance."
+    assert ("good", one) in said(trust__leaderboard=board[:2])
+
+
+def test_classes_without_a_test_image_are_named() -> None:
+    lines = said(trust__metrics__per_class={"rose": {"support": 3}, "tulip": {"support": 0}})
+    assert lines[2][0] == "caution" and lines[2][1].startswith("1 class has no test image")
+    assert lines[2][1].endswith("tulip.")
 
 
 def test_copies_in_two_splits_come_with_the_score_without_them() -> None:
     without = {"images": 3, "accuracy": 0.85}
-    pairs = {"across_splits": 4, "pixels": True}
+    pairs = COPIES | {"across_splits": 4}
     assert said(data__near_duplicates=pairs, trust__without_duplicates=without)[-1] == (
         "caution",
         "4 pictures are in two splits. Without the 3 test images with a copy in training, accuracy is 85.0%.",
     )
     assert said(data__near_duplicates=pairs)[-1] == ("caution", "4 pictures are in two splits.")
     assert said(data__near_duplicates=pairs, trust=None)[-1] == ("caution", "4 pictures are in two splits.")
-    unread = said(data__near_duplicates={"across_splits": 0, "pixels": False})[-1]
+    unread = said(data__near_duplicates=COPIES | {"pixels": False})[-1]
     assert unread[0] == "caution" and "could not be looked for" in unread[1]
+    half = said(data__near_duplicates=COPIES | {"readable": 100, "unreadable": 101})[-1]
+    assert half[1] == "No picture was seen to be in two splits among the 100 images that could be read."
+    assert said(data__near_duplicates=COPIES | {"across_labels": 1})[-1] == (
+        "caution",
+        "1 picture has different labels in different files: one of them is wrong.",
+    )
 
 
 def test_what_is_wrong_with_the_data_is_said() -> None:
     pair = {"classes": ["rose", "tulip"], "indistinguishable": True}
     lines = said(
-        data__label_errors={"count": 7},
+        data__label_errors={"count": 7, "images": ["one"]},
         data__confused_classes=[pair, {**pair, "indistinguishable": False}],
         data__balance={"differs": True, "splits": [{"split": "test", "differs": True}]},
-        table={"untrained": True, "images": 500},
     )
-    assert lines[1] == ("caution", UNTRAINED)
     assert [text for _, text in lines[-3:]] == [
-        "About 7 labels are likely wrong, of 500 images: the likeliest are named below.",
-        "1 pair of classes can't be told apart: rose and tulip.",
-        "The classes of test have other shares than those of train.",
+        "About 7 labels are likely wrong: those to look at first are named below.",
+        "1 pair of classes can't be told apart by the features: rose and tulip.",
+        "Classes have other shares in test than in train: figures may not hold elsewhere.",
     ]
     assert len(said(trust=None, data=None)) == 1
+    assert len(said(data__confused_classes=None, data__balance=None)) == 3, "of several labels"
+
+
+def test_weights_that_say_nothing_are_told() -> None:
+    tone, text = said(table={"untrained": True, "tuned": False})[0]
+    assert tone == "caution" and text.startswith("Nothing was transferred")
+    tone, text = said(table={"untrained": False, "tuned": True})[1]
+    assert tone == "caution" and text.startswith("The weights of the backbone were tuned on labels")
+
+
+def test_a_gain_that_few_images_do_not_rule_out_is_no_no() -> None:
+    tone, text = said(transfer=claims(False, False, False) | {"unseen": 0.45, "images": 12})[0]
+    assert tone == "caution" and text.startswith("Transfer was not seen to help")
+    assert "12 images can't rule out a gain of 45 points" in text
