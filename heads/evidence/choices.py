@@ -129,7 +129,7 @@ def compare_workflows(
             {
                 "name": _WORKFLOWS[workflow],
                 "head": facts["id"],
-                "tested": "the same images" if own else _tested_text(facts),
+                "tested": "this head's test images" if own else _tested_text(facts),
                 **figures,
                 **_seconds(facts, extraction if workflow != "end-to-end" else 0.0),
             }
@@ -139,9 +139,10 @@ def compare_workflows(
 
 def _saved_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
     metrics = facts["metrics"]["test"]
+    several = "hamming_loss" in metrics
     return {
-        "skill": metrics["accuracy"],
-        "interval": metrics["accuracy_interval"],
+        "skill": metrics["average_precision"]["macro"] if several else metrics["accuracy"],
+        "interval": None if several else metrics["accuracy_interval"],
         "log_loss": metrics["log_loss"],
     }
 

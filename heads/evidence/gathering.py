@@ -171,7 +171,8 @@ def _experiments(
         subject.lacks("layers", "other layers", how)
     if parts["views"] is None:
         subject.lacks("views", "augmented views", "this version can't extract them yet")
-    board = checked["leaderboard"] if checked else []
+    # Of several labels it has another figure.
+    board = checked["leaderboard"] if checked and not sampled.multi_label else []
     parts["workflows"] = choices.compare_workflows(subject.saved, subject.table, board)
     for workflow in choices.missing_workflows(parts["workflows"]):
         subject.lacks("workflows", *workflow)
@@ -295,9 +296,9 @@ def _data(
         "label_errors": find_label_errors(images, probabilities, _NAMED),
         "near_duplicates": {
             **near_duplicates.describe(same, images, _NAMED),
-            "pixels": bool(small.readable.any()),
-            "readable": int(small.readable.sum()),
-            "unreadable": int((~small.readable).sum()),
+            "pixels": bool(small.detailed.any()),
+            "compared": int(small.detailed.sum()),
+            "not_compared": int((~small.detailed).sum()),
             "method": near_duplicates.method_text(len(images), small, exact=neighbours.exact),
         },
         "outliers": find_outliers(images, neighbours, _NAMED),

@@ -12,6 +12,8 @@ from heads.evidence.trust import headline
 GOOD, BAD, CAUTION = "good", "bad", "caution"
 #: An expected calibration error from which on probabilities should not be taken at their word.
 _ROUGH = 0.1
+#: Of fewer test images it is mostly chance.
+_ENOUGH = 30
 #: An interval of the accuracy that is wider than this says little.
 _WIDE = 0.1
 #: A gain of skill that is larger than this is not said to be missing while it is not ruled out.
@@ -82,9 +84,9 @@ def _of_trust(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     untested = [label for label, of in metrics["per_class"].items() if not of["support"]]
     if untested:
         classes = counted(len(untested), "class has", "classes have")
-        yield CAUTION, f"{classes} no test image, and nobody knows how well it is told: {some(untested)}."
+        yield CAUTION, f"{classes} no test image, so that the figures say nothing of {some(untested)}."
     error = trust["reliability"]["calibration_error"]
-    if error > _ROUGH:
+    if error > _ROUGH and metrics["count"] >= _ENOUGH:
         yield (
             CAUTION,
             f"Its probabilities are {100 * error:.0f} points off, on average: train it with "
@@ -105,15 +107,18 @@ def _of_heads(others: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def _of_data(data: Mapping[str, Any], trust: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     pairs = data["near_duplicates"]
-    could = f" among the {counted(pairs['readable'], 'image')} that could be read"
-    read = could if pairs["unreadable"] else ""
+    could = f" among the {counted(pairs['compared'], 'image')} that could be compared"
+    read = could if pairs["not_compared"] else ""
     if pairs["across_splits"]:
         pictures = counted(pairs["across_splits"], "picture is", "pictures are")
         yield CAUTION, f"{pictures} in two splits{read}.{_score_without(trust)}"
     elif pairs["pixels"]:
         yield GOOD, f"No picture was seen to be in two splits{read}."
     else:
-        yield CAUTION, "Near-duplicates could not be looked for: the source images can't be read."
+        yield (
+            CAUTION,
+            "Near-duplicates could not be looked for: images can't be read, or have too few pixels.",
+        )
     if pairs["across_labels"]:
         pictures = counted(pairs["across_labels"], "picture has", "pictures have")
         yield CAUTION, f"{pictures} different labels in different files: one of them is wrong."

@@ -92,7 +92,10 @@ def _near_duplicates(evaluation: Mapping[str, Any], data: Mapping[str, Any], alb
 def _of_copies(found: Mapping[str, Any], total: int) -> Sentence:
     """How many pictures are there several times, and where."""
     if not total and not found.get("pixels", True):
-        return Sentence("Near-duplicates could not be looked for: no image could be read.", "caution")
+        return Sentence(
+            "Near-duplicates could not be looked for: images can't be read, or have too few pixels.",
+            "caution",
+        )
     if not total:
         return Sentence("No near-duplicates were found.", "good")
     across = found.get("across_splits") or 0

@@ -97,7 +97,7 @@ def test_the_newest_head_of_each_workflow_stands_with_its_seconds(tmp_path: Path
     assert row["tested"] == f"{count} images for testing"
     on_board = {"head": saved.id, "skill": 0.5, "interval": [0.4, 0.6], "log_loss": 0.7}
     (same,) = compare_workflows(saved, table, [on_board])
-    assert (same["skill"], same["tested"]) == (0.5, "the same images")
+    assert (same["skill"], same["tested"]) == (0.5, "this head's test images")
     assert row["skill"] == saved.facts["metrics"]["test"]["accuracy"] and row["extraction_seconds"] == 42
     assert row["seconds"] == saved.facts["seconds"] and row["total_seconds"] == 42 + saved.facts["seconds"]
     assert [name for name, _ in missing_workflows([row])] == ["end to end (workflow 1)", "fine-tuning"]

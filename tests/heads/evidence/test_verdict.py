@@ -13,7 +13,7 @@ def claims(*helps: bool) -> dict[str, Any]:
     return {"images": 500, "unseen": 0.1, "claims": made}
 
 
-COPIES = {"across_splits": 0, "across_labels": 0, "pixels": True, "readable": 500, "unreadable": 0}
+COPIES = {"across_splits": 0, "across_labels": 0, "pixels": True, "compared": 500, "not_compared": 0}
 
 
 def evaluation(**parts: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_rough_probabilities_and_better_heads_are_named() -> None:
 def test_classes_without_a_test_image_are_named() -> None:
     lines = said(trust__metrics__per_class={"rose": {"support": 3}, "tulip": {"support": 0}})
     assert lines[2][0] == "caution" and lines[2][1].startswith("1 class has no test image")
-    assert lines[2][1].endswith("tulip.")
+    assert lines[2][1].endswith("say nothing of tulip.")
 
 
 def test_copies_in_two_splits_come_with_the_score_without_them() -> None:
@@ -130,8 +130,8 @@ def test_copies_in_two_splits_come_with_the_score_without_them() -> None:
     assert said(data__near_duplicates=pairs, trust=None)[-1] == ("caution", "4 pictures are in two splits.")
     unread = said(data__near_duplicates=COPIES | {"pixels": False})[-1]
     assert unread[0] == "caution" and "could not be looked for" in unread[1]
-    half = said(data__near_duplicates=COPIES | {"readable": 100, "unreadable": 101})[-1]
-    assert half[1] == "No picture was seen to be in two splits among the 100 images that could be read."
+    half = said(data__near_duplicates=COPIES | {"compared": 100, "not_compared": 101})[-1]
+    assert half[1] == "No picture was seen to be in two splits among the 100 images that could be compared."
     assert said(data__near_duplicates=COPIES | {"across_labels": 1})[-1] == (
         "caution",
         "1 picture has different labels in different files: one of them is wrong.",
