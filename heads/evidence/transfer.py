@@ -17,6 +17,8 @@ from heads.evidence.statistics import interval_of_draws
 
 #: The source that the others are compared with.
 FEATURES = "features"
+#: A gain of skill, and a ratio of images, that is larger than this is not denied while it is not ruled out.
+LARGE_GAIN, LARGE_RATIO = 0.2, 2.0
 #: What sources are called in a sentence.
 NAMES = {FEATURES: "stored features", "random": "features of random weights", "pixels": "raw pixels"}
 #: Of the gap between chance and the best curve, the share at which the slope is read.
@@ -72,12 +74,13 @@ def _higher(
         for of in against
     )
     reached = f"{skill_name} is {_percent(own.values[place].mean())} from {NAMES[FEATURES]}"
-    answer = "yes" if helps else "no"
-    sentence = f"Higher {id}: {answer}. {size[0].upper()}{size[1:]}, {reached}; {compared}."
+    is_open = not helps and min(of["interval"][1] for of in against) > LARGE_GAIN
+    sentence = f"Higher {id}: {_answer(helps, is_open)}. {size[0].upper()}{size[1:]}, {reached}; {compared}."
     return {
         "id": id,
         "title": f"higher {id}",
         "helps": helps,
+        "open": is_open,
         "sentence": sentence,
         "against": against,
     }
@@ -94,7 +97,13 @@ def _slope(
     chance: float,
 ) -> dict[str, Any]:
     """Whether fewer images a class are needed for most of the way from chance to the best."""
-    claim: dict[str, Any] = {"id": "slope", "title": "higher slope", "helps": False, "against": []}
+    claim: dict[str, Any] = {
+        "id": "slope",
+        "title": "higher slope",
+        "helps": False,
+        "open": False,
+        "against": [],
+    }
     best = max(curves, key=lambda name: curves[name].values[-1].mean())
     top, least, _ = curves[best].intervals[-1]
     if least <= chance:
@@ -118,12 +127,17 @@ def _slope(
         )
         texts.append(f"{_needed(needed[name], most)} from {NAMES[name]} ({times})")
     claim["helps"] = all(of["interval"][0] > 1 for of in claim["against"])
+    claim["open"] = not claim["helps"] and min(of["interval"][1] for of in claim["against"]) > LARGE_RATIO
     gap = f"{SHARE:.0%} of the gap between chance ({_percent(chance)}) and the best ({_percent(top)})"
     sentence = (
-        f"Higher slope: {'yes' if claim['helps'] else 'no'}. For {_percent(target)}, {gap}, "
+        f"Higher slope: {_answer(claim['helps'], claim['open'])}. For {_percent(target)}, {gap}, "
         f"{_needed(needed[FEATURES], most)} are needed from {NAMES[FEATURES]}; {'; '.join(texts)}."
     )
     return claim | {"sentence": sentence, "target": target}
+
+
+def _answer(helps: bool, is_open: bool) -> str:
+    return "yes" if helps else "not shown" if is_open else "no"
 
 
 def _ratio(own: Curve, other: Curve, target: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from features.text import counted, printable, some
+from heads.evidence.transfer import LARGE_GAIN
 from heads.evidence.trust import headline
 
 #: Tones of a sentence.
@@ -16,8 +17,6 @@ _ROUGH = 0.1
 _ENOUGH = 30
 #: An interval of the accuracy that is wider than this says little.
 _WIDE = 0.1
-#: A gain of skill that is larger than this is not said to be missing while it is not ruled out.
-_LARGE_GAIN = 0.2
 
 
 def verdict(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -57,7 +56,7 @@ def _of_transfer(transfer: Mapping[str, Any] | None, *, untrained: bool) -> Iter
         yield GOOD, f"Transfer helped: it gave {text}."
         return
     none = "neither a higher start, nor a higher slope, nor a higher asymptote"
-    if transfer["unseen"] > _LARGE_GAIN:
+    if transfer["unseen"] > LARGE_GAIN:
         yield (
             CAUTION,
             f"Transfer was not seen to help: {none}. But {counted(transfer['images'], 'image')} can't rule "

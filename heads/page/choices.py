@@ -128,6 +128,8 @@ def _best(measured: list[Mapping[str, Any]], skill: Skill, named: Callable[[Mapp
     known = [each for each in measured if isinstance(each.get("skill"), int | float)]
     if not known:
         return "None of these could be measured."
+    if not known[1:]:
+        return f"There is {named(known[0])} alone: nothing to compare it with."
     best = max(known, key=lambda each: each["skill"])
     interval = skill.interval(best.get("interval"))
     within = f" (95% interval {interval})" if best.get("interval") else ""

@@ -37,7 +37,8 @@ def _claims(transfer: Mapping[str, Any]) -> Sentences:
 def _claim(claim: Mapping[str, Any]) -> Sentence:
     """A claim's sentence below its title, which many a sentence begins with."""
     title, text = str(claim.get("title") or ""), str(claim.get("sentence") or "not measured")
-    tone: Tone = "caution" if claim.get("helps") is None else "good" if claim["helps"] else "bad"
+    unsure = claim.get("helps") is None or claim.get("open")
+    tone: Tone = "good" if claim.get("helps") else "caution" if unsure else "bad"
     repeated = title and text.lower().startswith(f"{title.lower()}: ")
     return Sentence(text[len(title) + 2 :] if repeated else text, tone, title)
 

@@ -87,6 +87,9 @@ def test_a_gain_that_is_not_ruled_out_is_told() -> None:
     many = {"features": curve(0.5, 0.6, 0.6), "pixels": curve(0.5, 0.6, 0.6, seed=1)}
     unseen = [judge(curves, 0.2, "accuracy")["unseen"] for curves in (few, many)]
     assert unseen[0] > 0.2 > 0.05 > unseen[1]
+    of = claims(few)
+    assert of["start"]["open"] and of["start"]["sentence"].startswith("Higher start: not shown.")
+    assert not any(claim["open"] for claim in claims(many).values())
 
 
 def test_an_interval_of_a_ratio_does_not_contradict_its_bound() -> None:
