@@ -156,7 +156,8 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
         yield f"  run       {run.run_id} is at work on {work}"
     heads = _head_lines(store, table.name, table.facts.weights)
     yield from heads
-    if not heads and pc.any(pc.greater(pc.list_value_length(rows.column("labels")), 0)).as_py():
+    unlabelled = pc.all(pc.equal(pc.list_value_length(rows.column("labels")), 0)).as_py()
+    if not heads and not (len(rows) and unlabelled):
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 

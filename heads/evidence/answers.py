@@ -41,11 +41,13 @@ class Answers(NamedTuple):
         images: those that are tested.
         probabilities: (n, n_classes).
         tested: which images they are, for people.
+        dealt: where it was tested by folds: all images, and the fold of each, -1 for those not tested.
     """
 
     images: LabelledRows
     probabilities: np.ndarray
     tested: str
+    dealt: tuple[LabelledRows, np.ndarray] | None = None
 
 
 class NoAnswers(BottleneckError):
@@ -68,9 +70,14 @@ def answers_of(saved: SavedHead, images: LabelledRows) -> Answers:
     """
     if by_folds(saved):
         folds = saved.facts["splits"]["folds"]
-        probabilities, tested = _by_folds(saved, saved, images)
-        text = f"{folds} folds of all images, by heads fitted anew"
-        return Answers(images.among(tested), probabilities[tested], text)
+        fold = share_out(images.y, images.units, folds, saved.facts["seed"] or 0)
+        tested = fold >= 0
+        if not tested.any():
+            raise NoAnswers("no class has two images, groups or pictures: one to learn from and one to test")
+        text = (
+            f"{folds} folds, {int(tested.sum()):,} of {counted(len(images), 'image')}, by heads fitted anew"
+        )
+        return Answers(images.among(tested), _by_folds(saved, images, fold)[tested], text, (images, fold))
     unseen = images.among(_for_testing(saved, images))
     if not len(unseen):
         raise NoAnswers(f"table {images.table.name!r} has no test image with a label of head {saved.id}")
@@ -78,23 +85,24 @@ def answers_of(saved: SavedHead, images: LabelledRows) -> Answers:
     return Answers(unseen, _on_test(saved, unseen), f"the test split of table {name!r}, version {version}")
 
 
-def answers_of_other(other: SavedHead, like: SavedHead, images: LabelledRows) -> np.ndarray:
+def answers_of_other(other: SavedHead, answers: Answers) -> np.ndarray:
     """Probabilities of the same images from another head, columns in the order of `images.classes`.
 
     Args:
-        like: the head that evidence is about.
-        images: those that it was tested on (`Answers.images`).
+        answers: of the head that evidence is about.
 
     Raises:
         NoAnswers: where they would say nothing, with the reason.
     """
+    images = answers.images
     if (
         other.facts["labels"] != list(images.classes)
         or other.facts.get("multi_label", False) != images.multi_label
     ):
         raise NoAnswers("it knows other labels")
-    if by_folds(like):
-        return _by_folds(other, like, images)[0]
+    if answers.dealt:
+        everything, fold = answers.dealt
+        return _by_folds(other, everything, fold)[fold >= 0]
     if by_folds(other):
         raise NoAnswers("it is trained on the test images, too, having been tested by folds")
     if not _for_testing(other, images).all():
@@ -192,15 +200,8 @@ def _from_files(saved: SavedHead, images: LabelledRows) -> np.ndarray:
     return saved.head.predict_proba(np.concatenate(X, axis=1))
 
 
-def _by_folds(saved: SavedHead, like: SavedHead, images: LabelledRows) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of each image from a head of the same parameters, fitted on images of other folds.
-
-    Args:
-        like: the head whose folds they are.
-
-    Returns:
-        The probabilities, and which images are tested: not those of a class that nothing else has.
-    """
+def _by_folds(saved: SavedHead, images: LabelledRows, fold: np.ndarray) -> np.ndarray:
+    """Probabilities of each image from a head of the same parameters, fitted on images of other folds."""
     if saved.facts.get("workflow"):
         raise NoAnswers("it was trained on pixels, which folds would do anew")
     if made_here(images.table):
@@ -210,10 +211,8 @@ def _by_folds(saved: SavedHead, like: SavedHead, images: LabelledRows) -> tuple[
     except BottleneckError as error:
         raise NoAnswers(str(error)) from error
     head = new_head(saved.facts["kind"], saved.facts["parameters"])
-    folds = like.facts["splits"]["folds"]
-    fold = share_out(images.y, images.units, folds, like.facts["seed"] or 0)
-    fitted = [_fit_without(head, images, saved.layers, fold == part) for part in range(folds)]
-    return predict_by_fold(fitted, images, saved.layers, fold), fold >= 0
+    fitted = [_fit_without(head, images, saved.layers, fold == part) for part in range(fold.max() + 1)]
+    return predict_by_fold(fitted, images, saved.layers, fold)
 
 
 def made_here(table: FeatureTable) -> bool:
@@ -237,6 +236,6 @@ def predict_by_fold(
         of_batch = probabilities[place]
         for part, head in enumerate(fitted):
             rows = fold[place] == part
-            if rows.any():
+            if rows.any() and head is not None:
                 of_batch[rows] = probabilities_of(head, X[rows], images.classes)
     return probabilities

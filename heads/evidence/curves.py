@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from heads.base import Head
 
 
+#: Draws that an interval needs.
+FEWEST_DRAWS = 5
+
+
 class Draw(NamedTuple):
     """One way to share images out.
 
@@ -56,19 +60,22 @@ def draws_of(images: LabelledRows, draws: int, seed: int, *, given_splits: bool)
 
     Args:
         given_splits: whether the data came split: tested is then a part of their test split, by turns, and
-            trained on are four fifths of the rest.
+            trained on are four fifths of the rest. Draws that have nothing to test are left out.
     """
     made = []
     of_test = images.splits == "test"
+    # Each part has its share of what is tested.
+    dealt = strata(images.y) * 2 + of_test if given_splits else images.y
     for number in range(draws):
         dealing, part = divmod(number, PARTS)
-        own = deal(images.y, PARTS, seed + dealing, images.units) == part
+        own = deal(dealt, PARTS, seed + dealing, images.units) == part
         test = own & of_test if given_splits else own
         # What belongs to a tested image is in the same part, whatever split it was given.
         train = ~own & ~of_test if given_splits else ~own
         order = np.random.default_rng([seed, number]).permutation(len(images))
         made.append(Draw(order[train[order]], np.flatnonzero(test)))
-    return made
+    with_tests = [draw for draw in made if can_learn(images.y, [draw])]
+    return with_tests if len(with_tests) >= FEWEST_DRAWS else made
 
 
 def sizes_of(draws: Sequence[Draw], y: np.ndarray, classes: int) -> list[int | None]:

@@ -163,9 +163,9 @@ def _experiments(
         parts["layers"] = choices.compare_layers(head, sampled, draws, subject.layers, subject.progress)
         parts["views"] = choices.compare_views(head, sampled, subject.layers, draws)
     else:
-        subject.lacks(
-            "transfer", "learning curves and comparisons of layers", "add images: these are too few"
-        )
+        what = "test split has" if subject.given_splits else "data have"
+        how = f"add images: the {what} too few images, or groups, to share out"
+        subject.lacks("transfer", "learning curves and comparisons of layers", how)
     if not subject.table.layers[1:]:
         how = "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
         subject.lacks("layers", "other layers", how)
@@ -291,9 +291,16 @@ def _data(
 ) -> dict[str, Any]:
     images = subject.images
     subject.part("Looking for label errors")
-    probabilities = out_of_fold(images, subject.table.layers, subject.settings.seed, subject.progress)
+    errors: dict[str, Any] = {"count": None, "images": []}
+    confused = None
+    if images.units.max() > 0:
+        probabilities = out_of_fold(images, subject.table.layers, subject.settings.seed, subject.progress)
+        errors = find_label_errors(images, probabilities, _NAMED)
+        confused = find_confused_classes(images, probabilities, _NAMED)
+    else:
+        subject.lacks("data", "label errors", "add images of another group: all are of one")
     return {
-        "label_errors": find_label_errors(images, probabilities, _NAMED),
+        "label_errors": errors,
         "near_duplicates": {
             **near_duplicates.describe(same, images, _NAMED),
             "pixels": bool(small.detailed.any()),
@@ -302,6 +309,6 @@ def _data(
             "method": near_duplicates.method_text(len(images), small, exact=neighbours.exact),
         },
         "outliers": find_outliers(images, neighbours, _NAMED),
-        "confused_classes": find_confused_classes(images, probabilities, _NAMED),
+        "confused_classes": confused,
         "balance": None if images.multi_label else compare_splits(images.counts()),
     }

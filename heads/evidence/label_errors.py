@@ -128,7 +128,8 @@ def find_confused_classes(
         return None
     counts = np.bincount(images.y, minlength=len(images.classes))
     largest = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CLASSES])
-    largest = largest[counts[largest] > 0]
+    # A class that has nothing else could not be learned out of fold.
+    largest = largest[(counts[largest] > 0) & ~np.isin(largest, untestable(images.y, images.units))]
     # How many images of each class (row) another (column) is thought to be the more likely one.
     beaten = np.zeros((len(images.classes), len(images.classes)), int)
     for number in largest:

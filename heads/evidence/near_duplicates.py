@@ -20,6 +20,8 @@ from heads.evidence.small_versions import SmallVersions
 #: Correlation of small versions from which on two images are the same picture. Of 500 photos of flowers, no
 #: two different ones have more than 0.90; copies at 30 % of the size, of quality 20, have 0.97 and more.
 SAME = 0.95
+#: Images from which on what they have in common is known.
+_FEWEST = 10
 #: Images whose pixels are read to decide, at most.
 MOST_READ = 20_000
 
@@ -108,7 +110,8 @@ def _standardized(small: SmallVersions) -> tuple[np.ndarray, np.ndarray]:
     Digits on black, or X-rays, look alike to a correlation of their plain pixels.
     """
     gray = small.pixels.astype(np.float32).mean(axis=3)
-    common = gray[small.readable].mean(axis=0)
+    # Of very few images the mean is mostly the image itself.
+    common = gray[small.readable].mean(axis=0) if small.readable.sum() >= _FEWEST else 0.0
     versions = []
     for pixels in (gray, gray[:, :, ::-1]):
         rows = (pixels - common).reshape(len(pixels), -1)

@@ -7,6 +7,7 @@ different images. What is fitted is a logistic head, whatever head the evidence 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ _FEW = 5000
 MOST_FITTED = 20_000
 #: Images that `C` is chosen on.
 _MOST_CHOOSING = 4000
+#: Where there is nothing to choose on.
+_USUAL_C = 0.01
 
 
 def out_of_fold(
@@ -48,13 +51,18 @@ def out_of_fold(
         head = LogisticHead(C=chosen_C(X, images.y[fitted], images.classes, images.units[fitted], seed))
         for repeat in range(repeats):
             fold = deal(images.y, FOLDS, seed + repeat, images.units)
-            models = [
-                fit_anew(head, X[(rows := fold[fitted] != part)], images.y[fitted][rows], images.classes)
-                for part in range(FOLDS)
-            ]
+            models = [_fit_fold(head, images, X, fitted, fold != part) for part in range(FOLDS)]
             sums += predict_by_fold(models, images, [layer], fold)
             progress(number * repeats + repeat + 1, steps, {})
     return sums / steps
+
+
+def _fit_fold(
+    head: LogisticHead, images: LabelledRows, X: np.ndarray, fitted: np.ndarray, wanted: np.ndarray
+) -> Any:
+    """A head fitted on those images of a sample that are wanted; None where there is none."""
+    rows = wanted[fitted]
+    return fit_anew(head, X[rows], images.y[fitted][rows], images.classes) if rows.any() else None
 
 
 def some_rows(images: LabelledRows, most: int, seed: int) -> np.ndarray:
@@ -75,5 +83,5 @@ def chosen_C(
     if len(rows) > _MOST_CHOOSING:
         rows = np.flatnonzero(hold_out(y, -(-len(X) // _MOST_CHOOSING), seed))
     head = fit_anew(LogisticHead(), X[rows], y[rows], classes, None if units is None else units[rows])
-    assert head.training_ is not None
-    return head.training_.facts["C"]
+    training = getattr(head, "training_", None)  # none of a single class
+    return training.facts["C"] if training else _USUAL_C

@@ -10,6 +10,8 @@ import numpy as np
 CONFIDENCE = 0.95
 #: Into so many parts images are dealt, of which each draw tests one.
 PARTS = 5
+#: Units, such as groups, below which nothing can be told by resampling them.
+LEAST_UNITS = 6
 #: Resamplings of a bootstrap.
 RESAMPLINGS = 2000
 _SIGN_FLIPS = 2000
@@ -83,9 +85,10 @@ def paired_p_value(right: np.ndarray, of_other: np.ndarray, units: np.ndarray) -
     differences = np.bincount(units, right - of_other)
     if np.isin(differences, (-1, 0, 1)).all() and len(differences) == len(right):
         return _mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), (_SIGN_FLIPS, len(differences)))
-    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
-    return float((as_far.sum() + 1) / (_SIGN_FLIPS + 1))
+    random, differences = np.random.default_rng(0), differences[differences != 0]
+    reached = abs(differences.sum()) - 1e-9
+    flips = (random.choice((-1.0, 1.0), len(differences)) @ differences for _ in range(_SIGN_FLIPS))
+    return float((sum(abs(flip) >= reached for flip in flips) + 1) / (_SIGN_FLIPS + 1))
 
 
 def _mcnemar(alone: int, other_alone: int) -> float:

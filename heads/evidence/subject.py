@@ -10,6 +10,7 @@ from features import store as feature_store
 from features.errors import BottleneckError
 from features.splits import are_cut_by_hash
 from heads.evidence.answers import made_here
+from heads.evidence.curves import FEWEST_DRAWS
 from heads.evidence.images import LabelledRows, labelled_rows
 from heads.logistic import LogisticHead
 from heads.progress import Progress, silent
@@ -45,8 +46,8 @@ class Settings:
 
     def check(self) -> None:
         """Refuse settings out of range with a BottleneckError."""
-        if self.draws < 5:
-            raise BottleneckError(f"`draws={self.draws}`: expected 5 or more, for an interval")
+        if self.draws < FEWEST_DRAWS:
+            raise BottleneckError(f"`draws={self.draws}`: expected {FEWEST_DRAWS} or more, for an interval")
         if self.sample < 20:
             raise BottleneckError(f"`sample={self.sample}`: expected 20 or more")
 

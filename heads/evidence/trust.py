@@ -10,7 +10,7 @@ import numpy as np
 
 from features.text import counted
 from heads.evidence.answers import Answers
-from heads.evidence.statistics import RESAMPLINGS, bootstrap
+from heads.evidence.statistics import LEAST_UNITS, RESAMPLINGS, bootstrap
 from heads.metrics import evaluate_head, interval
 from heads.probabilities import log_loss
 from heads.saved import SavedHead
@@ -29,9 +29,12 @@ def intervals_of(saved: SavedHead, answers: Answers) -> dict[str, list[float]]:
     """95 % intervals of the figures of `metrics_of` that are no shares of images, by a bootstrap over units.
 
     Returns:
-        Of one label `macro_f1` and `log_loss`; of several `average_precision`, `f1` (macro) and `log_loss`.
+        Of one label `macro_f1` and `log_loss`; of several `average_precision`, `f1` (macro) and `log_loss`;
+        nothing for very few groups.
     """
     images, probabilities = answers.images, answers.probabilities
+    if images.units.max() + 1 < LEAST_UNITS:
+        return {}
     figures = _label_figures if images.multi_label else _figures
     thresholds = np.array(saved.facts.get("thresholds", ()))
     names, of = figures(images.y, probabilities, thresholds)
@@ -60,11 +63,10 @@ def _figures(true: np.ndarray, probabilities: np.ndarray, _: np.ndarray) -> _Wei
 def _label_figures(true: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> _Weighted:
     from sklearn.metrics import average_precision_score, f1_score
 
-    predicted, has = (probabilities >= thresholds).astype(int), true.any(axis=0)
+    predicted = (probabilities >= thresholds).astype(int)
 
     def of(weights: np.ndarray) -> list[float]:
-        if not (weights @ true > 0)[has].all():
-            return [np.nan] * 3  # a label that nobody has now would change the mean
+        has = weights @ true > 0
         row_weights = {"sample_weight": weights.astype(float), "average": "macro"}
         return [
             average_precision_score(true[:, has], probabilities[:, has], **row_weights),

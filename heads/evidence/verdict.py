@@ -95,6 +95,7 @@ def _of_trust(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_heads(others: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    others = [row for row in others if row["noise"] is not None]
     better = [row for row in others if not row["noise"] and row["difference"][0] > 0]
     if better:
         yield CAUTION, f"Head {better[0]['head']} is better on the same images, and not by chance."

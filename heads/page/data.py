@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from features.text import counted
 from heads.page.figures import SHARE, at, count, is_number, items, number, percent
 from heads.page.missing import missing
 from heads.page.parts import (
@@ -99,9 +100,11 @@ def _of_copies(found: Mapping[str, Any], total: int) -> Sentence:
     if not total:
         return Sentence("No near-duplicates were found.", "good")
     across = found.get("across_splits") or 0
+    labels = found.get("across_labels") or 0
     said = (
-        f"{count(total)} pairs of images are the same picture. {count(across)} pictures are in several "
-        f"splits, {count(found.get('across_labels') or 0)} have different labels."
+        f"{counted(total, 'pair of images is', 'pairs of images are')} the same picture. "
+        f"{counted(across, 'picture is', 'pictures are')} in several splits, "
+        f"{counted(labels, 'has', 'have')} different labels."
     )
     if across:
         said += " Those across splits make test figures look better than they are."

@@ -42,7 +42,7 @@ def test_a_head_answers_for_the_test_split(store: Path) -> None:
     assert right.mean() == saved.facts["metrics"]["test"]["accuracy"]
     assert answers.tested == "the test split of table 'photos', version 1" and not by_folds(saved)
     other = train_head(store, "photos", layers=LAYERS, folds=0)
-    of_other = answers_of_other(other, saved, answers.images)
+    of_other = answers_of_other(other, answers)
     assert (of_other.argmax(axis=1) == answers.images.y).mean() == other.facts["metrics"]["test"]["accuracy"]
     assert of_other != pytest.approx(answers.probabilities)
 
@@ -59,22 +59,22 @@ def test_a_head_that_was_tested_by_folds_answers_by_heads_fitted_anew(store: Pat
     assert (answers.probabilities.argmax(axis=1) == images.y).mean() < 0.6
     assert (saved.head.predict_proba(images.features(saved.layers)).argmax(axis=1) == images.y).mean() > 0.8
     other = train_head(store, "noise", folds=0)
-    of_other = answers_of_other(other, saved, images)
+    of_other = answers_of_other(other, answers)
     assert (of_other.argmax(axis=1) == images.y).mean() < 0.6
 
 
 def test_what_would_say_nothing_is_left_out_with_a_reason(store: Path) -> None:
     saved = train_head(store, "photos", folds=0)
-    tested = answers_of(saved, images_of(store)).images
+    answers = answers_of(saved, images_of(store))
     put_table(store, features_of(classes_of(90)), classes_of(90), name="cut-by-hash")
     by_hash = train_head(store, "cut-by-hash", folds=0)
-    images = answers_of(by_hash, images_of(store, "cut-by-hash")).images
+    hashed = answers_of(by_hash, images_of(store, "cut-by-hash"))
     with pytest.raises(NoAnswers, match="trained on the test images, too"):
-        answers_of_other(train_head(store, "cut-by-hash", folds=4), by_hash, images)
+        answers_of_other(train_head(store, "cut-by-hash", folds=4), hashed)
     fewer = train_head(store, "photos", folds=0)
     fewer.facts["labels"] = ["daisy", "rose"]
     with pytest.raises(NoAnswers, match="it knows other labels"):
-        answers_of_other(fewer, saved, tested)
+        answers_of_other(fewer, answers)
     put_table(store, features_of(classes_of(9)), classes_of(9), ["train"] * 9, name="untested")
     untested = images_of(store, "untested")
     with pytest.raises(
@@ -103,19 +103,19 @@ def test_images_that_were_trained_on_and_are_for_testing_now_are_not_tested(tmp_
     tested = answers_of(new, images).images
     assert len(tested) == 24
     with pytest.raises(NoAnswers, match="it was trained on some of these test images"):
-        answers_of_other(saved, new, tested)
+        answers_of_other(saved, answers_of(new, images))
 
 
 def test_features_of_another_table_are_taken_where_a_head_was_trained_on_them(store: Path) -> None:
     """As of a fine-tuned head, whose features were extracted again with its weights."""
     saved = train_head(store, "photos", folds=0)
     images = images_of(store)
-    tested = answers_of(saved, images).images
+    answers = answers_of(saved, images)
     other = load_head(store, "photos")
     for column in other.facts["columns"]:
         column["recipe"]["weights_sha256"] = "1" * 64
     with pytest.raises(NoAnswers, match="its features are in no table"):
-        answers_of_other(dataclasses.replace(other), saved, tested)
+        answers_of_other(other, answers)
 
 
 def test_rows_of_another_table_are_found_by_name_and_bytes(
@@ -210,3 +210,25 @@ def test_a_backbone_that_was_tuned_on_labels_is_not_tested_by_folds(store: Path)
     saved = train_head(store, "tuned", folds=5)
     with pytest.raises(NoAnswers, match="tuned on some of the images that folds would test"):
         answers_of(saved, images_of(store, "tuned"))
+
+
+def test_a_twin_of_a_head_answers_the_same_by_folds(tmp_path: Path) -> None:
+    """Also where images are not tested, since nothing else has their class."""
+    labels = [*["daisy", "tulip"] * 20, *["weed"] * 4, *["rose"] * 11]
+    groups = [*([None] * 40), *["first"] * 4, "first", *["second"] * 10]
+    table = put_table(tmp_path / "store", features_of(labels), labels, groups=groups)
+    first, twin = (train_head(tmp_path / "store", "photos", folds=5) for _ in range(2))
+    images = labelled_rows(table, first.facts["labels"], multi_label=False)
+    answers = answers_of(first, images)
+    assert len(answers.images) < len(images) and f"{len(answers.images)} of 55 images" in answers.tested
+    assert (answers_of_other(twin, answers) == answers.probabilities).all()
+
+
+def test_copies_alone_can_not_be_tested_by_folds(tmp_path: Path) -> None:
+    labels = ["daisy"] * 4 + ["rose"] * 4
+    table = put_table(tmp_path / "store", features_of(labels), labels)
+    saved = train_head(tmp_path / "store", "photos", folds=4)
+    images = labelled_rows(table, ["daisy", "rose"], multi_label=False)
+    images = dataclasses.replace(images, units=images.y)  # as of copies
+    with pytest.raises(NoAnswers, match="no class has two images, groups or pictures"):
+        answers_of(saved, images)

@@ -139,3 +139,12 @@ def test_sizes_are_those_that_were_trained_on(make_images: MakeImages) -> None:
     curve = learn(LogisticHead(C=0.1), images.features(LAYERS[1:]), images.y, images.classes, draws)
     assert curve.sizes == [1, 2, 5, 10, 20, 50, None]
     assert curve.per_class == sorted(curve.per_class) and curve.per_class[-2] < 21
+
+
+def test_a_small_test_split_has_its_share_in_each_draw(make_images: MakeImages) -> None:
+    splits = ["train"] * 190 + ["test"] * 10
+    images = make_images(classes_of(200), splits, given_splits=True)
+    draws = draws_of(images, 10, 0, given_splits=True)
+    assert len(draws) == 10 and can_learn(images.y, draws)
+    six = make_images(classes_of(60), ["train"] * 54 + ["test"] * 6, name="six", given_splits=True)
+    assert can_learn(six.y, draws_of(six, 20, 0, given_splits=True)), "draws without tests are left out"

@@ -244,3 +244,20 @@ def test_of_given_splits_the_sample_has_its_share_of_each(tmp_path: Path) -> Non
     train_head(tmp_path / "store", "photos", folds=0)
     sampled = sample_of(tmp_path / "store", "photos", settings=Settings(sample=100))
     assert 9 <= (sampled.splits == "test").sum() <= 11
+
+
+def test_images_of_one_group_are_no_end(tmp_path: Path) -> None:
+    labels, splits = classes_of(60), splits_of(60)
+    put_table(
+        tmp_path / "store", features_of(labels), labels, splits, groups=["site"] * 60, given_splits=True
+    )
+    train_head(tmp_path / "store", "photos", folds=0)
+    train_head(tmp_path / "store", "photos", layers=LAYERS[0], folds=0)
+    evaluation = gather_evidence(tmp_path / "store", "photos", settings=SETTINGS)
+    assert evaluation["data"]["label_errors"] == {"count": None, "images": []}
+    assert {"label errors", "learning curves and comparisons of layers"} <= {
+        of["what"] for of in evaluation["missing"]
+    }
+    assert evaluation["trust"]["intervals"] == {}, "of one group nothing can be told"
+    assert [row["noise"] for row in evaluation["trust"]["leaderboard"]] == [None, None]
+    assert format_evidence(evaluation)

@@ -96,3 +96,12 @@ def test_of_few_images_of_a_class_nothing_is_claimed_and_both_classes_count(make
     probabilities[-1] = [0.9, 0.1]
     (pair,) = find_confused_classes(images, probabilities, 9) or []
     assert pair["wrong"] == pytest.approx(1 / 6) and not pair["indistinguishable"]
+
+
+def test_a_class_of_one_group_is_not_said_to_be_like_others(make_images: MakeImages) -> None:
+    """Out of fold nobody could learn it: that says nothing of its features."""
+    labels = ["daisy", "rose"] * 30 + ["weed"] * 15
+    groups = [*([None] * 60), *["g"] * 15]
+    images = make_images(labels, ["train"] * 75, features_of(labels, scale=0.3), groups=groups)
+    pairs = find_confused_classes(images, out_of_fold(images, LAYERS), 9) or []
+    assert not any("weed" in pair["classes"] for pair in pairs)

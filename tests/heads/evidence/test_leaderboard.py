@@ -62,7 +62,7 @@ def test_p_values_are_adjusted_for_the_number_of_heads(store: Path, images: Labe
     ids = [row["head"] for row in board if not row["is_head"]]
     raw = []
     for head_id in ids:
-        other = answers_of_other(load_head(store, "photos", head_id), saved, answers.images)
+        other = answers_of_other(load_head(store, "photos", head_id), answers)
         right_too = (other.argmax(axis=1) == answers.images.y).astype(float)
         raw.append(paired_p_value(right_too, right.astype(float), answers.images.units))
     assert [row["p_value"] for row in board if not row["is_head"]] == pytest.approx(holm(raw))

@@ -173,3 +173,14 @@ def test_one_image_has_no_proposals() -> None:
     nobody = Neighbours(np.empty((1, 0), np.int64), np.empty((1, 0), np.float32), exact=True)
     pairs, cosines = proposals(nobody, ["a"])
     assert pairs.shape == (0, 2) and len(cosines) == 0
+
+
+def test_of_two_images_a_copy_is_found(
+    make_images: MakeImages, sixty_photos: list[str], tmp_path: Path
+) -> None:
+    """What two images have in common is all of both."""
+    copy = str(tmp_path / "copy.jpg")
+    Image.open(sixty_photos[0]).resize((60, 48)).save(copy, quality=60)
+    images = make_images(["daisy", "rose"], ["train"] * 2, uris=[sixty_photos[0], copy])
+    small = read_small(images, np.arange(2))
+    assert len(same_pictures(np.array([[0, 1]]), np.ones(1), small)) == 1
