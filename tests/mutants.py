@@ -50,6 +50,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "features/inputs/__init__.py": ("tests/features/inputs/test_list_images.py",),
     "heads/evidence/evaluation.py": ("tests/heads/evidence/test_gathering.py",),
     "heads/evidence/packages.py": ("tests/heads/page/test_document.py",),
+    "heads/evidence/sources.py": ("tests/heads/evidence/test_gathering.py",),
     "heads/evidence/subject.py": ("tests/heads/evidence/test_gathering.py",),
     "heads/evidence/text.py": ("tests/heads/evidence/test_gathering.py",),
     **{

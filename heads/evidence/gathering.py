@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from features.backbones import DEFAULT_BACKBONE
 from features.text import counted, printable
-from heads.evidence import choices, curves, near_duplicates, transfer, trust
-from heads.evidence.answers import Answers, NoAnswers, answers_of, by_folds, rows_of
+from heads.evidence import choices, curves, near_duplicates, trust
+from heads.evidence.answers import Answers, NoAnswers, answers_of, by_folds
 from heads.evidence.balance import compare_splits
 from heads.evidence.evaluation import FORMAT, head_facts, head_ids, table_facts
 from heads.evidence.images import LabelledRows, sample
@@ -21,8 +21,9 @@ from heads.evidence.label_errors import find_confused_classes, find_label_errors
 from heads.evidence.leaderboard import leaderboard
 from heads.evidence.neighbours import Neighbours, find_neighbours
 from heads.evidence.out_of_fold import out_of_fold
-from heads.evidence.skill import chance, skill_name
-from heads.evidence.small_versions import SmallVersions, pixel_side, read_small, shrink
+from heads.evidence.skill import skill_name
+from heads.evidence.small_versions import SmallVersions, read_small
+from heads.evidence.sources import compare_sources, find_sources
 from heads.evidence.subject import Part, Settings, Subject, find_subject, nobody
 from heads.evidence.verdict import verdict
 from heads.progress import Progress, silent
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 #: Images, pairs and classes that are named.
 _NAMED = 50
 _MOST_WRONG = 20
-
-#: Share of the sampled images without which curves are still compared, on the others.
-_FEW = 0.2
 
 
 def gather_evidence(
@@ -155,10 +153,10 @@ def _experiments(
     """What is trained anew: `transfer`, `layers`, `views`, and `workflows` beside it."""
     settings, head = subject.settings, subject.new_head()
     parts: dict[str, Any] = {"transfer": None, "layers": [], "views": None}
-    sampled, sources = _sources(subject, sampled, small, random_features)
+    sampled, sources = find_sources(subject, sampled, small, random_features)
     draws = curves.draws_of(sampled, settings.draws, settings.seed, given_splits=subject.given_splits)
     if curves.can_learn(sampled.y, draws):
-        parts["transfer"] = _transfer(subject, sampled, draws, sources)
+        parts["transfer"] = compare_sources(subject, sampled, draws, sources)
         subject.part("Comparing layers")
         parts["layers"] = choices.compare_layers(head, sampled, draws, subject.layers, subject.progress)
         parts["views"] = choices.compare_views(head, sampled, subject.layers, draws)
@@ -177,89 +175,6 @@ def _experiments(
     for workflow in choices.missing_workflows(parts["workflows"]):
         subject.lacks("workflows", *workflow)
     return parts
-
-
-def _sources(
-    subject: Subject, sampled: LabelledRows, small: SmallVersions, random_features: FeatureTable | None
-) -> tuple[LabelledRows, dict[str, tuple[str, np.ndarray]]]:
-    """What learning curves are drawn from, by id: a name and X; before it, the images that all have."""
-    layers = ", ".join(subject.layers)
-    places = small.places(np.searchsorted(subject.images.numbers, sampled.numbers))
-    rows = np.full(len(sampled), -1) if random_features is None else rows_of(random_features, sampled)
-    kept = np.ones(len(sampled), bool)
-    for what, numbers in (("raw pixels", places), ("features of random weights", rows)):
-        lost = float((numbers < 0).mean())
-        if 0 < lost <= _FEW:
-            kept &= numbers >= 0
-        if lost and (what == "raw pixels" or random_features is not None):
-            images = counted(int((numbers < 0).sum()), "image")
-            example = printable(sampled.uris[int((numbers < 0).argmax())])
-            how = f"bring back the files, which are gone or have changed, such as {example}"
-            subject.lacks("transfer", f"{what} of {images}", how)
-    if random_features is None and not subject.table.facts.untrained:
-        why = subject.without_random or "evaluate with `random_features`"
-        subject.lacks("transfer", "learning curves on features of random weights", why)
-    sampled, places, rows = sampled.among(kept), places[kept], rows[kept]
-    own = sampled.features(subject.layers)
-    sources = {transfer.FEATURES: (f"stored features ({layers})", own)}
-    if random_features is not None and (rows >= 0).all():
-        X = random_features.take(rows, layers=subject.layers)
-        sources["random"] = (f"features of random weights ({layers})", X)
-    if (places >= 0).all():
-        side = pixel_side(own.shape[1])
-        X = np.stack([shrink(version, side).ravel() for version in small.pixels[places].astype(np.float32)])
-        sources["pixels"] = (f"raw pixels ({side} × {side})", X)
-    return sampled, sources
-
-
-def _transfer(
-    subject: Subject,
-    sampled: LabelledRows,
-    draws: Sequence[curves.Draw],
-    sources: Mapping[str, tuple[str, np.ndarray]],
-) -> dict[str, Any]:
-    """Learning curves of the head from each source, and what they say of transfer."""
-    measured: dict[str, curves.Curve] = {}
-    for id, (name, X) in sources.items():
-        subject.part(f"Learning curves on {name}")
-        measured[id] = curves.learn(
-            subject.new_head(), X, sampled.y, sampled.classes, draws, subject.progress
-        )
-    names = {id: name for id, (name, _) in sources.items()}
-    of_chance = chance(sampled.y, len(sampled.classes))
-    judged: dict[str, Any] = {"helps": None, "unseen": None, "claims": []}
-    if len(measured) > 1 and not subject.table.facts.untrained:
-        judged = transfer.judge(measured, of_chance, skill_name(multi_label=sampled.multi_label))
-    return {
-        **judged,
-        "chance": of_chance,
-        "images": len(sampled),
-        "tested": _tested_text(subject, draws),
-        "sources": [
-            {"id": id, "name": names[id], "width": sources[id][1].shape[1], "points": _points(curve)}
-            for id, curve in measured.items()
-        ],
-    }
-
-
-def _tested_text(subject: Subject, draws: Sequence[curves.Draw]) -> str:
-    tested = "a fifth of the test split" if subject.given_splits else "a fifth of the images"
-    return f"means of {counted(len(draws), 'draw')}, each of them tested on {tested} by turns"
-
-
-def _points(curve: curves.Curve) -> list[dict[str, Any]]:
-    rows = zip(curve.sizes, curve.per_class, curve.values, curve.intervals, strict=True)
-    return [
-        {
-            "per_class": size,
-            "images_per_class": per_class,
-            "mean": mean,
-            "low": low,
-            "high": high,
-            "draws": values.tolist(),
-        }
-        for size, per_class, values, (mean, low, high) in rows
-    ]
 
 
 def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair]) -> dict[str, Any]:

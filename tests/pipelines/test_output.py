@@ -327,6 +327,11 @@ def test_the_groups_of_a_table_are_counted(
     assert lines[place - 1].startswith("  layer ") and lines[place + 1] == f"  {UNTRAINED}"
 
 
+def test_a_table_without_labels_is_for_no_head(tmp_path: Path):
+    make_table(tmp_path, np.zeros((2, 2048)), [[], []], ["train", "test"])
+    assert "no head yet" not in info_text(InfoOptions(store=str(tmp_path)))
+
+
 def test_what_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(BottleneckError, match="no features named 'inception_v3'.*: extract features first"):
         info_text(InfoOptions(store=str(tmp_path)))
