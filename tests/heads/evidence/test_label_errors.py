@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import heads.evidence.label_errors
 from heads.evidence.label_errors import find_confused_classes, find_label_errors, find_outliers
 from heads.evidence.neighbours import Neighbours, find_neighbours
 from heads.evidence.out_of_fold import out_of_fold
@@ -105,3 +106,52 @@ def test_a_class_of_one_group_is_not_said_to_be_like_others(make_images: MakeIma
     images = make_images(labels, ["train"] * 75, features_of(labels, scale=0.3), groups=groups)
     pairs = find_confused_classes(images, out_of_fold(images, LAYERS), 9) or []
     assert not any("weed" in pair["classes"] for pair in pairs)
+
+
+def test_an_image_whose_label_is_the_likeliest_is_passed_over_and_not_the_end(
+    make_images: MakeImages,
+) -> None:
+    """Its label is held less likely than another image's, which has a better one."""
+    images = make_images(["daisy", "rose", "tulip"] * 4, ["train"] * 12)
+    probabilities = np.where(images.y[:, None] == np.arange(3), 0.8, 0.1)
+    probabilities[0] = np.where(np.arange(3) == images.y[0], 0.34, 0.33)
+    probabilities[5] = np.where(np.arange(3) == images.y[5], 0.4, 0.0)
+    probabilities[5, (images.y[5] + 1) % 3] = 0.6
+    found = find_label_errors(images, probabilities, 12)["images"]
+    assert [of["uri"] for of in found] == [images.uris[5]]
+
+
+def test_a_head_may_know_classes_that_no_image_has(make_images: MakeImages) -> None:
+    images = make_images(["daisy", "rose"] * 20, ["train"] * 40)
+    wide = dataclasses.replace(images, classes=("daisy", "rose", "weed"))
+    probabilities = np.column_stack([out_of_fold(images, LAYERS) * 0.5, np.full(40, 0.5)])
+    named = find_label_errors(wide, probabilities, 40)
+    assert named["count"] == find_label_errors(images, probabilities[:, :2] * 2, 40)["count"]
+
+
+def test_the_largest_classes_are_compared(make_images: MakeImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads.evidence.label_errors, "_MOST_CLASSES", 2)
+    images = make_images(["daisy"] * 20 + ["rose"] * 3 + ["tulip"] * 20, ["train"] * 43)
+    (pair,) = find_confused_classes(images, np.tile([0.2, 0.5, 0.3], (43, 1)), 9) or []
+    assert pair["classes"] == ["daisy", "tulip"]
+
+
+def test_an_interval_of_two_classes_is_that_of_both(make_images: MakeImages) -> None:
+    """Newcombe's for the mean of two shares: 1 of 20 and 4 of 10."""
+    images = make_images(["daisy"] * 20 + ["rose"] * 10, ["train"] * 30)
+    probabilities = np.where(images.y[:, None] == np.arange(2), 0.9, 0.1)
+    wrong = [0, *np.flatnonzero(images.y == 1)[:4].tolist()]
+    probabilities[wrong] = probabilities[wrong][:, ::-1]
+    (pair,) = find_confused_classes(images, probabilities, 9) or []
+    (a, b), (c, d) = interval(1, 20), interval(4, 10)
+    assert pair["wrong"] == pytest.approx(0.225)
+    low, high = np.hypot(0.05 - a, 0.4 - c) / 2, np.hypot(b - 0.05, d - 0.4) / 2
+    assert pair["interval"] == pytest.approx([0.225 - low, 0.225 + high])
+
+
+def test_the_first_image_is_a_neighbour_like_any_other(make_images: MakeImages) -> None:
+    images = make_images(["daisy", "rose", "tulip"], ["train"] * 3)
+    neighbours = Neighbours(
+        np.array([[1], [0], [0]]), np.array([[0.9], [0.9], [0.2]], np.float32), exact=True
+    )
+    assert [of["distance"] for of in find_outliers(images, neighbours, 3)] == pytest.approx([0.8, 0.1, 0.1])

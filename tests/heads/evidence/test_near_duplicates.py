@@ -129,6 +129,8 @@ def test_pairs_across_labels_come_before_those_that_are_more_alike(make_images: 
     assert [pair["across_labels"] for pair in described["pairs"]] == [True, False]
     assert (described["across_labels"], described["across_splits"]) == (1, 0)
     assert (described["count"], described["pictures"]) == (2, 1)
+    assert described["pairs"][0]["labels"] == ["daisy", "rose"]
+    assert describe(pairs[:1], images, 10)["across_labels"] == 0
 
 
 def test_only_images_for_testing_leak(make_images: MakeImages) -> None:

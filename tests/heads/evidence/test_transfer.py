@@ -28,6 +28,10 @@ def test_better_features_are_said_to_help_in_all_three_ways() -> None:
     assert start["difference"] == pytest.approx(0.2, abs=0.02)
     assert start["interval"][0] < 0.2 < start["interval"][1]
     assert of["start"]["sentence"].startswith("Higher start: yes. With 1 image a class, accuracy is 50.")
+    assert [claim["title"] for claim in of.values()] == ["higher start", "higher slope", "higher asymptote"]
+    low, high = start["interval"]
+    points = f"(difference {100 * start['difference']:.1f} points, {100 * low:.1f} to {100 * high:.1f})"
+    assert points in of["start"]["sentence"]
     assert "on all training images (100 images a class)" in of["asymptote"]["sentence"].lower()
     slope = of["slope"]["against"][0]
     assert slope["at_least"] and slope["ratio"] > 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a table and three heads."""
     store = tmp_path_factory.mktemp("trust") / "store"
     put_table(store, features_of(classes_of(600)), classes_of(600), splits_of(600))
     for layer in LAYERS:
@@ -34,7 +36,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def store(trained: Path, tmp_path: Path) -> Path:
+    """A copy, which a test may train more heads in."""
+    shutil.copytree(trained, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+@pytest.fixture
 def images(store: Path) -> LabelledRows:
     return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)
 
