@@ -119,3 +119,32 @@ def test_images_of_a_group_do_not_make_a_difference_sure(tmp_path: Path) -> None
         (other,) = [row for row in board if not row["is_head"]]
         widths.append(other["difference"][2] - other["difference"][1])
     assert widths[0] > 1.5 * widths[1]
+
+
+def test_heads_of_several_labels_are_compared_by_the_labels_that_are_right(tmp_path: Path) -> None:
+    labels = [("daisy",), ("rose",), ("daisy", "rose"), ("tulip",), ("rose", "tulip")] * 40
+    splits = [("train", "train", "validation", "test", "test")[number // 5 % 5] for number in range(200)]
+    put_table(tmp_path, features_of(labels), labels, splits)
+    other = train_head(tmp_path, "photos", layers=LAYERS[0], folds=0)
+    saved = train_head(tmp_path, "photos", layers=LAYERS[1], folds=0)
+    rows = labelled_rows(feature_store.open(tmp_path, "photos"), CLASSES, multi_label=True)
+    board, left_out = leaderboard(saved, answers_of(saved, rows))
+    assert [row["head"] for row in board] == [saved.id, other.id] and not left_out
+    for row, head in zip(board, (saved, other), strict=True):
+        assert row["skill"] == pytest.approx(1 - head.facts["metrics"]["test"]["hamming_loss"])
+        assert row["interval"][0] < row["skill"] < row["interval"][1] and row["workflow"] is None
+    assert board[1]["noise"] is False and board[1]["difference"][2] < 0
+
+
+def test_the_interval_of_a_head_is_of_groups_where_there_are_some(tmp_path: Path) -> None:
+    labels = [("daisy", "rose")[number // 6 % 2] for number in range(240)]
+    splits = ["train"] * 108 + ["validation"] * 12 + ["test"] * 120
+    groups = [f"patient {number // 20}" for number in range(240)]
+    put_table(tmp_path, features_of(labels), labels, splits, groups=groups, given_splits=True)
+    saved = train_head(tmp_path, "photos", layers=LAYERS[0], folds=0)
+    train_head(tmp_path, "photos", layers=LAYERS[1], folds=0)
+    rows = labelled_rows(feature_store.open(tmp_path, "photos"), CLASSES[:2], multi_label=False)
+    board, _ = leaderboard(saved, answers_of(saved, rows))
+    (own,) = [row for row in board if row["is_head"]]
+    assert own["interval"] != interval(round(own["skill"] * 120), 120)
+    assert all(row["noise"] is not None for row in board if not row["is_head"]), "six groups are enough"
