@@ -46,6 +46,11 @@ class FeatureRecipe:
         if not self.input_size:
             object.__setattr__(self, "input_size", get_backbone(self.backbone).input_size)
 
+    def __str__(self) -> str:
+        """For people: the network, the weights and the precision."""
+        sha256 = f"sha256 {self.weights_sha256[:12]}…"
+        return f"{self.backbone}, weights {self.weights} ({sha256}), {self.precision}"
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -19,7 +19,7 @@ from features.store.labels import have_labels, read_labels
 from features.text import counted, some
 from heads.examples import Examples, count_examples, count_images
 from heads.progress import Progress
-from heads.shares import deal, untestable
+from heads.shares import deal, joined, untestable
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
@@ -142,14 +142,9 @@ def units_of(rows: pa.Table) -> np.ndarray:
     images = _codes(rows.column("image_id"))
     if "group" not in rows.column_names:
         return images
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     grouped = rows.column("group").is_valid().to_numpy()
     groups = _codes(rows.column("group").filter(pa.array(grouped))) + len(images)
-    nodes, ones = 2 * len(images), np.ones(len(groups), np.int8)
-    graph = csr_array((ones, (images[grouped], groups)), shape=(nodes, nodes))
-    return np.unique(connected_components(graph, directed=False)[1][images], return_inverse=True)[1]
+    return np.unique(joined(images[grouped], groups, 2 * len(images))[images], return_inverse=True)[1]
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

@@ -31,12 +31,16 @@ def log_loss(true: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | 
         probabilities: (n, n_classes).
         weights: of the shape of `true`; the mean is weighted by them.
     """
+    return float(np.average(losses(true, probabilities), weights=weights))
+
+
+def losses(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """What `log_loss` is the mean of: float64, of the shape of `true`."""
     if true.ndim == 1:
         likelihood = probabilities[np.arange(len(true)), true]
     else:
         likelihood = np.where(true, probabilities, 1 - probabilities)
-    losses = -np.log(np.clip(likelihood.astype(np.float64), EPSILON, 1))
-    return float(np.average(losses, weights=weights))
+    return -np.log(np.clip(likelihood.astype(np.float64), EPSILON, 1))
 
 
 def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None:

@@ -53,6 +53,19 @@ def hold_out(y: np.ndarray, one_of: int, seed: int, units: np.ndarray | None = N
     return (held_out & (np.bincount(of_unit)[of_unit] > 1))[units]
 
 
+def joined(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of what belongs together by pairs, also by way of others: int ndarray of shape (count,).
+
+    Args:
+        first, second: the numbers of each pair, from 0 to below `count`.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = csr_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
 def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
     """Rows of each class, or with each label; y as `heads.Head.fit_matrix` takes it."""
     return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)

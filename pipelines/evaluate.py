@@ -18,6 +18,7 @@ from features.locations import samples_path
 from features.store.table import FeatureTable
 from heads import SavedHead, load_head
 from heads.evidence import Settings, gather_evidence, is_current, read_evaluation, sample_of, write_evaluation
+from heads.evidence.evaluation import EVALUATION_FILE
 from heads.evidence.packages import EVIDENCE, PAGE, check_packages
 from heads.evidence.text import format_evidence
 from heads.page import write_page
@@ -25,6 +26,7 @@ from heads.saved import to_json
 from pipelines.agreement import check_backbone
 from pipelines.driver import extract
 from pipelines.options import EvaluateOptions, ExtractOptions, Options, ReportOptions
+from pipelines.output_file import check_output
 from pipelines.process import turn_off_opencv_threads
 from pipelines.screen import Screen, new_run_id
 from pipelines.wording import in_words_of_commands, make_command, table_name
@@ -39,17 +41,16 @@ def evaluate(options: EvaluateOptions, *, debug: bool = False) -> str:
     Raises:
         BottleneckError: where there is no table or head.
     """
-    saved = _find(options)
-    evaluation = _evaluate(saved, options, debug=debug)
+    saved, table = _find(options)
+    evaluation = _evaluate(saved, table, options, debug=debug)
     if options.json:
         return to_json(evaluation).rstrip()
-    name, recipe = table_name(options), saved.columns[0].recipe
     more = [f"HEAD_ID={saved.id}"] if options.head_id else []
     lines = [
         format_evidence(_for_people(evaluation, options)),
         "",
-        f"evaluation: {saved.directory / 'evaluation.json'}",
-        f"next: {make_command('report', options.store, name, recipe.backbone, *more)}",
+        f"evaluation: {saved.directory / EVALUATION_FILE}",
+        f"next: {make_command('report', options.store, table.name, table.backbone.name, *more)}",
     ]
     return "\n".join(lines)
 
@@ -60,14 +61,13 @@ def report(options: ReportOptions, *, debug: bool = False) -> str:
     Raises:
         BottleneckError: where there is no table or head, or the page can't be written.
     """
-    saved = _find(options)
+    saved, table = _find(options)
     check_packages(PAGE)
     output = Path(options.output) if options.output else saved.directory / PAGE_FILE
-    _check_output(output)
-    table = feature_store.open(options.store, table_name(options))
+    check_output(output, (".html", ".htm"))
     evaluation = read_evaluation(saved)
-    if evaluation is None or not is_current(evaluation, saved, table, _settings(saved, options)):
-        evaluation = _evaluate(saved, options, debug=debug)
+    if evaluation is None or not is_current(evaluation, saved, table, _settings(options)):
+        evaluation = _evaluate(saved, table, options, debug=debug)
     with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         screen.say("Making the page …")
         turn_off_opencv_threads()
@@ -75,30 +75,31 @@ def report(options: ReportOptions, *, debug: bool = False) -> str:
     if options.json:
         return to_json(evaluation).rstrip()
     size = files.info(output).size
-    return "\n".join([*_verdict_lines(evaluation), f"page: {output} ({size / 1e6:.1f} MB)"])
+    said = [sentence["text"] for sentence in evaluation["verdict"]]
+    return "\n".join([*said, f"page: {output} ({size / 1e6:.1f} MB)"])
 
 
-def _find(options: Options) -> SavedHead:
-    """The head that a command is about, of a table that is there."""
-    name = table_name(options)
-    check_backbone(feature_store.open(options.store, name), options)
-    return load_head(options.store, name, options.head_id)
+def _find(options: Options) -> tuple[SavedHead, FeatureTable]:
+    """The head that a command is about, and its table."""
+    table = feature_store.open(options.store, table_name(options))
+    check_backbone(table, options)
+    return load_head(options.store, table.name, options.head_id), table
 
 
-def _settings(saved: SavedHead, options: Options) -> Settings:
+def _settings(options: Options) -> Settings:
     return Settings(options.draws, options.sample, options.seed or 0, options.random_features)
 
 
-def _evaluate(saved: SavedHead, options: Options, *, debug: bool) -> dict[str, Any]:
+def _evaluate(saved: SavedHead, table: FeatureTable, options: Options, *, debug: bool) -> dict[str, Any]:
     """Gather evidence, with features of random weights that are extracted first, and keep it."""
-    name, settings = table_name(options), _settings(saved, options)
+    settings = _settings(options)
+    settings.check()
     check_packages(EVIDENCE)
     turn_off_opencv_threads()
-    table = feature_store.open(options.store, name)
-    sampled = sample_of(options.store, name, saved.id, settings=settings)
     random_features, fault = None, ""
     if settings.random_features and not table.facts.untrained:
         try:
+            sampled = sample_of(options.store, table.name, saved.id, settings=settings)
             random_features = _random_features(table, sampled.uris, saved, options, debug=debug)
         except BottleneckError as error:
             fault = str(error)
@@ -109,7 +110,7 @@ def _evaluate(saved: SavedHead, options: Options, *, debug: bool) -> dict[str, A
             screen.say(f"no features of random weights: {fault}")
         evaluation = gather_evidence(
             options.store,
-            name,
+            table.name,
             saved.id,
             settings=settings,
             random_features=random_features,
@@ -169,20 +170,7 @@ def _csv(uris: list[str]) -> str:
     return text.getvalue()
 
 
-def _verdict_lines(evaluation: dict[str, Any]) -> list[str]:
-    return [sentence["text"] for sentence in evaluation["verdict"]]
-
-
 def _for_people(evaluation: dict[str, Any], options: Options) -> dict[str, Any]:
     """The same, with what is missing in the words of those who use the command."""
     missing = [{**of, "how": in_words_of_commands(of["how"], options)} for of in evaluation["missing"]]
     return {**evaluation, "missing": missing}
-
-
-def _check_output(output: Path) -> None:
-    if files.is_folder(output):
-        raise BottleneckError(f"`output={output}`: this is a folder, expected the name of a file")
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise BottleneckError(f"`output={output}`: expected a name that ends in .html")
-    if not files.is_folder(output.absolute().parent):
-        raise BottleneckError(f"`output={output}`: there is no folder {output.absolute().parent}")

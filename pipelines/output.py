@@ -15,7 +15,6 @@ from features.backbones.weights import UNTRAINED
 from features.conflicting_images import conflict_lines, count_groups
 from features.images import DECODING, REASONS, REMEDIES
 from features.locations import features_path, heads_path, rejected_path
-from features.recipe import FeatureRecipe
 from features.splits import SPLITS
 from features.store.commit import rejected_rows
 from features.store.table import FeatureTable
@@ -61,7 +60,7 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append(f"{summary.new:,} extracted by this run{rejected} in {seconds}")
     else:
         lines.append("nothing new to extract")
-    lines.append(f"recipe:   {_recipe_text(table.recipe)}")
+    lines.append(f"recipe:   {table.recipe}")
     if summary.precisions not in ([], [table.recipe.precision]):
         lines.append(
             f"          computed in {' and '.join(summary.precisions)} by this run: its engine or processor "
@@ -98,11 +97,6 @@ def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
     return f"{problem}. The first that are {reason}: {first}. {REMEDIES[reason]}"
 
 
-def _recipe_text(recipe: FeatureRecipe) -> str:
-    sha256 = f"sha256 {recipe.weights_sha256[:12]}…"
-    return f"{recipe.backbone}, weights {recipe.weights} ({sha256}), {recipe.precision}"
-
-
 def info_text(options: InfoOptions) -> str:
     """Every table of a store, or the one that is named, with its recipe, counts and heads.
 
@@ -135,7 +129,7 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     counts = f"{counted(len(rows), 'row')}, {counted(rejected, 'rejected image')}"
     yield f"{table.name}  (version {table.version}, {counts})"
     yield f"  data      {printable(table.source)}"
-    yield f"  recipe    {_recipe_text(recipe)}"
+    yield f"  recipe    {recipe}"
     if recipe.exif_orientation:
         yield "            photos turned as their EXIF data say"
     decodings = table.decodings()

@@ -28,6 +28,7 @@ from heads import SavedHead, load_head
 from pipelines.agreement import check_backbone_of_head
 from pipelines.extractor import ExtractorSettings, make_extractor
 from pipelines.options import PredictOptions
+from pipelines.output_file import check_output
 from pipelines.screen import Screen, new_run_id, progress
 from pipelines.wording import table_name
 
@@ -50,7 +51,8 @@ def predict(options: PredictOptions, *, debug: bool = False) -> None:
     output = Path(options.output) if options.output else None
     options = options.replace(features=table_name(options), output=output)
     saved = load_head(options.store, options.features, options.head_id)
-    _check_output(options.output)
+    if output is not None:
+        check_output(output, (".csv", ".parquet"))
     with Screen.of_run(options, new_run_id(), debug=debug) as screen:
         for notice in listing.notices:
             screen.say(notice)
@@ -151,15 +153,6 @@ def _answers(
         "label": pa.array([labels[number] for number in best], pa.string(), mask=~good),
         "probability": pa.array(probabilities[np.arange(len(good)), best], mask=~good),
     }
-
-
-def _check_output(output: Path | None) -> None:
-    if output is not None and files.is_folder(output):
-        raise BottleneckError(f"`output={output}`: this is a folder, expected the name of a file")
-    if output is not None and output.suffix.lower() not in (".csv", ".parquet"):
-        raise BottleneckError(f"`output={output}`: expected a name that ends in .csv or .parquet")
-    if output is not None and not files.is_folder(output.absolute().parent):
-        raise BottleneckError(f"`output={output}`: there is no folder {output.absolute().parent}")
 
 
 def _printable(table: pa.Table) -> pa.Table:

@@ -64,6 +64,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "heads/fitting.py": ("tests/heads/test_training.py",),
     "pipelines/cli.py": ("tests/pipelines/test_options.py",),
     "pipelines/handler.py": ("tests/pipelines/test_extraction.py",),
+    "pipelines/output_file.py": ("tests/pipelines/test_predict.py",),
     "pipelines/planning.py": ("tests/pipelines/test_plan_histories.py",),
 }
 

@@ -79,20 +79,21 @@ def find_row_groups(
     return groups
 
 
-def pick_row_groups(paths: Iterable[str | Path], wanted: np.ndarray) -> list[RowGroup]:
+def pick_row_groups(paths: Iterable[str | Path], numbers: np.ndarray) -> list[RowGroup]:
     """The row groups that hold some rows of a table, which are numbered through all parts; without labels.
 
     Args:
-        wanted: bool ndarray of shape (rows of all parts,).
+        numbers: of the rows, ascending.
     """
     groups, start = [], 0
     for path in paths:
         footer = files.footer(path)
         for number in range(footer.num_row_groups):
             stop = start + footer.row_group(number).num_rows
-            rows = np.flatnonzero(wanted[start:stop])
-            if len(rows):
-                groups.append(RowGroup(str(path), number, rows, np.full(len(rows), None, object)))
+            first, last = np.searchsorted(numbers, (start, stop))
+            if rows := last - first:
+                of_group = numbers[first:last] - start
+                groups.append(RowGroup(str(path), number, of_group, np.full(rows, None, object)))
             start = stop
     return groups
 

@@ -215,7 +215,7 @@ class FeatureTable:
         order = np.argsort(rows)
         if (np.diff(rows[order]) == 0).any():
             raise ValueError("rows are asked for several times")
-        X, _ = read_matrix(self._picked(rows), _widths(self.columns(layers)))
+        X, _ = read_matrix(pick_row_groups(self.paths, rows[order]), _widths(self.columns(layers)))
         if (order[1:] > order[:-1]).all():
             return X
         back = np.empty_like(order)
@@ -226,14 +226,9 @@ class FeatureTable:
         self, rows: np.ndarray, *, layers: str | Iterable[str] | None = None, batch_size: int = 4096
     ) -> Iterator[np.ndarray]:
         """The same as a stream: float32 ndarrays of shape (batch_size, width), in the order of the table."""
-        groups = self._picked(rows)
+        groups = pick_row_groups(self.paths, np.sort(rows))
         batches = read_batches(groups, _widths(self.columns(layers)), batch_size, shuffle=False, seed=0)
         return (X for X, _ in batches)
-
-    def _picked(self, rows: np.ndarray) -> list[RowGroup]:
-        wanted = np.zeros(sum(files.footer(path).num_rows for path in self.paths), bool)
-        wanted[rows] = True
-        return pick_row_groups(self.paths, wanted)
 
     def row_groups(
         self,

@@ -88,7 +88,6 @@ def table_facts(table: FeatureTable, images: int) -> dict[str, Any]:
     Args:
         images: that have a label which the head knows.
     """
-    recipe = table.recipe
     times = table.metadata(["extracted_at"]).column("extracted_at")
     return {
         "name": table.name,
@@ -96,8 +95,7 @@ def table_facts(table: FeatureTable, images: int) -> dict[str, Any]:
         "version": table.version,
         "source": table.source,
         "layers": list(table.layers),
-        "recipe": f"{recipe.backbone}, weights {recipe.weights} (sha256 {recipe.weights_sha256[:12]}…), "
-        f"{recipe.precision}",
+        "recipe": str(table.recipe),
         "untrained": table.facts.untrained,
         "tuned": made_here(table),
         "images": images,

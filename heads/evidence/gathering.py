@@ -13,7 +13,7 @@ import numpy as np
 from features.backbones import DEFAULT_BACKBONE
 from features.text import counted, printable
 from heads.evidence import choices, curves, near_duplicates, trust
-from heads.evidence.answers import Answers, NoAnswers, answers_of, by_folds
+from heads.evidence.answers import Answers, NoAnswers, answers_of
 from heads.evidence.balance import compare_splits
 from heads.evidence.evaluation import FORMAT, head_facts, head_ids, table_facts
 from heads.evidence.images import LabelledRows, sample
@@ -180,10 +180,10 @@ def _experiments(
 def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair]) -> dict[str, Any]:
     subject.part("Comparing heads")
     board, left_out = leaderboard(subject.saved, answers)
-    marks = near_duplicates.leaked(same, subject.images)
-    tested = marks[np.searchsorted(subject.images.numbers, answers.images.numbers)]
-    if by_folds(subject.saved):
-        tested &= False  # copies are in one fold
+    marks = np.zeros(len(answers.images), bool)
+    if not answers.dealt:  # else copies are in one fold
+        of_all = near_duplicates.leaked(same, subject.images)
+        marks = of_all[np.searchsorted(subject.images.numbers, answers.images.numbers)]
     return {
         "tested": answers.tested,
         "metrics": trust.metrics_of(subject.saved, answers),
@@ -192,7 +192,7 @@ def _trust(subject: Subject, answers: Answers, same: list[near_duplicates.Pair])
         "reliability": trust.reliability(answers.images.y, answers.probabilities),
         "leaderboard": board,
         "left_out": left_out,
-        "without_duplicates": trust.without(subject.saved, answers, tested) if tested.any() else None,
+        "without_duplicates": trust.without(subject.saved, answers, marks) if marks.any() else None,
         "figure": "labels right" if answers.images.multi_label else "accuracy",
         "worst": trust.worst(answers, _MOST_WRONG),
     }

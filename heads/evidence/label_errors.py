@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from features.errors import BottleneckError
 from heads.evidence.images import LabelledRows
 from heads.evidence.neighbours import Neighbours
+from heads.evidence.packages import check_packages
 from heads.metrics import interval
 from heads.shares import untestable
 
@@ -70,15 +70,11 @@ def _most_likely(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
 
 def _judge(y: np.ndarray, probabilities: np.ndarray) -> tuple[int | None, np.ndarray]:
     """How many labels are wrong, and how likely each image's is: (n,), the lower the worse."""
-    try:
-        from cleanlab.count import num_label_issues
-        from cleanlab.multilabel_classification.rank import get_label_quality_scores as multi_label_scores
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError as error:
-        raise BottleneckError(
-            "likely label errors are found by cleanlab, of the extra `report`: "
-            "pip install 'bottleneck-features[report]'"
-        ) from error
+    check_packages(("cleanlab",))
+    from cleanlab.count import num_label_issues
+    from cleanlab.multilabel_classification.rank import get_label_quality_scores as multi_label_scores
+    from cleanlab.rank import get_label_quality_scores
+
     if y.ndim == 2:
         labels = [np.flatnonzero(row).tolist() for row in y]
         return None, multi_label_scores(labels, probabilities)

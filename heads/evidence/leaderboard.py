@@ -50,15 +50,18 @@ def _row(
     """A line of the leaderboard; `compared` is the head that it is compared with, None for that itself."""
     images, facts = answers.images, head.facts
     right = _right(head, images, probabilities)
-    mean, low, high = bootstrap_interval(right, images.units)
-    few_are_alone = images.multi_label or images.units.max() + 1 < len(images)
+    resampled = images.multi_label or images.units.max() + 1 < len(images)
     row: dict[str, Any] = {
         "head": head.id,
         "kind": facts["kind"],
         "layers": list(head.layers),
         "workflow": facts.get("workflow"),
-        "skill": mean,
-        "interval": [low, high] if few_are_alone else interval(int(right.sum()), len(right)),
+        "skill": float(right.mean()),
+        "interval": (
+            list(bootstrap_interval(right, images.units)[1:])
+            if resampled
+            else interval(int(right.sum()), len(right))
+        ),
         "log_loss": log_loss(images.y, probabilities),
         "difference": None,
         "p_value": None,

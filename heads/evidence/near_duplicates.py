@@ -16,6 +16,7 @@ from features.text import counted
 from heads.evidence.images import LabelledRows
 from heads.evidence.neighbours import Neighbours
 from heads.evidence.small_versions import SmallVersions
+from heads.shares import joined
 
 #: Correlation of small versions from which on two images are the same picture. Of 500 photos of flowers, no
 #: two different ones have more than 0.90; copies at 30 % of the size, of quality 20, have 0.97 and more.
@@ -124,14 +125,9 @@ def with_copies(images: LabelledRows, pairs: list[Pair]) -> LabelledRows:
     """The same images, of which copies belong together like those of a group."""
     if not pairs:
         return images
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     first = images.units[[pair.first for pair in pairs]]
     second = images.units[[pair.second for pair in pairs]]
-    units = int(images.units.max()) + 1
-    graph = csr_array((np.ones(len(pairs), np.int8), (first, second)), shape=(units, units))
-    merged = connected_components(graph, directed=False)[1]
+    merged = joined(first, second, int(images.units.max()) + 1)
     return dataclasses.replace(images, units=np.unique(merged[images.units], return_inverse=True)[1])
 
 

@@ -12,7 +12,7 @@ from features.text import counted
 from heads.evidence.answers import Answers
 from heads.evidence.statistics import LEAST_UNITS, RESAMPLINGS, bootstrap
 from heads.metrics import evaluate_head, interval
-from heads.probabilities import log_loss
+from heads.probabilities import log_loss, losses
 from heads.saved import SavedHead
 
 BINS = 10
@@ -49,13 +49,13 @@ _Weighted = tuple[tuple[str, ...], Callable[[np.ndarray], list[float]]]
 
 def _figures(true: np.ndarray, probabilities: np.ndarray, _: np.ndarray) -> _Weighted:
     classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
-    losses = np.array([log_loss(true[[row]], probabilities[[row]]) for row in range(len(true))])
+    of_rows = losses(true, probabilities)
 
     def of(weights: np.ndarray) -> list[float]:
         hits = np.bincount(true[predicted == true], weights[predicted == true], classes)
         named = np.bincount(true, weights, classes) + np.bincount(predicted, weights, classes)
         f1 = 2 * hits[named > 0] / named[named > 0]
-        return [float(f1.mean()), float(np.average(losses, weights=weights))]
+        return [float(f1.mean()), float(np.average(of_rows, weights=weights))]
 
     return ("macro_f1", "log_loss"), of
 

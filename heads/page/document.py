@@ -15,7 +15,6 @@ from importlib import resources
 from typing import Any
 
 from features.text import printable
-from heads.evidence.packages import PAGE, check_packages
 from heads.page.figures import at
 from heads.page.parts import Map, Plot, Section
 
@@ -25,12 +24,7 @@ _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def render(evaluation: Mapping[str, Any], sections: Sequence[Section]) -> str:
-    """The page as text.
-
-    Raises:
-        BottleneckError: where a package is missing.
-    """
-    check_packages(PAGE)
+    """The page as text; `heads.page.writer` has seen that its packages are there."""
     import jinja2
     from markupsafe import Markup
 

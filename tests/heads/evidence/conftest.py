@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from features.splits import assign_split
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
+from heads import train_head
 from heads.evidence.images import LabelledRows, labelled_rows
 from tests.conftest import photo
 from tests.heads.conftest import LAYERS, RECIPE
@@ -135,3 +137,26 @@ def splits_of(count: int) -> list[str]:
     """3 of 5 for training, 1 for validation and 1 for testing, of each class."""
     parts = ["train"] * 3 + ["validation", "test"]
     return [parts[number // 3 % 5] for number in range(count)]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a table and three heads."""
+    store = tmp_path_factory.mktemp("trust") / "store"
+    put_table(store, features_of(classes_of(600)), classes_of(600), splits_of(600))
+    for layer in LAYERS:
+        train_head(store, "photos", layers=layer, folds=0)
+    train_head(store, "photos", layers=LAYERS[0], folds=0, C=1e-4)
+    return store
+
+
+@pytest.fixture
+def store(trained: Path, tmp_path: Path) -> Path:
+    """A copy, which a test may train more heads in."""
+    shutil.copytree(trained, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+@pytest.fixture
+def images(store: Path) -> LabelledRows:
+    return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)

@@ -16,30 +16,7 @@ from heads.evidence.leaderboard import leaderboard
 from heads.evidence.statistics import holm, paired_p_value
 from heads.metrics import interval
 from tests.heads.conftest import LAYERS
-from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_table, splits_of
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a table and three heads."""
-    store = tmp_path_factory.mktemp("trust") / "store"
-    put_table(store, features_of(classes_of(600)), classes_of(600), splits_of(600))
-    for layer in LAYERS:
-        train_head(store, "photos", layers=layer, folds=0)
-    train_head(store, "photos", layers=LAYERS[0], folds=0, C=1e-4)
-    return store
-
-
-@pytest.fixture
-def store(trained: Path, tmp_path: Path) -> Path:
-    """A copy, which a test may train more heads in."""
-    shutil.copytree(trained, tmp_path / "copied")
-    return tmp_path / "copied"
-
-
-@pytest.fixture
-def images(store: Path) -> LabelledRows:
-    return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)
+from tests.heads.evidence.conftest import CLASSES, features_of, put_table
 
 
 def test_the_leaderboard_says_which_differences_are_noise(store: Path, images: LabelledRows) -> None:

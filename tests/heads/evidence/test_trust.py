@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,30 +21,7 @@ from heads.evidence.trust import (
 )
 from heads.metrics import interval
 from tests.heads.conftest import LAYERS
-from tests.heads.evidence.conftest import CLASSES, classes_of, features_of, put_table, splits_of
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a table and three heads."""
-    store = tmp_path_factory.mktemp("trust") / "store"
-    put_table(store, features_of(classes_of(600)), classes_of(600), splits_of(600))
-    for layer in LAYERS:
-        train_head(store, "photos", layers=layer, folds=0)
-    train_head(store, "photos", layers=LAYERS[0], folds=0, C=1e-4)
-    return store
-
-
-@pytest.fixture
-def store(trained: Path, tmp_path: Path) -> Path:
-    """A copy, which a test may train more heads in."""
-    shutil.copytree(trained, tmp_path / "copied")
-    return tmp_path / "copied"
-
-
-@pytest.fixture
-def images(store: Path) -> LabelledRows:
-    return labelled_rows(feature_store.open(store, "photos"), CLASSES, multi_label=False)
+from tests.heads.evidence.conftest import CLASSES, features_of, put_table
 
 
 def test_a_confidence_is_compared_with_how_often_it_is_right() -> None:
