@@ -6,7 +6,7 @@
 venv := .venv
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup extract train-head train-end-to-end fine-tune predict evaluate report info test test-slow test-pythons test-older test-wheel test-tracking test-page test-mutants bench bench-quick lint format lock clean
+.PHONY: help setup extract train-head train-end-to-end fine-tune promote predict evaluate report info test test-slow test-pythons test-older test-wheel test-tracking test-page test-deploy test-airflow test-mutants bench bench-quick lint format lock clean
 
 # Lines that begin with "## " are what `make help` prints.
 ## Targets (set-up comes by itself; several at once work: make extract train-head)
@@ -16,6 +16,7 @@ MAKEFLAGS += --no-print-directory
 ##   train-head  train and test a head from stored features
 ##   train-end-to-end  train a head on the frozen backbone, from augmented images
 ##   fine-tune   train a head and the last blocks of its backbone on
+##   promote     make HEAD_ID, by default the newest head, the current one, if it is no worse
 ##   predict     label the images of IMAGES with the current head
 ##   evaluate    did transfer help, and can a head and its data be trusted: the evidence, in minutes
 ##   report      a page of this evidence: one HTML file
@@ -27,6 +28,8 @@ MAKEFLAGS += --no-print-directory
 ##   test-wheel  build the wheel and the sdist, install each into an empty environment, and run it
 ##   test-tracking the tests that need MLflow and TensorBoard, which it installs
 ##   test-page   the tests of the page in a browser, Debian's chromium, which it installs
+##   test-deploy check the files of deploy/ with the tools made for them, in .venv-deploy
+##   test-airflow run the DAG of deploy/ in a real Airflow, in .venv-airflow
 ##   test-mutants put small faults into the modules changed since BASE, a revision, and say which ones the tests notice
 ##   bench       measure this project beside the ways a user would take instead: an hour or so
 ##   bench-quick the main table of that alone, in five minutes
@@ -65,6 +68,9 @@ train-end-to-end: $(to_train)
 	$(run)
 
 fine-tune: $(to_train)
+	$(run)
+
+promote: setup
 	$(run)
 
 predict: setup
@@ -206,6 +212,23 @@ test-page: $(venv)/set-up-report $(venv)/set-up-page
 	} || { echo "The browser chromium is missing: install it, and run this again" >&2; exit 1; }
 	@$(venv)/bin/python -m pytest -q -m "not slow" tests/heads/page tests/heads/evidence tests/pipelines/test_evaluate.py $(ARGS)
 
+# Airflow asks for other versions than the project does; so do the checkers. Each has an environment of its own.
+.venv-airflow/set-up .venv-deploy/set-up: .venv-%/set-up: requirements-%.lock
+	@$(find_python); \
+	echo "Setting up .venv-$*: a minute or two; what pip says is in .venv-$*/set-up.log" >&2; \
+	rm -rf .venv-$*; mkdir .venv-$*; \
+	{ "$$python" -m venv .venv-$* \
+	    && .venv-$*/bin/python -m pip install --disable-pip-version-check --no-input --no-deps -r $<; \
+	} >.venv-$*/set-up.log 2>&1 && touch $@ \
+	    || { echo "Set-up failed: the whole log is in .venv-$*/set-up.log" >&2; exit 1; }
+
+test-deploy: setup .venv-deploy/set-up
+	@.venv-deploy/bin/python tests/deploy/checkers.py
+	@$(venv)/bin/python -m pytest -q tests/deploy $(ARGS)
+
+test-airflow: setup .venv-airflow/set-up
+	@$(venv)/bin/python tests/deploy/airflow_runs.py
+
 # Packages that only some need are installed when first needed: for the other ways that `bench` measures, for
 # MLflow and TensorBoard, for evidence and its page, and for a browser to test that.
 $(venv)/set-up-bench $(venv)/set-up-tracking $(venv)/set-up-report $(venv)/set-up-page: $(venv)/set-up-%: requirements-%.lock $(stamp)
@@ -242,6 +265,10 @@ lock:
 	    resolve "$$@" --constraint requirements.lock --output-file "$$tools/$$name" >/dev/null \
 	        && { grep -vxFf requirements.lock "$$tools/$$name" >requirements-$$name.lock; }; \
 	}; \
+	alone() { \
+	    "$$tools/bin/uv" pip compile --quiet --python "$$tools/bin/python" --universal --python-version 3.11 \
+	        --no-annotate --custom-compile-command 'make lock' --output-file "$$1" "$$2" $(ARGS) >/dev/null; \
+	}; \
 	echo "Resolving the versions" >&2; \
 	"$$python" -m venv "$$tools" \
 	    && "$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv \
@@ -249,9 +276,11 @@ lock:
 	    && more bench --extra bench \
 	    && more tracking --extra mlflow --extra tensorboard \
 	    && more report --extra report \
-	    && more page --extra page-test
+	    && more page --extra page-test \
+	    && alone requirements-airflow.lock deploy/airflow/requirements.in \
+	    && alone requirements-deploy.lock deploy/requirements.in
 
 clean:
-	@rm -rf $(venv) .venv-3.1[123] .venv-older .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) .venv-3.1[123] .venv-older .venv-airflow .venv-deploy .mutants build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@rm -rf .hypothesis
 	@find features heads pipelines benchmarks examples tests -name __pycache__ -exec rm -rf {} +

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from features.augmentation import Augmentation
 from features.backbones import DEFAULT_BACKBONE, get_backbone
 from features.backbones.weights import find_weights
 from features.downloads import DownloadProgress
@@ -29,19 +31,25 @@ from features.engines import choose_engine, load_engine
 from features.engines.graphs import find_graph
 from features.errors import BottleneckError, check_known
 from features.images import ImageError
-from features.images.preparation import Image, IsolatedPreparation, Prepared, prepare
+from features.images.preparation import Choose, Image, IsolatedPreparation, Prepared, itself, prepare
 from features.machine import usable_cores
 from features.recipe import PRECISIONS, FeatureRecipe
 from features.store.vectors import list_array, matrix
 
-_Prepare = Callable[[Image, np.ndarray, bool], Prepared]
+_Item = TypeVar("_Item")
+_Prepare = Callable[[Image, np.ndarray, bool, Choose, Augmentation | None], Prepared]
 
-#: What is said of each image, besides a column of features for each layer, null for a rejected one:
+#: What is said of each view of an image, besides a column of features for each layer, null for a rejected
+#: one:
+#: image: its place among those that were given.
+#: view: 0 the image itself, else its augmented view of this number; null where none was wanted.
 #: image_id: sha256 of the encoded bytes, hex.
 #: width, height: of the decoded image, in pixels.
 #: format: as its content says: `jpeg`, `png`, …
 #: reason, detail: why it gives no features (`features.images.REASONS`), and what exactly was seen.
 EXTRACTED_FIELDS = (
+    pa.field("image", pa.int32()),
+    pa.field("view", pa.int32()),
     pa.field("image_id", pa.string()),
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
@@ -49,6 +57,33 @@ EXTRACTED_FIELDS = (
     pa.field("reason", pa.string()),
     pa.field("detail", pa.string()),
 )
+
+
+class Views(NamedTuple):
+    """Which views of images are wanted.
+
+    Attributes:
+        choose: called with the place of an image and its id, from several threads and perhaps twice: the
+            numbers of its views, 0 for the image itself. Without any, it is neither decoded nor inferred.
+        most: how many views an image has at most, itself included.
+        augmentation: how the others are made.
+    """
+
+    choose: Callable[[int, str], Sequence[int]]
+    most: int
+    augmentation: Augmentation | None = None
+
+
+#: Each image itself, and no other view.
+ITSELF = Views(lambda _, image_id: itself(image_id), 1)
+
+
+class _Row(NamedTuple):
+    """A row of a batch: a view of an image, or why there is none."""
+
+    image: int
+    view: int | None
+    outcome: Prepared | ImageError
 
 
 class Extractor:
@@ -133,23 +168,28 @@ class Extractor:
                 raise BottleneckError(f"{name}: {reason} ({detail})")
         return {layer: matrix(rows.column(layer), self.backbone.layers[layer]) for layer in self.layers}
 
-    def extract(self, images: Iterable[Image], *, isolated: bool = False) -> Iterator[pa.RecordBatch]:
+    def extract(
+        self, images: Iterable[Image], *, isolated: bool = False, views: Views = ITSELF
+    ) -> Iterator[pa.RecordBatch]:
         """Features of each image, or why it has none, in the order given, a few images at a time.
 
-        Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded.
+        Images are read, decoded and resized on threads ahead of inference; what is in flight is bounded. The
+        views of an image are made from one decoding.
 
         Args:
             isolated: read and decode in processes of their own: an image that ends its process is rejected as
                 `crashed`.
+            views: those that are wanted of each; by default the image itself.
 
         Yields:
-            Batches in the extractor's `schema`.
+            Batches in the extractor's `schema`: a row for each view, one for an image that is rejected, and
+            one without features for an image of which no view is wanted.
         """
         with IsolatedPreparation() if isolated else contextlib.nullcontext(prepare) as prepare_image:
             flying: collections.deque[Future[pa.RecordBatch]] = collections.deque()
             try:
-                for batch in _batched(images, self.engine.batch_size):
-                    flying.append(self._pool.submit(self._extract_batch, batch, prepare_image))
+                for batch in _batched(enumerate(images), self.engine.batch_size):
+                    flying.append(self._pool.submit(self._extract_batch, batch, prepare_image, views))
                     if len(flying) > 2 * self._workers:
                         yield flying.popleft().result()
                 while flying:
@@ -158,31 +198,62 @@ class Extractor:
                 for unwanted in flying:
                     unwanted.cancel()
 
-    def _extract_batch(self, images: Sequence[Image], prepare_image: _Prepare) -> pa.RecordBatch:
-        """One engine batch through all its stages, on one thread."""
-        pixels = self._pixels()
-        outcomes: list[Prepared | ImageError] = []
-        good: list[int] = []
-        for number, image in enumerate(images):
+    def _extract_batch(
+        self, images: Sequence[tuple[int, Image]], prepare_image: _Prepare, views: Views
+    ) -> pa.RecordBatch:
+        """A few images through all stages, on one thread; as many calls of the engine as their views need."""
+        size = self.engine.batch_size
+        pixels = self._pixels(size - 1 + views.most)
+        rows: list[_Row] = []
+        outputs: list[list[np.ndarray]] = []
+        ready = 0  # places of `pixels` that wait for inference
+        for number, image in images:
+            choose = functools.partial(views.choose, number)
             try:
-                outcomes.append(prepare_image(image, pixels[len(good)], self.recipe.exif_orientation))
-                good.append(number)
+                prepared = prepare_image(
+                    image, pixels[ready:], self.recipe.exif_orientation, choose, views.augmentation
+                )
             except ImageError as error:
-                outcomes.append(error)
-        layers = self._infer(pixels) if good else []
-        rows = dict(zip(good, itertools.count()))
-        for number, row in list(rows.items()):
-            if not all(np.isfinite(layer[row]).all() for layer in layers):
-                outcomes[number] = ImageError("not_finite", "the network gave NaN or infinite features")
-                del rows[number]
-        prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
-        self._count(read=sum(one.read for one in prepared), decode=sum(one.decode for one in prepared))
+                rows.append(_Row(number, 0, error))
+                continue
+            self._count(read=prepared.read, decode=prepared.decode)
+            rows += [_Row(number, view, prepared) for view in prepared.views or (None,)]
+            ready += len(prepared.views)
+            while ready >= size:
+                outputs.append(self._infer(pixels[:size]))
+                ready -= size
+                pixels[:ready] = pixels[size : size + ready]
+        if ready:
+            outputs.append([layer[:ready] for layer in self._infer(pixels[:size])])
+        return self._to_batch(rows, [np.concatenate(layer) for layer in zip(*outputs, strict=True)])
+
+    def _to_batch(self, rows: Sequence[_Row], layers: Sequence[np.ndarray]) -> pa.RecordBatch:
+        """Rows and the features of those that are not rejected; an image with any that are not finite is."""
+        places = iter(range(len(rows)))
+        taken = [
+            None if row.view is None or isinstance(row.outcome, ImageError) else next(places) for row in rows
+        ]
+        bad = {
+            row.image
+            for row, place in zip(rows, taken, strict=True)
+            if place is not None and not all(np.isfinite(layer[place]).all() for layer in layers)
+        }
+        if bad:
+            error = ImageError("not_finite", "the network gave NaN or infinite features")
+            good = [number for number, row in enumerate(rows) if row.image not in bad]
+            rejected = [_Row(image, 0, error) for image in sorted(bad)]
+            taken = [*(taken[number] for number in good), *([None] * len(rejected))]
+            rows = [*(rows[number] for number in good), *rejected]
+            order = sorted(range(len(rows)), key=lambda number: rows[number].image)
+            rows, taken = [rows[number] for number in order], [taken[number] for number in order]
         facts = [
-            pa.array([getattr(outcome, field.name, None) for outcome in outcomes], field.type)
+            pa.array(
+                [getattr(row, field.name, getattr(row.outcome, field.name, None)) for row in rows], field.type
+            )
             for field in EXTRACTED_FIELDS
         ]
-        taken = pa.array([rows.get(number) for number in range(len(images))], pa.int32())
-        columns = [_column(layer, taken) for layer in layers or itertools.repeat(None, len(self.layers))]
+        of_rows = pa.array(taken, pa.int32())
+        columns = [_column(layer, of_rows) for layer in layers or itertools.repeat(None, len(self.layers))]
         return pa.RecordBatch.from_arrays([*facts, *columns], schema=self.schema)
 
     def _infer(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -193,12 +264,12 @@ class Extractor:
         self._count(wait=entered - started, infer=time.perf_counter() - entered)
         return layers
 
-    def _pixels(self) -> np.ndarray:
-        """This thread's batch of pixels, used again and again."""
+    def _pixels(self, places: int) -> np.ndarray:
+        """This thread's places for pixels, used again and again."""
         pixels = getattr(self._threads, "pixels", None)
-        if pixels is None:
+        if pixels is None or len(pixels) < places:
             size = self.backbone.input_size
-            pixels = np.zeros((self.engine.batch_size, size, size, 3), np.float32)
+            pixels = np.zeros((places, size, size, 3), np.float32)
             self._threads.pixels = pixels
         return pixels
 
@@ -223,7 +294,7 @@ def _column(layer: np.ndarray | None, rows: pa.Array) -> pa.Array:
     return list_array(layer).take(rows)
 
 
-def _batched(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
+def _batched(images: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(images)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from heads.metrics import evaluate, format_metrics
+from heads.promotion import promote_head, read_promotion
 from heads.registry import HEADS, parse_parameters
 from heads.repeats import format_spread
 from heads.saved import SavedHead, current_head, list_heads, load_head
@@ -35,6 +36,8 @@ __all__ = [
     "list_heads",
     "load_head",
     "parse_parameters",
+    "promote_head",
+    "read_promotion",
     "train_end_to_end",
     "train_head",
     "whole_model",

@@ -144,16 +144,23 @@ class Head(CommonParameters, ClassifierMixin, BaseEstimator, abc.ABC):
         classes: Labels,
         progress: Progress = silent,
         units: np.ndarray | None = None,
+        originals: np.ndarray | None = None,
     ) -> Self:
         """The same for features that are checked already, and may be overwritten to save memory.
 
+        Train rows may be augmented views of other train rows. They are learned from, and nothing is chosen on
+        them; where train rows are held out, views of a held-out image are not learned from either.
+
         Args:
-            X: float32 ndarray of shape (n, width): `train` rows to train on, then any validation rows.
+            X: float32 ndarray of shape (n, width): `train` rows to train on, then any validation rows, which
+                are no augmented views.
             y: int ndarray of shape (n,), numbers of the labels in `classes`; or for multi-label data of shape
                 (n, n_classes), 0 or 1.
             progress: called at each step.
             units: numbers of what must not part of the train rows, such as groups, from 0, of shape (train,);
                 given only where rows belong together.
+            originals: numbers of the rows of the images that the train rows show, of shape (train,): its own
+                of a row that is no augmented view; given only where some are.
         """
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from features.errors import BottleneckError
 from features.store.streams import as_dataset
 from heads.base import Head, Labels, Training
 from heads.progress import Progress, silent
-from heads.shares import class_counts, hold_out, separable
+from heads.shares import class_counts, hold_out, images_among, share_images
 
 if TYPE_CHECKING:
     import keras
@@ -94,6 +94,7 @@ class DenseHead(Head):
         classes: Labels,
         progress: Progress = silent,
         units: np.ndarray | None = None,
+        originals: np.ndarray | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Self:
         """As `Head.fit_matrix`; of train rows alone, a tenth of each class, or a row, is for validation.
@@ -103,8 +104,11 @@ class DenseHead(Head):
         """
         held_out = np.arange(len(X)) >= train
         if train == len(X):
-            held_out = hold_out(y, _PARTS, self.seed, separable(y, units))
-        validation = _stream_of(X[held_out], y[held_out]) if held_out.any() else None
+            held_out = share_images(hold_out, y, _PARTS, self.seed, units, originals)
+        chosen_on = np.flatnonzero(held_out)
+        if originals is not None and train == len(X):
+            chosen_on = np.intersect1d(chosen_on, images_among(originals))
+        validation = _stream_of(X[chosen_on], y[chosen_on]) if len(chosen_on) else None
         self.fit_stream(_stream_of(X[~held_out], y[~held_out]), validation, classes, progress, callbacks)
         if train == len(X) and validation and self.training_:
             facts = self.training_.facts | {"chosen_by": "a part of train"}

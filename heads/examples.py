@@ -32,11 +32,12 @@ class Examples:
     Attributes:
         classes: the labels that are learned, sorted.
         multi_label: whether images have several labels.
-        images: rows with a label that is learned, by split; a view of an image is a row of its own.
-        rows: by split and label.
+        images: those with a label that is learned, by split.
+        rows: the same by split and label.
         unlabelled: images without a label, which are left out.
-        left_out: rows of the labels with too few training images to be learned: by label and split.
+        left_out: images of the labels with too few training images to be learned: by label and split.
         min_images: how many training images a label needed.
+        views: augmented views of the images that are learned, rows of their own; all of the train split.
     """
 
     classes: tuple[str, ...]
@@ -46,14 +47,15 @@ class Examples:
     unlabelled: int
     left_out: dict[str, dict[str, int]]
     min_images: int
+    views: int = 0
 
     def count(self, split: str) -> int:
-        """Rows of a split with a label that is learned."""
+        """Images of a split with a label that is learned."""
         return self.images[split]
 
     @property
     def majority_class(self) -> str:
-        """The label that most rows of `train` have; of several, the first by name."""
+        """The label that most images of `train` have; of several, the first by name."""
         train = self.rows["train"]
         return max(self.classes, key=lambda label: train[label])
 
@@ -92,16 +94,18 @@ class Examples:
         return notices
 
 
-def find_examples(table: FeatureTable, min_images: int = 1) -> Examples:
-    """Count the rows that a head can learn from.
+def find_examples(table: FeatureTable, min_images: int = 1, views: int | None = None) -> Examples:
+    """Count what a head can learn from.
 
     Args:
         min_images: classes with fewer images (not counting their views) in the train split are left out.
+        views: at most so many of each image; all by default.
 
     Raises:
         BottleneckError: for a table without rows or labels, or where fewer than two classes are left.
     """
-    return count_examples(table.metadata(["labels", "split", "view"]), f"table {table.name!r}", min_images)
+    rows = table.metadata(["labels", "split", "view"], views=views)
+    return count_examples(rows, f"table {table.name!r}", min_images)
 
 
 def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
@@ -111,18 +115,17 @@ def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
         rows: columns `labels`, `split` and `view`.
         name: of the source, for messages.
     """
-    of_images = pc.equal(rows.column("view"), 0)
-    label_counts = pc.list_value_length(rows.column("labels"))
-    image_label_counts = pc.filter(label_counts, of_images)
-    images = len(image_label_counts)
-    multi_label = pc.any(pc.greater(image_label_counts, 1)).as_py() or False
-    unlabelled = pc.sum(pc.equal(image_label_counts, 0)).as_py() or 0
+    of_views = pc.greater(rows.column("view"), 0)
+    views, rows = rows.filter(of_views), rows.filter(pc.invert(of_views))
+    images, label_counts = len(rows), pc.list_value_length(rows.column("labels"))
+    multi_label = pc.any(pc.greater(label_counts, 1)).as_py() or False
+    unlabelled = pc.sum(pc.equal(label_counts, 0)).as_py() or 0
     if images == 0:
         raise BottleneckError(f"{name} has no rows: extract features first")
     if unlabelled == images:
         raise BottleneckError(f"none of the {images:,} images in {name} has a label, and a head needs labels")
     counts = _count(rows)
-    of_train = _count(rows.filter(of_images))["train"]
+    of_train = counts["train"]
     labels = sorted({label for of_split in counts.values() for label in of_split})
     least = max(1, min_images)
     classes = tuple(label for label in labels if of_train[label] >= least)
@@ -133,13 +136,13 @@ def count_examples(rows: pa.Table, name: str, min_images: int = 1) -> Examples:
         for label in labels
         if of_train[label] < least
     }
-    return Examples(
-        classes, multi_label, count_images(rows, classes), kept, unlabelled, left_out, min_images=min_images
-    )
+    learned = count_images(rows, classes)
+    of_learned = sum(count_images(views, classes).values())
+    return Examples(classes, multi_label, learned, kept, unlabelled, left_out, min_images, of_learned)
 
 
 def _count(rows: pa.Table) -> dict[str, collections.Counter[str]]:
-    """Rows with each label, by split and label."""
+    """Images with each label, by split and label."""
     labelled = _flat(rows)
     counts: dict[str, collections.Counter[str]] = {split: collections.Counter() for split in SPLITS}
     for row in labelled.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist():
@@ -148,7 +151,7 @@ def _count(rows: pa.Table) -> dict[str, collections.Counter[str]]:
 
 
 def count_images(rows: pa.Table, classes: Sequence[str]) -> dict[str, int]:
-    """Rows with any of the classes, by split.
+    """Images with any of the classes, by split.
 
     Args:
         rows: columns `labels` and `split`.

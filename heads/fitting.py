@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.compute as pc
@@ -16,7 +16,15 @@ from features.recipe import Column
 from features.store.labels import encode, have_labels, read_labels
 from features.text import counted
 from heads.examples import Examples
-from heads.folds import SharedOut, cross_validate, share_out, together, units_of, untested_notice
+from heads.folds import (
+    SharedOut,
+    cross_validate,
+    originals_of,
+    share_out,
+    together,
+    units_of,
+    untested_notice,
+)
 from heads.metrics import evaluate_head, evaluate_split
 from heads.progress import Progress
 
@@ -35,12 +43,15 @@ class Data(NamedTuple):
         columns: of it, which feed a head together.
         examples: what there is to learn.
         shared_out: the images that folds are made of, or None where the splits are kept to.
+        views: at most so many augmented views of each image are trained on: the number that `examples` and
+            `shared_out` were found with; None for all.
     """
 
     table: FeatureTable
     columns: tuple[Column, ...]
     examples: Examples
     shared_out: SharedOut | None
+    views: int | None = None
 
     @property
     def layers(self) -> list[str]:
@@ -49,6 +60,12 @@ class Data(NamedTuple):
     @property
     def width(self) -> int:
         return sum(column.width for column in self.columns)
+
+    @property
+    def most_views(self) -> int:
+        """The greatest number of augmented views of an image that are trained on."""
+        of_table = self.table.views if self.examples.views else 0
+        return of_table if self.views is None else min(self.views, of_table)
 
 
 class Watch(NamedTuple):
@@ -84,13 +101,15 @@ def _fit_on_splits(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
         stream = functools.partial(
             feature_store.dataset, table, labels=classes, ignored=examples.left_out, **what
         )
-        on = functools.partial(stream, "validation") if validation else None
-        head.fit_stream(functools.partial(stream, "train"), on, classes, watch.steps, watch.callbacks)
+        of_train = functools.partial(stream, "train", views=data.views)
+        on = functools.partial(stream, "validation", views=0) if validation else None
+        head.fit_stream(of_train, on, classes, watch.steps, watch.callbacks)
     else:
+        train += examples.views
         check_memory(head, 1, train + validation, data.width, len(classes))
-        X, labels = table.matrix(["train", "validation"], classes=classes, **what)
+        X, labels = table.matrix(["train", "validation"], classes=classes, views=data.views, **what)
         y = encode(labels, classes, multi_label=examples.multi_label, ignored=examples.left_out)
-        head.fit_matrix(X, y, train, classes, watch.steps, **_groups_of_train(data))
+        head.fit_matrix(X, y, train, classes, watch.steps, **_belonging(data))
     training = head.training_
     assert training is not None, "fit sets it"
     facts = _facts(data) | {
@@ -98,21 +117,52 @@ def _fit_on_splits(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "fitted": training.fitted,
             "selected": training.selected,
             "tested": ["test"],
-            "rows": examples.images,
+            **_counts(data, examples.images),
         },
-        "notices": [*_torn_groups(table), *examples.notices(), *head.notices_],
+        "notices": [
+            *_torn_groups(table),
+            *_missing_views(data, examples.images),
+            *examples.notices(),
+            *head.notices_,
+        ],
     }
     return facts | {"metrics": _measure(head, table, facts)}
 
 
-def _groups_of_train(data: Data) -> dict[str, Any]:
-    """The argument `units` of `Head.fit_matrix` for the train rows of a table that has groups."""
-    if not data.table.facts.groups:
+def _counts(data: Data, images: Mapping[str, int]) -> dict[str, Any]:
+    """What `splits` in `head.json` says of rows: how many images by split, and augmented views besides."""
+    views = {"augmented_views": data.examples.views} if data.examples.views else {}
+    return {"rows": images, **views}
+
+
+def _missing_views(data: Data, images: Mapping[str, int]) -> list[str]:
+    """A notice where an extraction was stopped before each image had its views.
+
+    Args:
+        images: by the split of the table.
+    """
+    wanted = data.most_views * images["train"]
+    missing = wanted - data.examples.views
+    if missing <= 0:
+        return []
+    are = "is" if missing == 1 else "are"
+    return [
+        f"{missing:,} of {counted(wanted, 'augmented view')} of training images {are} missing: extract again "
+        f"with `views={data.table.views}`"
+    ]
+
+
+def _belonging(data: Data) -> dict[str, Any]:
+    """The arguments `units` and `originals` of `Head.fit_matrix` for the train rows of a table."""
+    groups = ["group"] if data.table.facts.groups else []
+    if not groups and not data.examples.views:
         return {}
-    rows = data.table.metadata(["labels", "split", "image_id", "group"])
+    columns = ["labels", "split", "image_id", "uri", "view", *groups]
+    rows = data.table.metadata(columns, views=data.views)
     labels = read_labels(rows.column("labels"), multi_label=data.examples.multi_label)
     of_train = have_labels(labels, data.examples.classes) & pc.equal(rows.column("split"), "train").to_numpy()
-    return together(units_of(rows.filter(of_train)))
+    rows = rows.filter(of_train)
+    return together(units_of(rows), originals_of(rows))
 
 
 def _torn_groups(table: FeatureTable) -> list[str]:
@@ -140,16 +190,18 @@ def _fit_by_folds(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
     shared, examples, classes = data.shared_out, data.examples, data.examples.classes
     assert shared is not None
     check_memory(head, 2, len(shared.among), data.width, len(classes))
-    X, labels = data.table.matrix(layers=data.layers, classes=classes, multi_label=examples.multi_label)
+    X, labels = data.table.matrix(
+        layers=data.layers, classes=classes, multi_label=examples.multi_label, views=data.views
+    )
     if not shared.among.all():
         X, labels = X[shared.among], labels[shared.among]
     y = encode(labels, classes, multi_label=examples.multi_label, ignored=examples.left_out)
-    units = units_of(shared.rows)
-    fold = share_out(y, units, shared.folds, getattr(head, "seed", 0))
-    originals = shared.rows.column("view").to_numpy() == 0
-    tested = cross_validate(head, X, y, units, fold, originals, classes, watch.folds)
-    more: dict[str, Any] = {**together(units), **({"callbacks": watch.callbacks} if watch.callbacks else {})}
-    head.fit_matrix(X, y, len(X), classes, watch.steps, **more)
+    units, originals = units_of(shared.rows), originals_of(shared.rows)
+    fold = share_out(y, units, shared.folds, getattr(head, "seed", 0), originals)
+    are_images = shared.rows.column("view").to_numpy() == 0
+    tested = cross_validate(head, X, y, units, fold, are_images, classes, watch.folds, originals)
+    more: dict[str, Any] = {"callbacks": watch.callbacks} if watch.callbacks else {}
+    head.fit_matrix(X, y, len(X), classes, watch.steps, **together(units, originals), **more)
     given = ["test"] if examples.count("test") else []
     untested = untested_notice(shared.rows, y, units, classes)
     facts = _facts(data) | {
@@ -158,9 +210,15 @@ def _fit_by_folds(head: Head, data: Data, watch: Watch) -> dict[str, Any]:
             "selected": shared.splits,
             "tested": ["folds", *given],
             "folds": len(tested.training),
-            "rows": shared.counts(),
+            **_counts(data, shared.counts()),
         },
-        "notices": [*shared.notices, *untested, *examples.notices(given), *head.notices_],
+        "notices": [
+            *shared.notices,
+            *_missing_views(data, shared.counts()),
+            *untested,
+            *examples.notices(given),
+            *head.notices_,
+        ],
         "folds": tested.training,
     }
     by_folds = evaluate_head(head, facts, y[tested.rows], tested.probabilities, tested.predicted)
@@ -194,6 +252,7 @@ def _facts(data: Data) -> dict[str, Any]:
         "table_version": data.table.version,
         "weights": data.table.facts.weights,
         "columns": column_facts(data.columns),
+        **({"views": data.most_views} if data.most_views else {}),
         "min_images": data.examples.min_images,
         "left_out": data.examples.left_out,
         "majority_class": data.examples.majority_class,

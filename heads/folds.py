@@ -19,7 +19,7 @@ from features.store.labels import have_labels, read_labels
 from features.text import counted, some
 from heads.examples import Examples, count_examples, count_images
 from heads.progress import Progress
-from heads.shares import deal, joined, untestable
+from heads.shares import deal, images_among, joined, originals_among, untestable
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
@@ -43,7 +43,7 @@ class SharedOut(NamedTuple):
         examples: what there is to learn; all that is shared out counts as train.
         among: which of the table's rows with a label that is learned are shared out, bool ndarray, in the
             order of the table.
-        rows: those that are: their columns `image_id`, `split`, `view` and perhaps `group`.
+        rows: those that are: their columns `image_id`, `uri`, `split`, `view` and perhaps `group`.
         notices: what the user should know of it.
     """
 
@@ -56,7 +56,8 @@ class SharedOut(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Images by the split of the table."""
-        counts = {of["values"]: of["counts"] for of in self.rows.column("split").value_counts().to_pylist()}
+        images = self.rows.filter(pc.equal(self.rows.column("view"), 0)).column("split")
+        counts = {of["values"]: of["counts"] for of in images.value_counts().to_pylist()}
         return {split: counts.get(split, 0) for split in self.splits}
 
 
@@ -76,7 +77,9 @@ class Tested(NamedTuple):
     training: list[dict[str, Any]]
 
 
-def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> SharedOut | None:
+def find_shared_out(
+    table: FeatureTable, min_images: int, folds: int | None, views: int | None = None
+) -> SharedOut | None:
     """The images to be shared out into folds, or None where a head is to be tested on the test split.
 
     Splits that the hash has cut are of no weight to it; those that were given are.
@@ -84,19 +87,20 @@ def find_shared_out(table: FeatureTable, min_images: int, folds: int | None) -> 
     Args:
         min_images: classes with fewer images are left out.
         folds: as of `heads.train_head`.
+        views: at most so many augmented views of each image, which go with it; all by default.
 
     Raises:
         BottleneckError: where there is nothing to learn.
     """
     if folds == 0:
         return None
-    rows = table.metadata(["labels", "split"])
+    rows = table.metadata(["labels", "split"], views=0)
     of_train = rows.filter(pc.equal(rows.column("split"), "train")).column("labels")
     tested = count_images(rows, pc.list_flatten(of_train).unique().to_pylist())["test"]
     if folds is None and (tested >= FEW or not len(rows)):
         return None
-    keys = ["image_id", *(["group"] if table.facts.groups else [])]
-    rows = table.metadata(["labels", "split", "view", *keys])
+    keys = ["image_id", "uri", *(["group"] if table.facts.groups else [])]
+    rows = table.metadata(["labels", "split", "view", *keys], views=views)
     groups = rows.column("group") if table.facts.groups else None
     ids, of_rows = rows.column("image_id"), rows.column("split")
     by_hash = not table.facts.given_splits and are_cut_by_hash(ids, groups, of_rows)
@@ -147,11 +151,27 @@ def units_of(rows: pa.Table) -> np.ndarray:
     return np.unique(joined(images[grouped], groups, 2 * len(images))[images], return_inverse=True)[1]
 
 
+def originals_of(rows: pa.Table) -> np.ndarray | None:
+    """The row of the image that each row shows, as `Head.fit_matrix` takes it; None where there are no views.
+
+    Args:
+        rows: columns `uri` and `view`.
+    """
+    images = np.flatnonzero(rows.column("view").to_numpy() == 0)
+    if len(images) == len(rows):
+        return None
+    uris = rows.column("uri")
+    place = pc.index_in(uris, uris.take(pa.array(images)).combine_chunks())
+    return images[place.to_numpy()]
+
+
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
     return np.unique(column.to_numpy(), return_inverse=True)[1]
 
 
-def share_out(y: np.ndarray, units: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def share_out(
+    y: np.ndarray, units: np.ndarray, folds: int, seed: int, originals: np.ndarray | None = None
+) -> np.ndarray:
     """The fold in which each row is tested, from 0; -1 for never. An int ndarray of shape (n,).
 
     What has a class or a label that nothing else has is learned from, and never tested.
@@ -159,7 +179,11 @@ def share_out(y: np.ndarray, units: np.ndarray, folds: int, seed: int) -> np.nda
     Args:
         y: as `Head.fit_matrix` takes it.
         units: numbers of what must not part, from 0, of shape (n,).
+        originals: as `Head.fit_matrix` takes it: views are in the fold of their image.
     """
+    if originals is not None:
+        images = images_among(originals)
+        return share_out(y[images], units[images], folds, seed)[np.searchsorted(images, originals)]
     fold = deal(y, folds, seed, units)
     alone = untestable(y, units)
     rows = np.isin(y, alone) if y.ndim == 1 else y[:, alone].any(axis=1)
@@ -190,6 +214,7 @@ def cross_validate(
     testable: np.ndarray,
     classes: Sequence[str],
     progress: Progress,
+    originals: np.ndarray | None = None,
 ) -> Tested:
     """Train a head for each fold on the rows of the others, and test it on this one.
 
@@ -202,6 +227,7 @@ def cross_validate(
         testable: which rows are tested, and not left out alone, (n,).
         classes: the labels, sorted.
         progress: called after each fold.
+        originals: as `Head.fit_matrix` takes it; the views of an image are in its fold.
 
     Raises:
         BottleneckError: where no row is tested, or less than two classes are left to learn from.
@@ -221,7 +247,8 @@ def cross_validate(
                 f"fold {step} of {len(numbers)} leaves one class to learn from: give more `folds`, or "
                 f"`folds=0`"
             )
-        fitted = fit_anew(head, X[train], y[train], classes, units[train])
+        shown = None if originals is None else originals_among(originals, train)
+        fitted = fit_anew(head, X[train], y[train], classes, units[train], shown)
         probabilities[test] = probabilities_of(fitted, X[test], classes)
         answers = fitted.predict(X[test])
         predicted[test] = answers if y.ndim == 2 else np.searchsorted(classes, answers)
@@ -232,7 +259,12 @@ def cross_validate(
 
 
 def fit_anew(
-    head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], units: np.ndarray | None = None
+    head: Head,
+    X: np.ndarray,
+    y: np.ndarray,
+    classes: Sequence[str],
+    units: np.ndarray | None = None,
+    originals: np.ndarray | None = None,
 ) -> Any:
     """A head of the same parameters, fitted on some rows, which may lack classes.
 
@@ -243,6 +275,7 @@ def fit_anew(
         y: as `Head.fit_matrix` takes it, numbers of the classes.
         classes: the labels, sorted; `classes_` of the result are those that y has.
         units: numbers of what must not part, of shape (n,).
+        originals: as `Head.fit_matrix` takes it.
     """
     from sklearn.base import clone
     from sklearn.dummy import DummyClassifier
@@ -256,7 +289,7 @@ def fit_anew(
         there = set(labels[present].tolist())
         fitted.class_weight = {name: value for name, value in fitted.class_weight.items() if name in there}
     numbers = np.searchsorted(present, y) if y.ndim == 1 else y
-    more = {} if units is None else together(units)
+    more = together(np.arange(len(y)) if units is None else units, originals)
     return fitted.fit_matrix(X, numbers, len(X), labels[present], **more)
 
 
@@ -267,7 +300,14 @@ def probabilities_of(fitted: Any, X: np.ndarray, classes: Sequence[str]) -> np.n
     return probabilities
 
 
-def together(units: np.ndarray) -> dict[str, np.ndarray]:
-    """The argument `units` of `Head.fit_matrix`, where some rows belong together."""
+def together(units: np.ndarray, originals: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The arguments `units` and `originals` of `Head.fit_matrix`, each where it says something of the rows.
+
+    Args:
+        units: numbers of what must not part, of shape (n,), that of its image for a view.
+        originals: None where there are no views.
+    """
     numbers = np.unique(units, return_inverse=True)[1]
-    return {"units": numbers} if len(numbers) > numbers.max() + 1 else {}
+    images = len(numbers) if originals is None else len(images_among(originals))
+    more = {} if originals is None else {"originals": originals}
+    return ({"units": numbers} if images > numbers.max() + 1 else {}) | more

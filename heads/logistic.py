@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -25,7 +25,7 @@ from features.errors import BottleneckError
 from heads.base import Head, Labels, Training
 from heads.probabilities import log_loss
 from heads.progress import Progress, silent
-from heads.shares import deal, separable
+from heads.shares import deal, images_among, share_images
 
 if TYPE_CHECKING:
     import keras
@@ -62,7 +62,7 @@ class LogisticHead(Head):
     Of multi-label data each label has a regression of its own, all with the same `C`. Features are scaled by
     the mean and deviation of the train split. `C` is chosen on the validation split by log loss, or by
     cross-validation on train where validation does not have every class; then the model is fitted on both
-    splits.
+    splits. An image with its augmented views counts as much as one without.
 
     Args:
         C: inverse strength of regularization, as in scikit-learn; chosen where not given.
@@ -91,6 +91,7 @@ class LogisticHead(Head):
         classes: Labels,
         progress: Progress = silent,
         units: np.ndarray | None = None,
+        originals: np.ndarray | None = None,
     ) -> Self:
         """As `Head.fit_matrix`; X is scaled where it is."""
         self.check_parameters()
@@ -101,15 +102,18 @@ class LogisticHead(Head):
         elif self.C is not None and self.calibration is None and y.ndim == 1:
             folds = []  # nothing is left to choose
         else:
-            folds = _cross_validation(X[:train], y[:train], self.seed, units)
+            folds = _cross_validation(X[:train], y[:train], self.seed, units, originals)
         with threadpool_limits(1 if X.nbytes < _THREADED_BYTES else None, user_api="blas"):
-            scaler = _scale_in_place(X, train)
+            scaler = _scale_in_place(X, train, _weights(y[:train], None, originals))
             candidates = CANDIDATES if self.C is None else (self.C,)
-            search = _Search(X[:train], y[:train], folds, class_weight) if folds else None
+            search = _Search(X[:train], y[:train], folds, class_weight, originals) if folds else None
             log_losses = search.run(candidates, progress) if search else {}
             best = min(log_losses, key=lambda C: log_losses[C]) if log_losses else self.C
-            model = _logistic_regression(C=best, class_weight=class_weight)
-            model = (OneVsRestClassifier(model) if y.ndim == 2 else model).fit(X, y)
+            if originals is None:
+                model = _fit(_logistic_regression(C=best, class_weight=class_weight), X, y, None)
+            else:
+                of_all = np.concatenate([originals, np.arange(train, len(X))])
+                model = _fit(_logistic_regression(C=best), X, y, _weights(y, class_weight, of_all))
         self.classes_, self.n_features_in_ = np.asarray(classes), X.shape[1]
         self.multi_label_ = y.ndim == 2
         if not self.multi_label_:
@@ -193,11 +197,36 @@ def _logistic_regression(**parameters: Any) -> LogisticRegression:
     return LogisticRegression(max_iter=MAX_ITERATIONS, **parameters)
 
 
-def _scale_in_place(X: np.ndarray, train: int) -> StandardScaler:
-    """Bring all rows to the scale of the first `train` ones, without another matrix, and return how."""
+def _fit(
+    model: LogisticRegression, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> LogisticRegression | OneVsRestClassifier:
+    """The model fitted on all rows, or a copy of it for each label.
+
+    Args:
+        weights: as `_weights` gives them.
+    """
+    if y.ndim == 1:
+        return model.fit(X, y, weights)
+    if weights is None:
+        return OneVsRestClassifier(model).fit(X, y)
+    # It takes no weights, but without them two rows tell which labels all rows have, or none.
+    several = OneVsRestClassifier(model).fit(X[:2], np.stack([y.min(axis=0), y.max(axis=0)]))
+    for each, label, of_label in zip(several.estimators_, y.T, _of_labels(weights, y.shape[1]), strict=True):
+        if isinstance(each, LogisticRegression):
+            each.fit(X, label, of_label)
+    return several
+
+
+def _scale_in_place(X: np.ndarray, train: int, weights: np.ndarray | None = None) -> StandardScaler:
+    """Bring all rows to the scale of the first `train` ones, without another matrix, and return how.
+
+    Args:
+        weights: how much each of these counts, (train,).
+    """
     scaler = StandardScaler()
     for start in range(0, train, 1024):
-        scaler.partial_fit(X[start : min(start + 1024, train)])
+        rows = slice(start, min(start + 1024, train))
+        scaler.partial_fit(X[rows], sample_weight=None if weights is None else weights[rows])
     np.subtract(X, scaler.mean_.astype(np.float32), out=X)
     np.divide(X, scaler.scale_.astype(np.float32), out=X)
     return scaler
@@ -235,13 +264,14 @@ def _can_choose(train: np.ndarray, validation: np.ndarray) -> bool:
     return np.array_equal(there, wanted) if train.ndim == 1 else len(there) * 2 >= max(1, len(wanted))
 
 
-def _cross_validation(X: np.ndarray, y: np.ndarray, seed: int, units: np.ndarray | None) -> list[_Fold]:
+def _cross_validation(
+    X: np.ndarray, y: np.ndarray, seed: int, units: np.ndarray | None, originals: np.ndarray | None = None
+) -> list[_Fold]:
     """Stratified folds, held out by weights of 0, since slices would be copies of most of X."""
-    fold = deal(y, FOLDS, seed, separable(y, units))
-    return [
-        _Fold((fold != number).astype(np.float32), X, np.flatnonzero(fold == number), y[fold == number])
-        for number in np.unique(fold)
-    ]
+    fold = share_images(deal, y, FOLDS, seed, units, originals)
+    images = np.arange(len(y)) if originals is None else images_among(originals)
+    of_folds = ((number, images[fold[images] == number]) for number in np.unique(fold))
+    return [_Fold((fold != number).astype(np.float32), X, rows, y[rows]) for number, rows in of_folds]
 
 
 class _Search:
@@ -250,6 +280,7 @@ class _Search:
     Args:
         X, y: the train rows.
         folds: of them, or of validation rows.
+        originals: as of `Head.fit_matrix`.
 
     Attributes:
         probabilities: after `run`, of all held-out rows, fold by fold, by the best C.
@@ -261,6 +292,7 @@ class _Search:
         y: np.ndarray,
         folds: list[_Fold],
         class_weight: str | dict | None,
+        originals: np.ndarray | None = None,
     ) -> None:
         self._X, self._folds = X, folds
         # Each label by itself; of single-label data all classes are one model's.
@@ -269,9 +301,8 @@ class _Search:
         self._true = np.concatenate([fold.true for fold in folds])
         self._weights = _weights(self._true, class_weight)
         # Of all train rows: in a fold, a class may have none, which no weight could balance.
-        of_train = _weights(y, class_weight)
-        columns = len(self._targets)
-        self._of_train = [None] * columns if of_train is None else list(of_train.reshape(len(y), columns).T)
+        of_train = _weights(y, class_weight, originals)
+        self._of_train = _of_labels(of_train, len(self._targets))
         self.probabilities = np.empty(0)
 
     def run(self, candidates: Iterable[float], progress: Progress) -> dict[float, float]:
@@ -318,8 +349,28 @@ def _product(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray 
     return first * second
 
 
-def _weights(y: np.ndarray, class_weight: str | dict | None) -> np.ndarray | None:
-    """How much each row, or each label of it, counts: of the shape of y; None for as much as any other."""
+def _of_labels(weights: np.ndarray | None, labels: int) -> Sequence[np.ndarray | None]:
+    """How much each row counts, (n,), for each label.
+
+    Args:
+        weights: as `_weights` gives them.
+    """
+    if weights is None:
+        return [None] * labels
+    return [weights] * labels if weights.ndim == 1 else list(weights.T)
+
+
+def _weights(
+    y: np.ndarray, class_weight: str | dict | None, originals: np.ndarray | None = None
+) -> np.ndarray | None:
+    """How much each row counts, (n,), or each label of it, (n, n_labels); None for as much as any other.
+
+    An image and its views together count as much as the image would alone, whatever there is of others.
+    """
+    if originals is not None:
+        images, place, rows = np.unique(originals, return_inverse=True, return_counts=True)
+        alone = _weights(y[images], class_weight)
+        return ((1 if alone is None else alone.T) / rows).T[place]
     if class_weight is None:
         return None
     if y.ndim == 1:

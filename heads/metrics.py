@@ -84,7 +84,7 @@ def interval(correct: int, count: int) -> list[float]:
 
 
 def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, split: str) -> dict[str, Any]:
-    """Measure a trained head on a split of a table, read as a stream.
+    """Measure a trained head on the images of a split of a table, read as a stream; never on augmented views.
 
     Images without any of the labels that were learned are left out here, too; `left_out` says how many.
 
@@ -98,7 +98,7 @@ def evaluate_split(head: Head, facts: Mapping[str, Any], table: FeatureTable, sp
     left_out, multi_label = facts.get("left_out") or {}, head.multi_label_
     classes = head.classes_.tolist()
     true, probabilities, skipped = [], [], 0
-    for X, labels in table.batches(split, layers=layers, labelled=True, multi_label=multi_label):
+    for X, labels in table.batches(split, layers=layers, labelled=True, multi_label=multi_label, views=0):
         if left_out:
             known = have_others(labels, left_out)
             skipped += len(known) - int(known.sum())

@@ -1,5 +1,7 @@
 """Where heads live: `STORE/heads/<table>/<id>/`, and `current.json` beside them names the current one.
 
+Which head becomes the current one is decided in `heads.promotion`.
+
 A head appears whole or not at all: it is written under a hidden name and renamed. `list_heads` reads
 `head.json` alone; the model of a `SavedHead` is loaded when it is first asked for.
 """
@@ -23,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
 
 from features import files
 from features import store as feature_store
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 _SHOWN = 5
 #: The file beside the model that says what it is.
 FACTS_FILE = "head.json"
+#: The file beside the heads of a table that names the current one.
+CURRENT_FILE = "current.json"
 #: The file beside it with the figures of each step of training.
 LOG_FILE = "log.csv"
 
@@ -126,6 +132,43 @@ class SavedHead:
         notices = [check_column(expected, column, user=f"head {self.id}") for expected, column in pairs]
         return next(filter(None, notices), None)
 
+    def is_of(self, table: FeatureTable) -> bool:
+        """Whether a table is the one of its name that this head was trained on, and was not made anew since.
+
+        Heads of older versions, and those that were trained on images, do not know: they may be.
+        """
+        table_id = str(table.delta.metadata().id)
+        return self.facts.get("table_id", table_id) == table_id
+
+    def rows_then(self, table: FeatureTable, columns: Sequence[str]) -> pa.Table | None:
+        """The rows of a table as they were when this head was trained.
+
+        Args:
+            table: any version of the table that the head is kept under.
+            columns: as of `FeatureTable.metadata`.
+
+        Returns:
+            None for a head that was trained on images, and on no version of the table.
+
+        Raises:
+            BottleneckError: where the table was made anew since, or the version can't be read any more.
+        """
+        version = self.facts["table_version"]
+        if not self.is_of(table):
+            raise BottleneckError(
+                f"head {self.id} was trained on another table of the name {table.name!r}, which was made "
+                f"anew: images may be in other splits now"
+            )
+        if version is None:
+            return None
+        try:
+            return feature_store.open(table.store, table.name, version=version).metadata(columns)
+        except (OSError, DeltaError, pa.ArrowException) as error:
+            raise BottleneckError(
+                f"version {version} of table {table.name!r}, which head {self.id} was trained on, can't be "
+                f"read: {error}"
+            ) from error
+
     def evaluate(self, table: FeatureTable, split: str = "test") -> dict[str, Any]:
         """Measure this head on a split; see `heads.metrics.evaluate_split`.
 
@@ -160,8 +203,10 @@ def save_head(
     facts: dict[str, Any],
     log: Sequence[Mapping[str, float]] = (),
     id: str | None = None,
+    *,
+    current: bool = True,
 ) -> SavedHead:
-    """Keep a trained head and make it the current one.
+    """Keep a trained head and make it the current one, unless that is decided later.
 
     Args:
         store: folder of the store.
@@ -169,6 +214,7 @@ def save_head(
         facts: for `head.json`; `id` and `created_at` are added.
         log: the figures of each step of training, by name, for `log.csv`; without any there is none.
         id: from `new_id`; a new one by default.
+        current: whether it becomes the current one at once; `heads.promotion` decides it otherwise.
     """
     folder = heads_path(store, features)
     head_id, now = id or new_id(head.kind), datetime.datetime.now(datetime.UTC)
@@ -178,8 +224,14 @@ def save_head(
         files.write(directory / FACTS_FILE, to_json(facts))
         if log:
             files.write(directory / LOG_FILE, _to_csv(log))
-    files.write(folder / "current.json", json.dumps({"id": head_id}) + "\n")
+    if current:
+        make_current(store, features, head_id)
     return SavedHead(folder / head_id, read_facts(folder / head_id))
+
+
+def make_current(store: str | Path, features: str, id: str) -> None:
+    """Make a head the current one of a table: at once, and for everybody who looks from then on."""
+    files.write(heads_path(store, features) / CURRENT_FILE, json.dumps({"id": id}) + "\n")
 
 
 def load_head(
@@ -217,9 +269,18 @@ def list_heads(store: str | Path = "store", features: str = DEFAULT_BACKBONE) ->
 
 
 def current_head(store: str | Path = "store", features: str = DEFAULT_BACKBONE) -> str | None:
-    """Id of a table's current head, or None where there is none yet."""
-    path = heads_path(store, features) / "current.json"
-    return json.loads(files.read(path))["id"] if files.is_file(path) else None
+    """Id of a table's current head, or None where there is none yet.
+
+    Raises:
+        BottleneckError: where `current.json` is damaged.
+    """
+    path = heads_path(store, features) / CURRENT_FILE
+    if not files.is_file(path):
+        return None
+    try:
+        return json.loads(files.read(path))["id"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BottleneckError(f"{path} does not name a head: promote one, which writes it anew") from error
 
 
 def _facts(head: Head) -> dict[str, Any]:
@@ -243,15 +304,16 @@ def _facts(head: Head) -> dict[str, Any]:
 
 def to_json(facts: Mapping[str, Any]) -> str:
     """Indented, but for rows of numbers, which stay on one line each; NaN and infinity are null."""
-    text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     return re.sub(r"\[\n[-\d.e+,\s]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """What JSON can hold: NaN and infinity become null."""
     if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
+        return {name: finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

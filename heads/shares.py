@@ -6,6 +6,8 @@ tested on the others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -51,6 +53,52 @@ def hold_out(y: np.ndarray, one_of: int, seed: int, units: np.ndarray | None = N
     held_out = np.zeros(len(of_unit), bool)
     held_out[order] = (np.arange(len(order)) - first) % one_of == 0
     return (held_out & (np.bincount(of_unit)[of_unit] > 1))[units]
+
+
+def share_images(
+    share: Callable[..., np.ndarray],
+    y: np.ndarray,
+    number: int,
+    seed: int,
+    units: np.ndarray | None,
+    originals: np.ndarray | None,
+) -> np.ndarray:
+    """What `deal` or `hold_out` gives of images; augmented views go where their image goes.
+
+    Units are kept apart where each class has several. Images are shared out as they are without views.
+
+    Args:
+        share: either of the two, called with `number` as its second argument.
+        y, units: as of `deal`.
+        originals: as `heads.Head.fit_matrix` takes it.
+    """
+    if originals is None:
+        return share(y, number, seed, separable(y, units))
+    images = images_among(originals)
+    of_images = None if units is None else units[images]
+    shared = share(y[images], number, seed, separable(y[images], of_images))
+    return shared[np.searchsorted(images, originals)]
+
+
+def images_among(originals: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that are images themselves, ascending.
+
+    Args:
+        originals: as `heads.Head.fit_matrix` takes it.
+    """
+    return np.flatnonzero(originals == np.arange(len(originals)))
+
+
+def originals_among(originals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The numbers of the originals among some rows, which hold the image of each view that they hold.
+
+    Args:
+        originals: as `heads.Head.fit_matrix` takes it.
+        rows: numbers, in any order.
+    """
+    place = np.empty(len(originals), int)
+    place[rows] = np.arange(len(rows))
+    return place[originals[rows]]
 
 
 def joined(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:

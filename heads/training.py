@@ -14,13 +14,16 @@ from heads.examples import find_examples
 from heads.fitting import Data, Watch, fit_and_test
 from heads.folds import find_shared_out
 from heads.progress import Progress, silent
+from heads.promotion import check_mode, promote_head
 from heads.registry import head_class, new_head
 from heads.repeats import main_figures, spread
 from heads.saved import SavedHead, save_head
+from heads.settings import training_settings
 
 if TYPE_CHECKING:
     import keras
 
+    from features.store.table import FeatureTable
     from heads.base import Head
 
 
@@ -32,13 +35,15 @@ def train_head(
     layers: str | Iterable[str] | None = None,
     version: int | None = None,
     min_images: int = 1,
+    views: int | None = None,
     folds: int | None = None,
     repeats: int = 1,
+    promote: str = "evidence",
     progress: Progress | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **parameters: Any,
 ) -> SavedHead:
-    """Train a head, test it on the test split, and make it the table's current head.
+    """Train a head, test it on the test split, and make it the table's current head if it is no worse.
 
     What stands in the way of training is reported before any feature is loaded. The version of the table
     that was read is kept in `head.json`: the same version and parameters (`seed` is one) give the same head.
@@ -56,29 +61,34 @@ def train_head(
             default the one deepest in the network.
         version: of the table; the newest by default.
         min_images: classes with fewer training images are left out, of training and of testing.
+        views: at most so many augmented views of each image are trained on; all by default. They are never
+            tested on, and nothing is chosen on them.
         folds: of a cross-validation; 0 for none. By default 5 where no image is for testing, or the hash has
             cut the splits and left less than 10.
         repeats: trainings with the seeds from `seed` on, whose figures are compared; the first head is kept.
+        promote: whether it becomes the current head: one of `heads.promotion.MODES`. Other heads stay there.
         progress: called at each step of training with its number, the steps at most, and its figures; of
             several trainings, each is a step. `log.csv` keeps those of the head itself.
         callbacks: further ones of Keras, for a head that Keras trains.
         **parameters: of the head: the arguments of `LogisticHead` or `DenseHead`.
 
     Returns:
-        The saved head; its `facts["metrics"]["test"]` are for `heads.format_metrics`, and
-        `facts["notices"]` are sentences to show.
+        The saved head, current or not: `heads.read_promotion` says why. Its `facts["metrics"]["test"]` are
+        for `heads.format_metrics`, and `facts["notices"]` are sentences to show.
 
     Raises:
         BottleneckError: where there is no table, nothing to learn or test from, or a parameter is wrong.
     """
+    check_mode(promote)
     heads = _new_heads(kind, parameters, repeats)
     if callbacks:
         check_callbacks(kind)
     table = feature_store.open(store, features, version=version)
     columns = table.columns(layers)
-    shared_out = find_shared_out(table, min_images, folds)
-    examples = shared_out.examples if shared_out else find_examples(table, min_images)
-    data = Data(table, columns, examples, shared_out)
+    _check_views(table, views)
+    shared_out = find_shared_out(table, min_images, folds, views)
+    examples = shared_out.examples if shared_out else find_examples(table, min_images, views)
+    data = Data(table, columns, examples, shared_out, views)
     _check_data(heads[0], data)
     progress = progress or silent
     log: list[dict[str, float]] = []
@@ -102,7 +112,12 @@ def train_head(
         seeds = [head.get_params()["seed"] for head in heads]
         facts["metrics"]["repeats"] = spread(seeds, [of["metrics"]["test"] for of in results])
         facts["repeats"] = [head.training_.facts for head in heads if head.training_]
-    return save_head(table.store, table.name, heads[0], facts, log)
+    facts["settings"] = training_settings(
+        kind, parameters, data.layers, min_images=min_images, views=views, folds=folds, repeats=repeats
+    )
+    saved = save_head(table.store, table.name, heads[0], facts, log, current=False)
+    promote_head(saved, promote)
+    return saved
 
 
 def seconds_since(started: float) -> float:
@@ -139,6 +154,19 @@ def _new_heads(kind: str, parameters: dict[str, Any], repeats: int) -> list[Head
         raise BottleneckError(f"`repeats={repeats}`: a {kind} head has no seed")
     seed = first.get_params()["seed"]
     return [first, *(new_head(kind, {**parameters, "seed": seed + n}) for n in range(1, repeats))]
+
+
+def _check_views(table: FeatureTable, views: int | None) -> None:
+    """Refuse more augmented views than the images of a table have."""
+    if views is None or 0 <= views <= table.views:
+        return
+    if views < 0:
+        raise BottleneckError(f"`views={views}`: expected 0 or more")
+    has = f"{table.views:,} augmented views of each image" if table.views else "no augmented views"
+    raise BottleneckError(
+        f"`views={views}`: table {table.name!r} has {has}; extract again with `views={views}`, or train with "
+        f"fewer"
+    )
 
 
 def _check_data(head: Head, data: Data) -> None:

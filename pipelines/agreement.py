@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from features.augmentation import parse_augmentation
 from features.backbones.weights import find_weights
 from features.engines.graphs import weights_sha256
-from features.errors import BottleneckError
+from features.errors import BottleneckError, MadeAnotherWay
 from features.locations import local_path
 from features.splits import parse_split
+from features.store.commit import set_augmentation
 from features.store.table import FeatureTable
-from features.text import differences_text
+from features.text import counted, differences_text
 from pipelines.options import EndToEndOptions, ExtractOptions, Options
+from pipelines.runs import Run
 from pipelines.screen import show_download
 
 if TYPE_CHECKING:
@@ -29,7 +33,10 @@ def with_reading_of(table: FeatureTable | None, options: ReadingOptions) -> Read
     """
     if table is None or not table.has_rows:
         return options
-    if options.data not in ("auto", table.source) and local_path(options.data) != table.source:
+    names = [options.data]
+    if isinstance(options, ExtractOptions) and options.data_moved_from is not None:
+        names.append(options.data_moved_from)
+    if not any(name in ("auto", table.source) or local_path(name) == table.source for name in names):
         return options
     return options.replace(
         splits=options.splits or dict(table.facts.splits), classes=options.classes or table.facts.classes
@@ -99,10 +106,52 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str, *, gro
             )
     if differences:
         text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
-        raise BottleneckError(
+        raise MadeAnotherWay(
             f"table {table.name!r} was made another way: {text}. "
             f"Name a new table with `features=NAME` to keep both"
         )
+
+
+def choose_views(
+    table: FeatureTable, options: ExtractOptions, others: Sequence[Run]
+) -> tuple[FeatureTable, int]:
+    """How many augmented views each training image is to have; how they are made is kept with the table.
+
+    Args:
+        others: runs that are at work on the table.
+
+    Returns:
+        The table, which says how views are made where there are to be any, and how many.
+
+    Raises:
+        MadeAnotherWay: for fewer views than the table has, or for others.
+    """
+    views = table.views if options.views is None else options.views
+    if views < table.views:
+        raise MadeAnotherWay(
+            f"table {table.name!r} has {counted(table.views, 'view')} of each training image, and "
+            f"`views={views}` is fewer: leave it out (a head can be trained with fewer), or name a new table "
+            f"with `features=NAME`"
+        )
+    if not views:
+        if options.augment is not None:
+            raise BottleneckError("`augment` says how views are made, and there are none: give `views`, too")
+        return table, 0
+    wanted = parse_augmentation(options.augment)
+    if not table.views and (table.augmentation is None or (options.augment is not None and not others)):
+        table = set_augmentation(table, wanted)
+    stored = table.augmentation or wanted
+    # The algorithm of this version may be another one than that of the table's views.
+    wanted = stored if options.augment is None else wanted
+    differences = stored.differences(
+        dataclasses.replace(wanted, algorithm=parse_augmentation(None).algorithm)
+    )
+    if differences:
+        raise MadeAnotherWay(
+            f"the views of table {table.name!r} are made another way: {differences_text(differences)}. "
+            f"Name a new table with `features=NAME` to keep both"
+        )
+    return table, views
 
 
 def _backbone_difference(table: FeatureTable, options: Options) -> dict[str, tuple[object, object]]:

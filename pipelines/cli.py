@@ -8,11 +8,12 @@ import importlib
 import math
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from features.errors import BottleneckError
+from features.errors import BottleneckError, TooManyRejected
 from features.text import printable
 from pipelines.options import (
     EndToEndOptions,
@@ -22,6 +23,7 @@ from pipelines.options import (
     InfoOptions,
     Options,
     PredictOptions,
+    PromoteOptions,
     ReportOptions,
     TrainOptions,
     options_of,
@@ -29,8 +31,15 @@ from pipelines.options import (
 from pipelines.process import leave
 from pipelines.wording import in_words_of_commands
 
-#: What a shell reports of a process that Ctrl-C ended.
-_INTERRUPTED = 130
+#: What a shell reports of a process that Ctrl-C ended, and of one that a scheduler ended by SIGTERM.
+_INTERRUPTED, _TERMINATED = 130, 143
+#: Of an error that nobody foresaw, and of one of the file system, such as a full disk: EX_SOFTWARE and
+#: EX_IOERR of sysexits.h.
+_UNEXPECTED, _INPUT_OUTPUT = 70, 74
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what a scheduler sends is handled as Ctrl-C is."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,10 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         options = _options(arguments)
         arguments.run(options, arguments.debug)
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         stays = "; what was committed stays, run it again to go on" if arguments.command == "extract" else ""
         print(f"{command}: stopped{stays}", file=sys.stderr)
-        return _INTERRUPTED
+        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has closed it, as `head` does: nobody would see a message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,12 +65,24 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         print(f"{command}: {_sentence(error, arguments)}", file=sys.stderr)
-        return 1
+        return _exit_code(error)
 
 
 def run() -> NoReturn:
     """The command itself: `main`, for a process that does nothing else."""
+    signal.signal(signal.SIGTERM, _terminate)
     leave(main())
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def _exit_code(error: Exception) -> int:
+    """What a scheduler is told: see docs/schedule.md."""
+    if isinstance(error, BottleneckError):
+        return error.exit_code
+    return _INPUT_OUTPUT if isinstance(error, OSError) else _UNEXPECTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         (TrainOptions, "train and test a head from stored features", _train_head),
         (EndToEndOptions, "train a head on the frozen backbone, from augmented images", _train_end_to_end),
         (FineTuneOptions, "train a head and the last blocks of its backbone on", _fine_tune),
+        (PromoteOptions, "make a head the current one, if it is no worse on the same test images", _promote),
         (PredictOptions, "label images with a head", _predict),
         (EvaluateOptions, "say whether transfer helped, and a head and its data can be trusted", _evaluate),
         (ReportOptions, "make a page of the evidence on a head: one HTML file", _report),
@@ -180,16 +202,17 @@ def _show(text: str) -> None:
 
 def _extract(options: ExtractOptions, debug: bool) -> None:
     from pipelines.driver import extract
-    from pipelines.output import rejection_error, summary_text
+    from pipelines.output import rejection_error, summary_facts, summary_text
 
-    if options.views:
-        raise BottleneckError(
-            f"`views={options.views}`: augmented views can't be extracted yet, leave it at 0"
-        )
     summary = extract(options, debug=debug)
-    _show(summary_text(summary, options))
+    if options.json:
+        from pipelines.json_line import print_json
+
+        print_json(summary_facts(summary, options))
+    else:
+        _show(summary_text(summary, options))
     if error := rejection_error(summary, options):
-        raise BottleneckError(error)
+        raise TooManyRejected(error)
 
 
 def _train_head(options: TrainOptions, debug: bool) -> None:
@@ -219,6 +242,12 @@ def _show_head(train: Callable[..., str], options: Options, debug: bool) -> None
     except NotLogged as error:
         _show(error.summary)
         raise
+
+
+def _promote(options: PromoteOptions, debug: bool) -> None:
+    from pipelines.promote import promote
+
+    _show(promote(options, debug=debug))
 
 
 def _predict(options: PredictOptions, debug: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,16 +15,18 @@ from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED, find_weights
 from features.engines import choose_engine
-from features.errors import BottleneckError
+from features.errors import InputShrunk
 from features.inputs import Listing, list_images
 from features.locations import local_path, store_path
 from features.splits import parse_splits
 from features.store.commit import Change, check_basis, commit, open_planned
 from features.store.table import FeatureTable
 from features.text import counted, printable, some
-from pipelines.agreement import check_same, with_reading_of
+from pipelines.agreement import check_same, choose_views, with_reading_of
 from pipelines.creation import create_table
 from pipelines.local import LOCAL_RUNNER, import_pipeline
+from pipelines.missing import check_lost, check_shrunk, images_with_features
+from pipelines.moving import move_data, remove_moved
 from pipelines.options import ExtractOptions
 from pipelines.planning import Plan, make_plan
 from pipelines.runs import (
@@ -72,7 +73,6 @@ def _nobody(_: str) -> None:
 
 def _settle_all(options: ExtractOptions, run: Run, screen: Screen, say: Callable[[str], None]) -> Summary:
     """Plan until it is this run's turn, then do what is planned."""
-    removed = 0
     while True:
         others: list[Run] = []
         if options.if_running == "wait":
@@ -80,32 +80,46 @@ def _settle_all(options: ExtractOptions, run: Run, screen: Screen, say: Callable
         else:
             others = run.ahead(living_runs(run.store, options.features))
         left_to = {other.run_id: other.uris() for other in others if other.header()}
-        listing, table = _list(run.store, options, others, say)
+        listing, table = _list(run, options, others, say)
+        table, views = choose_views(table, options, others)
         started = time.monotonic()
-        plan = _make_plan(listing, table, options, left_to.values())
-        if len(plan.missing_from_input) and (options.remove_gone or not table.has_rows):
-            plan.close()
-            table = _remove_missing(plan, table, run)
-            removed += len(plan.missing_from_input) if options.remove_gone else 0
-            plan = _make_plan(listing, table, options, left_to.values())
+        plan = _make_plan(listing, table, options, views, left_to.values())
+        check_shrunk(plan, options)
         say(_intention(listing, plan))
         left_out = listing.left_out
         del listing  # a million images take 0.1 GB
         if plan.todo:
-            run.write_plan(Header(table.name, plan.basis), plan.slices(options.chunk_size))
+            made = table.augmentation.to_dict() if views and table.augmentation else None
+            header = Header(table.name, plan.basis, views, made)
+            run.write_plan(header, plan.slices(options.chunk_size))
         plan.close()
         ahead = run.ahead(living_runs(run.store, options.features)) if plan.todo else []
         if left_to.keys() >= {other.run_id for other in ahead}:
             break
         run.withdraw()  # another run had planned while this one did: its images are left to it
+    removes = options.remove_gone or not table.has_rows  # as it was planned: what holds nothing binds nobody
     if plan.todo:
         _run_pipeline(run, table, plan, options, screen)
         table = open_planned(run.store, options.features)
         check_basis(table, plan.basis)
+    missing = remove_moved(plan, run)
+    if len(missing) and removes:
+        check_lost(missing, plan, options)
+        change = Change(f"{run.run_id}/remove-gone", run.run_id, plan.basis, missing)
+        commit(table.store, table.name, change, {"removed": len(missing)})
+    table = feature_store.open(run.store, options.features)
     for dead in dead_runs(table):  # what they had planned is done
         dead.remove()
     seconds = time.monotonic() - started
-    return summarize(table, plan, run, left_out=left_out, removed=removed, seconds=seconds)
+    return summarize(
+        table,
+        plan,
+        run,
+        left_out=left_out,
+        removed=len(missing) if options.remove_gone else 0,
+        missing=0 if removes else images_with_features(missing),
+        seconds=seconds,
+    )
 
 
 def _check_runner(options: ExtractOptions) -> None:
@@ -117,10 +131,10 @@ def _check_runner(options: ExtractOptions) -> None:
 
 
 def _list(
-    store: Path, options: ExtractOptions, others: Sequence[Run], say: Callable[[str], None]
+    run: Run, options: ExtractOptions, others: Sequence[Run], say: Callable[[str], None]
 ) -> tuple[Listing, FeatureTable]:
     """The input, and the table that is to hold it, made where there is none; `others` are at work on that."""
-    name = options.features
+    store, name = run.store, options.features
     table = feature_store.open(store, name) if name in feature_store.table_names(store) else None
     options = with_reading_of(table, options)
     listing = list_images(
@@ -130,10 +144,12 @@ def _list(
         progress=show_download,
     )
     _refuse_missing(listing, say)
+    if options.data_moved_from is not None:
+        table = move_data(table, listing, options, run)
     # A table that holds no features binds nobody: what it is made with is decided anew, where there is work.
     binding = table is not None and bool(table.has_rows or others)
     if table is None or (
-        not binding and (table.source != listing.source or _make_plan(listing, table, options, ()).todo)
+        not binding and (table.source != listing.source or _make_plan(listing, table, options, 0, ()).todo)
     ):
         table, binding = create_table(store, options, listing, table, say), True
     else:
@@ -155,28 +171,26 @@ def _refuse_missing(listing: Listing, say: Callable[[str], None]) -> None:
     mend = "their links lead nowhere"
     if files.is_file(listing.source):
         mend = f"relative paths count from the list's folder, {printable(os.path.dirname(listing.source))}"
-    raise BottleneckError(
+    raise InputShrunk(
         f"none of the {counted(len(images), 'image')} of `data={printable(listing.source)}` is there "
         f"({first}): {mend}; correct the paths, or bring the images there. Nothing was changed"
     )
 
 
-def _remove_missing(plan: Plan, table: FeatureTable, run: Run) -> FeatureTable:
-    """Take the rows of images that are no longer listed out of both tables."""
-    change_id = f"{run.run_id}/remove-gone-{table.version}"
-    change = Change(change_id, run.run_id, plan.basis, plan.missing_from_input)
-    commit(table.store, table.name, change, {"removed": len(plan.missing_from_input)})
-    return feature_store.open(table.store, table.name)
-
-
 def _make_plan(
-    listing: Listing, table: FeatureTable, options: ExtractOptions, left_to: Iterable[pa.ChunkedArray]
+    listing: Listing,
+    table: FeatureTable,
+    options: ExtractOptions,
+    views: int,
+    left_to: Iterable[pa.ChunkedArray],
 ) -> Plan:
     uris = [chunk for uris in left_to for chunk in uris.chunks]
     return make_plan(
         listing.images,
         table,
+        views=views,
         retry_rejected=options.retry_rejected,
+        redo_decoding=options.redo_decoding,
         attempts=attempts_of_dead_runs(table),
         left_to_others=pa.chunked_array(uris, pa.string()),
     )
@@ -190,7 +204,7 @@ def _intention(listing: Listing, plan: Plan) -> str:
     left = f", {plan.left:,} left to another run" if plan.left else ""
     classes = f" of {counted(len(labels), 'class', 'classes')} ({some(labels)})" if labels else ""
     images = counted(len(listing.images), "image")
-    return f"{images}{classes}{ignored}; {plan.todo:,} to extract{changed}{left}"
+    return f"{images}{classes}{ignored}; {plan.todo:,} to extract or to take over{changed}{left}"
 
 
 def _run_pipeline(run: Run, table: FeatureTable, plan: Plan, options: ExtractOptions, screen: Screen) -> None:

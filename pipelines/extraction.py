@@ -7,7 +7,6 @@ images are read, and features written, where a slice is worked on.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -17,13 +16,12 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.runners.runner import PipelineState
 
+from features.decodings import DECODING
 from features.engines import ENGINES
 from features.errors import BottleneckError
-from features.images import DECODING
 from features.locations import features_path, rejected_path
 from features.store.commit import TableReplaced, commit
 from features.store.parts import Part, write_part
-from features.store.rows import to_features, to_rejections
 from features.store.schema import REJECTED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines.extractor import ExtractorSettings
@@ -76,18 +74,25 @@ def slice_numbers(run: Run) -> Iterator[int]:
 
 def write_slice(extracted: ExtractedSlice) -> WrittenSlice:
     """Write the part files of a slice: of its images that give features, and of those that give none."""
-    run_id, facts, reasons = extracted.run.run_id, extracted.facts, extracted.rows.column("reason")
-    now = datetime.datetime.now(datetime.UTC)
+    run_id, store, settled = extracted.run.run_id, extracted.run.store, extracted.settled
     part = rejected = None
-    if reasons.null_count:
-        rows = to_features(extracted.rows.filter(reasons.is_null()), facts, run_id, now)
-        folder = features_path(extracted.run.store, extracted.table)
-        part = write_part(folder, rows.to_batches(), facts.schema, {run_id: DECODING}, run_id=run_id)
-    if reasons.null_count < len(reasons):
-        rows = to_rejections(extracted.rows.filter(reasons.is_valid()), run_id, now)
-        folder = rejected_path(extracted.run.store, extracted.table)
-        rejected = write_part(folder, rows.to_batches(), REJECTED_SCHEMA, run_id=run_id)
-    return WrittenSlice(extracted._replace(rows=extracted.rows.schema.empty_table()), part, rejected)
+    if len(settled.features):
+        part = write_part(
+            features_path(store, extracted.table),
+            settled.features.to_batches(),
+            extracted.facts.schema,
+            settled.decodings,
+            run_id=run_id,
+        )
+    if len(settled.rejected):
+        rejected = write_part(
+            rejected_path(store, extracted.table),
+            settled.rejected.to_batches(),
+            REJECTED_SCHEMA,
+            run_id=run_id,
+        )
+    written = settled._replace(features=settled.features.schema.empty_table())
+    return WrittenSlice(extracted._replace(settled=written), part, rejected)
 
 
 def commit_slice(written: WrittenSlice, history: Mapping[str, Any]) -> None:
@@ -97,7 +102,8 @@ def commit_slice(written: WrittenSlice, history: Mapping[str, Any]) -> None:
         **history,
         "slice": extracted.number,
         "decoding": DECODING,
-        "precision_used": extracted.precision,
+        **({"precision_used": extracted.precision} if extracted.settled.counts["inferred"] else {}),
+        "images": extracted.settled.counts,
     }
     run, table, change = extracted.run, extracted.table, extracted.change
     try:

@@ -6,6 +6,7 @@ travel in the pipeline, use `features.Extractor` in a handler of your own.
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,9 @@ from features.store.commit import Change, TableReplaced, check_basis, is_committ
 from features.store.schema import TableFacts
 from pipelines.extractor import ExtractorSettings, load_extractor
 from pipelines.planning import MOST_ATTEMPTS
-from pipelines.runs import Run, outdated
+from pipelines.runs import Run
 from pipelines.screen import progress
+from pipelines.settling import Settled, SliceWork
 
 NAMESPACE = "bottlenecks"
 
@@ -36,8 +38,8 @@ class ExtractedSlice(NamedTuple):
         table: name of the feature table.
         facts: what that was made with.
         change: what is to be committed.
-        rows: the columns of the plan and those of the extractor, a row an image.
-        precision: what the worker really computed in.
+        settled: the rows of it.
+        precision: what the worker really computed in; None where it had nothing to read.
         mark: that the slice is being worked on.
     """
 
@@ -46,12 +48,22 @@ class ExtractedSlice(NamedTuple):
     table: str
     facts: TableFacts
     change: Change
-    rows: pa.Table
-    precision: str
+    settled: Settled
+    precision: str | None
     mark: Path
 
 
-class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
+class LateExtractor:
+    """A process's extractor, loaded when a slice first has images to read."""
+
+    def __init__(self, settings: ExtractorSettings) -> None:
+        self._settings = settings
+
+    def load(self) -> Extractor:
+        return load_extractor(self._settings)
+
+
+class SliceHandler(ModelHandler[int, ExtractedSlice, LateExtractor]):
     """Reads, hashes, decodes and infers on threads of its own; a bad image costs no other image."""
 
     def __init__(self, run: Run, settings: ExtractorSettings) -> None:
@@ -59,18 +71,18 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
         self._run = run
         self._settings = settings
 
-    def load_model(self) -> Extractor:
-        return load_extractor(self._settings)
+    def load_model(self) -> LateExtractor:
+        return LateExtractor(self._settings)
 
     def run_inference(
-        self, batch: Sequence[int], model: Extractor, inference_args: Mapping[str, Any] | None = None
+        self, batch: Sequence[int], model: LateExtractor, inference_args: Mapping[str, Any] | None = None
     ) -> Iterator[ExtractedSlice]:
         for number in batch:
             with self._run.renewing():
                 if (extracted := self._extract(number, model)) is not None:
                     yield extracted
 
-    def _extract(self, number: int, model: Extractor) -> ExtractedSlice | None:
+    def _extract(self, number: int, model: LateExtractor) -> ExtractedSlice | None:
         """A slice's features; None where there is nothing to do, or no longer."""
         header = self._run.header()
         # No errors: an engine may hand out a slice that fails without end.
@@ -89,23 +101,27 @@ class SliceHandler(ModelHandler[int, ExtractedSlice, Extractor]):
         planned = self._run.slice(number)
         ended = self._run.attempts()[number] + (pc.max(planned.column("attempts")).as_py() or 0)
         mark = self._run.begin(number)
-        batches = self._batches(planned, model, isolated=ended >= MOST_ATTEMPTS)
-        extracted = pa.Table.from_batches(batches, model.schema)
-        names = [*planned.column_names, *extracted.column_names]
-        rows = pa.table([*planned.columns, *extracted.columns], names=names)
-        change = change._replace(outdated=outdated(planned))
-        return ExtractedSlice(
-            self._run, number, header.table, table.facts, change, rows, model.engine.precision, mark
-        )
+        work = SliceWork(planned, table, header)
+        progress.info("images", extra={"images": len(planned) - len(work.images), "rejected": 0})
+        extracted, precision = None, None
+        if work.images:
+            extractor = model.load()
+            precision = extractor.engine.precision
+            batches = self._batches(work, extractor, isolated=ended >= MOST_ATTEMPTS)
+            extracted = pa.Table.from_batches(batches, extractor.schema)
+        settled = work.settle(extracted, self._run.run_id, datetime.datetime.now(datetime.UTC))
+        change = change._replace(outdated=settled.outdated)
+        return ExtractedSlice(self._run, number, header.table, table.facts, change, settled, precision, mark)
 
-    def _batches(self, planned: pa.Table, model: Extractor, *, isolated: bool) -> Iterator[pa.RecordBatch]:
+    def _batches(self, work: SliceWork, model: Extractor, *, isolated: bool) -> Iterator[pa.RecordBatch]:
         before = model.seconds.copy()
-        for batch in model.extract(planned.column("uri").to_pylist(), isolated=isolated):
+        for batch in model.extract(work.images, isolated=isolated, views=work.views):
+            images = len(batch.column("image").unique())
             reasons = batch.column("reason").drop_null().to_pylist()
-            progress.info("images", extra={"images": len(batch), "rejected": len(reasons)})
+            progress.info("images", extra={"images": images, "rejected": len(reasons)})
             for reason in reasons:
                 Metrics.counter(NAMESPACE, f"rejected_{reason}").inc()
-            Metrics.counter(NAMESPACE, "images").inc(len(batch))
+            Metrics.counter(NAMESPACE, "images").inc(images)
             Metrics.counter(NAMESPACE, "batches").inc()
             yield batch
         for stage, seconds in (model.seconds - before).items():

@@ -63,7 +63,8 @@ class Option(NamedTuple):
 _EXTRACT, _TRAIN, _PREDICT = ("extract",), ("train-head",), ("predict",)
 _WHOLE, _TUNE = ("train-end-to-end",), ("fine-tune",)
 _EVIDENCE = ("evaluate", "report")
-_ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PREDICT, *_EVIDENCE, "info")
+_PROMOTE = ("promote",)
+_ALL = (*_EXTRACT, *_TRAIN, *_WHOLE, *_TUNE, *_PROMOTE, *_PREDICT, *_EVIDENCE, "info")
 _AUTO_DATA = "auto takes that of the table, else flowers, or digits where flowers cannot be downloaded"
 _AUTO_WEIGHTS = (
     "auto takes those of the table or the head, else imagenet, or random where imagenet cannot be downloaded"
@@ -102,13 +103,17 @@ OPTIONS = (
         "precision", "auto", _EXTRACT, f"precision of a new table; {_AUTO_PRECISION}",
         choices=("auto", "features.recipe:PRECISIONS")
     ),
-    _variable("views", 0, _EXTRACT, "augmented views of each training image; not there yet", kind="count"),
+    _variable(
+        "views", None, (*_EXTRACT, *_TRAIN),
+        "augmented views of each training image, besides itself: to store, or to train from at most",
+        kind="count", unset="as many as the table has, or 0"
+    ),
     _variable("features", None, _ALL, "name of the table of features in the store", unset="the backbone's"),
     _variable("head", "logistic", _TRAIN, "kind of head", choices=("heads.registry:HEADS",)),
     _variable(
-        "head_id", None, (*_TUNE, *_PREDICT, *_EVIDENCE),
-        "head to use: to label images, to fine-tune, to evaluate",
-        unset="the current one"
+        "head_id", None, (*_TUNE, *_PROMOTE, *_PREDICT, *_EVIDENCE),
+        "head to use: to label images, to fine-tune, to evaluate, to make the current one",
+        unset="the current one; to promote, the newest"
     ),
     _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
     _variable("runner", "local", _EXTRACT, "where the pipeline runs: local, or the name of a Beam runner"),
@@ -136,8 +141,22 @@ OPTIONS = (
     ),
     Option("retry_rejected", False, _EXTRACT, "try rejected images again", kind="switch"),
     Option(
+        "redo_decoding", False, _EXTRACT,
+        "infer images again that were stored by an older decoding and would be read otherwise now",
+        kind="switch"
+    ),
+    Option(
         "remove_gone", False, _EXTRACT,
         "take images that the input no longer has out of the tables (older versions keep them)", kind="switch"
+    ),
+    Option(
+        "max_removed", 0.5, _EXTRACT,
+        "share of the stored images; the run is refused when the input has lost more of them", kind="share"
+    ),
+    Option(
+        "data_moved_from", None, _EXTRACT,
+        "where DATA was when the table was made: the rows get the new paths, and no image is read",
+        kind="path"
     ),
     Option("chunk_size", 4096, _EXTRACT, "most images in one slice: what a stop can lose", kind="positive"),
     Option(
@@ -157,6 +176,22 @@ OPTIONS = (
         kind="count", unset="5 where few images are for testing, else 0"
     ),
     Option("repeats", 1, _TRAIN, "trainings with a seed each, whose figures are compared", kind="positive"),
+    Option("retrain", False, _TRAIN, "train even where nothing has changed since", kind="switch"),
+    Option(
+        "promote", "evidence", (*_TRAIN, *_WHOLE, *_TUNE, *_PROMOTE),
+        "whether the head becomes the current one: by evidence, if it is no worse on the same test images",
+        choices=("heads.promotion:MODES",)
+    ),
+    Option(
+        "max_class_drift", None, _TRAIN,
+        "the run fails, before it trains, when the shares of the classes have moved by more than this share "
+        "of the images since the current head was trained", kind="share", unset="no limit"
+    ),
+    Option(
+        "max_feature_drift", None, _TRAIN,
+        "the run fails, before it trains, when new images are told from old ones of their class by their "
+        "features with a higher AUC; 0.5 is chance", kind="share", unset="no limit"
+    ),
     Option(
         "hidden", None, (*_TRAIN, *_WHOLE), "the same as --set hidden=N: units of a hidden layer",
         kind="positive"
@@ -166,8 +201,9 @@ OPTIONS = (
         kind="list"
     ),
     Option(
-        "augment", None, (*_WHOLE, *_TUNE),
-        "a way to change images in training, as crop=0.2, as often as needed; an unknown one lists them",
+        "augment", None, (*_EXTRACT, *_WHOLE, *_TUNE),
+        "a way to change images in training, or for views (their colors are changed by default, too), as "
+        "crop=0.2, as often as needed; an unknown one lists them",
         kind="list", unset="flip, crop and rotation"
     ),
     Option(
@@ -208,7 +244,10 @@ OPTIONS = (
         "extract features of the sample with random weights, to compare with, into a table of their own",
         kind="yes or no"
     ),
-    Option("json", False, _EVIDENCE, "print all figures as JSON", kind="switch"),
+    Option(
+        "json", False, (*_EXTRACT, *_TRAIN, *_PROMOTE, *_EVIDENCE),
+        "print one line of JSON, or of evidence all figures as JSON", kind="switch"
+    ),
     Option(
         "output", None, (*_PREDICT, "report"), "file to write: .csv or .parquet of labels, .html of the page",
         kind="path", unset="CSV on the standard output; report.html beside the head"
@@ -263,6 +302,10 @@ class EndToEndOptions(Options):
 
 class FineTuneOptions(Options):
     command = "fine-tune"
+
+
+class PromoteOptions(Options):
+    command = "promote"
 
 
 class PredictOptions(Options):

@@ -13,10 +13,12 @@ from features import files
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.conflicting_images import conflict_lines, count_groups
-from features.images import DECODING, REASONS, REMEDIES
+from features.decodings import DECODING
+from features.images.errors import REASONS, REMEDIES
 from features.locations import features_path, heads_path, rejected_path
 from features.splits import SPLITS
 from features.store.commit import rejected_rows
+from features.store.stale import count_stale_features
 from features.store.table import FeatureTable
 from features.text import counted, printable
 from heads import current_head, list_heads
@@ -25,6 +27,14 @@ from pipelines.options import ExtractOptions, InfoOptions
 from pipelines.runs import living_runs
 from pipelines.summary import Summary
 from pipelines.wording import make_command, table_name
+
+#: Why features were taken over, for people.
+_WHY = {
+    "moved": "moved",
+    "touched": "touched and the same",
+    "same_bytes": "with the bytes of another",
+    "relabelled": "with other labels, groups or splits",
+}
 
 
 def summary_text(summary: Summary, options: ExtractOptions) -> str:
@@ -47,19 +57,25 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
         lines.append(f"removed {counted(summary.removed, 'image')} no longer in the input")
     if summary.missing_from_input:
         images = counted(summary.missing_from_input, "stored image is", "stored images are")
-        lines.append(
-            f"{images} no longer in the input, moved or deleted: the rows stay "
-            f"(ARGS=--remove-gone takes them out)"
-        )
+        lines.append(f"{images} no longer in the input: the rows stay (ARGS=--remove-gone takes them out)")
     lines += conflict_lines(summary.conflicts)
     tried = summary.new + summary.new_rejected
     if tried:
         rate = tried / summary.seconds
         rejected = f", {summary.new_rejected:,} rejected" if summary.new_rejected else ""
+        views = f" ({summary.new_views:,} rows, with views)" if table.views else ""
         seconds = f"{summary.seconds:.1f} s, {rate:.1f} images/s"
-        lines.append(f"{summary.new:,} extracted by this run{rejected} in {seconds}")
-    else:
+        lines.append(f"{summary.new:,} extracted by this run{views}{rejected} in {seconds}")
+    elif not summary.taken_over:
         lines.append("nothing new to extract")
+    if summary.taken_over:
+        why = ", ".join(f"{images:,} {_WHY[why]}" for why, images in summary.taken_over.items())
+        lines.append(f"features taken over without inference: {why}")
+    if summary.stale:
+        images = counted(summary.stale, "stored image is", "stored images are")
+        lines.append(
+            f"{images} from before their format was read as it is now (ARGS=--redo-decoding makes them anew)"
+        )
     lines.append(f"recipe:   {table.recipe}")
     if summary.precisions not in ([], [table.recipe.precision]):
         lines.append(
@@ -76,6 +92,38 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if table.facts.untrained:
         lines.append(UNTRAINED)
     return "\n".join(lines)
+
+
+def summary_facts(summary: Summary, options: ExtractOptions) -> dict[str, Any]:
+    """The same as values that JSON has, for a scheduler."""
+    table = summary.table
+    did = summary.new or summary.new_rejected or summary.taken_over or summary.removed
+    return {
+        "command": "extract",
+        "status": "extracted" if did else "nothing to do",
+        "run_id": summary.run_id,
+        "table": table.name,
+        "table_version": table.version,
+        "data": table.source,
+        "seen": summary.seen,
+        "stored": summary.stored,
+        "rejected": summary.rejected,
+        "left": summary.left,
+        "unsettled": summary.unsettled,
+        "inferred": summary.new,
+        "inferred_rows": summary.new_views,
+        "taken_over": summary.taken_over,
+        "newly_rejected": summary.new_rejected,
+        "reasons": summary.reasons,
+        "missing_from_input": summary.missing_from_input,
+        "removed": summary.removed,
+        "missing_files": summary.missing_files,
+        "stale": summary.stale,
+        "views": table.views,
+        "untrained": table.facts.untrained,
+        "fingerprints": {column.layer: column.fingerprint for column in table.columns(table.layers)},
+        "seconds": round(summary.seconds, 2),
+    }
 
 
 def rejection_error(summary: Summary, options: ExtractOptions) -> str | None:
@@ -124,9 +172,10 @@ def info_text(options: InfoOptions) -> str:
 
 def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     recipe = table.recipe
-    rows = table.metadata(["labels", "split", *(["group"] if table.facts.groups else [])])
+    images = table.metadata(["labels", "split", *(["group"] if table.facts.groups else [])], views=0)
+    views = len(table.metadata(["view"])) - len(images) if table.views else 0
     rejected = len(rejected_rows(table))
-    counts = f"{counted(len(rows), 'row')}, {counted(rejected, 'rejected image')}"
+    counts = f"{counted(len(images) + views, 'row')}, {counted(rejected, 'rejected image')}"
     yield f"{table.name}  (version {table.version}, {counts})"
     yield f"  data      {printable(table.source)}"
     yield f"  recipe    {recipe}"
@@ -136,22 +185,26 @@ def _table_lines(table: FeatureTable, store: str) -> Iterable[str]:
     if decodings:
         numbers = (f"{number} ({counted(count, 'row')})" for number, count in decodings.items())
         yield f"  decoding  {', '.join(numbers)}"
-    if min(decodings, default=DECODING) < DECODING:
-        yield f"            some kinds of images are read otherwise since number {DECODING}"
+    if stale := count_stale_features(table):
+        older = counted(stale, "image is", "images are")
+        again = "ARGS=--redo-decoding makes them anew"
+        yield f"            {older} read otherwise since number {DECODING} ({again})"
     for column in table.columns(table.layers):
         yield f"  layer     {column.layer}, fingerprint {column.fingerprint}"
+    if views:
+        yield f"  views     {_views_text(table.views, images, views)}"
     if table.facts.groups:
-        yield f"  groups    {_groups_text(rows)}"
+        yield f"  groups    {_groups_text(images)}"
     if table.facts.untrained:
         yield f"  {UNTRAINED}"
-    yield from _count_lines(rows)
+    yield from _count_lines(images)
     for run in living_runs(table.store, table.name):
         work = counted(run.images(), "image") if run.header() else "its plan"
         yield f"  run       {run.run_id} is at work on {work}"
     heads = _head_lines(store, table.name, table.facts.weights)
     yield from heads
-    unlabelled = pc.all(pc.equal(pc.list_value_length(rows.column("labels")), 0)).as_py()
-    if not heads and not (len(rows) and unlabelled):
+    unlabelled = pc.all(pc.equal(pc.list_value_length(images.column("labels")), 0)).as_py()
+    if not heads and not (len(images) and unlabelled):
         yield f"  no head yet: run `{make_command('train-head', store, table.name, table.backbone.name)}`"
 
 
@@ -176,6 +229,19 @@ def _score_text(head: Mapping[str, Any]) -> str:
     if "hamming_loss" in metrics:
         return f"{where} average precision {metrics['average_precision']['macro']:.3f}"
     return f"{where} accuracy {metrics['accuracy']:.3f}"
+
+
+def _views_text(most: int, images: pa.Table, views: int) -> str:
+    """How many augmented views the images of the train split have, and in how many rows.
+
+    Args:
+        most: views of an image.
+        views: of all images.
+    """
+    missing = most * (pc.sum(pc.equal(images.column("split"), "train")).as_py() or 0) - views
+    if missing <= 0:
+        return f"{most:,} of each training image ({counted(views, 'row')})"
+    return f"up to {most:,} of each training image ({counted(views, 'row')}, {missing:,} missing)"
 
 
 def _groups_text(rows: pa.Table) -> str:

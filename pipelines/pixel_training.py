@@ -19,6 +19,7 @@ from heads.pixels.augmentation import parse_augmentation
 from pipelines.agreement import check_backbone, check_backbone_of_head, with_reading_of
 from pipelines.options import EndToEndOptions, FineTuneOptions, Options
 from pipelines.process import turn_off_opencv_threads
+from pipelines.promote import head_lines
 from pipelines.screen import Screen, new_run_id, show_download
 from pipelines.tracking import Tracking
 from pipelines.train import head_parameters, result_lines
@@ -61,6 +62,7 @@ def train_end_to_end(options: EndToEndOptions, *, debug: bool = False) -> str:
             exif_orientation=bool(options.exif_orientation),
             augment=options.augment,
             min_images=options.min_images,
+            promote=options.promote,
             reading=functools.partial(_say_reading, screen),
             progress=screen.step,
             callbacks=tracking.callbacks,
@@ -117,6 +119,7 @@ def fine_tune(options: FineTuneOptions, *, debug: bool = False) -> str:
             id=saved.id,
             augment=options.augment,
             weights=None if options.weights == "auto" else options.weights,
+            promote=options.promote,
             reading=functools.partial(_say_reading, screen),
             progress=screen.step,
             callbacks=tracking.callbacks,
@@ -160,7 +163,7 @@ def _lines(saved: SavedHead, options: Options, seconds: float) -> list[str]:
 def _next(saved: SavedHead, options: Options) -> list[str]:
     name, backbone = saved.facts["table"], saved.columns[0].recipe.backbone
     return [
-        f"head: {saved.directory} (now the current one)",
+        *head_lines(saved, options),
         f"next: {make_command('predict', options.store, name, backbone, 'IMAGES=…')}",
     ]
 

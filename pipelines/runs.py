@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,18 +33,25 @@ from features.store.conflicts import STORED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines.liveness import AliveMark
 
-#: Columns of what a row of a plan replaces, besides its uri: `replaced_size` and so on.
-_REPLACED = [field for field in STORED_SCHEMA if field.name != "uri"]
+#: What is to be done with an image: read it, and infer it unless the same bytes are stored; take its stored
+#: features over without reading it, since only what is said of it has changed; or infer it in any case.
+READ, COPY, REDO = "read", "copy", "redo"
 
-#: Rows of a plan: an image, how often processes that were at work on it have ended, and the row that it
-#: replaces, if any: `features.store.conflicts.STORED_SCHEMA`, an image_id of null for a rejection.
+#: Rows of a plan: an image, what is to be done, whether files of its size are stored, how often processes
+#: have ended that were at work on it, and the row that it replaces, if any, as `features.store.conflicts` has
+#: it: its image_id is null for a rejection. A row of another uri is of an image that seems to have been
+#: moved: it is replaced where the bytes turn out to be the same.
 PLANNED_SCHEMA = pa.schema(
     [
         *LISTING_SCHEMA,
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("same_size", pa.bool_(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
-        *(pa.field(f"replaced_{field.name}", field.type) for field in _REPLACED),
+        *(pa.field(f"replaced_{field.name}", field.type) for field in STORED_SCHEMA),
     ]
 )
+#: Columns that runs of older versions did not plan.
+_NEWER: dict[str, Any] = {"group": None, "action": READ, "same_size": False, "replaced_uri": None}
 
 #: Images, and how often processes have ended that were at work on them.
 ATTEMPTS_SCHEMA = pa.schema([("uri", pa.string()), ("attempts", pa.int32())])
@@ -59,16 +66,25 @@ KEPT_FOR = 7 * 24 * 3600.0
 
 
 class Header(NamedTuple):
-    """What a plan was made for."""
+    """What a plan was made for.
+
+    Attributes:
+        table: its name.
+        basis: the version that the plan saw.
+        views: how many augmented views each training image is to have.
+        augmentation: how they are made (`features.augmentation.Augmentation.to_dict`).
+    """
 
     table: str
     basis: Basis
+    views: int = 0
+    augmentation: dict[str, Any] | None = None
 
 
 def outdated(planned: pa.Table) -> pa.Table:
     """The rows that images of a plan replace, in `STORED_SCHEMA`."""
     replacing = planned.filter(planned.column("replaced_part").is_valid())
-    columns = {field.name: replacing.column(f"replaced_{field.name}") for field in _REPLACED}
+    columns = {field.name: replacing.column(f"replaced_{field.name}") for field in STORED_SCHEMA}
     return to_schema(replacing, STORED_SCHEMA, **columns)
 
 
@@ -96,7 +112,9 @@ class Run:
 
         In its place, not beside it: it counts from when it is whole, which is the time that its file shows.
         """
-        facts = json.dumps({"format": _FORMAT, "table": header.table, **header.basis._asdict()})
+        of_header = header._asdict()
+        basis = of_header.pop("basis")._asdict()
+        facts = json.dumps({"format": _FORMAT, **of_header, **basis})
         schema = PLANNED_SCHEMA.with_metadata({_HEADER_KEY: facts})
         with files.parquet_writer(self.plan_path, schema, compression="zstd") as writer:
             for rows in slices:
@@ -114,7 +132,8 @@ class Run:
             return None
         if facts.pop("format") != _FORMAT:
             raise BottleneckError(f"{self.plan_path} was written by a later version: update this one")
-        return Header(facts.pop("table"), Basis(**facts))
+        others = {name: facts.pop(name) for name in ("table", "views", "augmentation") if name in facts}
+        return Header(**others, basis=Basis(**{name: facts[name] for name in Basis._fields}))
 
     def slices(self) -> int:
         """How many slices the plan has."""
@@ -128,8 +147,7 @@ class Run:
         """The images of a slice, in `PLANNED_SCHEMA`."""
         with files.parquet_file(self.plan_path, metadata=_footer(self.plan_path)) as file:
             rows = file.read_row_group(number, use_threads=False)
-        # A run that died may have planned before images had groups.
-        others = {} if "group" in rows.column_names else {"group": None}
+        others = {name: value for name, value in _NEWER.items() if name not in rows.column_names}
         return to_schema(rows, PLANNED_SCHEMA, **others)
 
     def uris(self) -> pa.ChunkedArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import NamedTuple
 
 from features.conflicting_images import Conflicts
@@ -43,7 +44,12 @@ class Summary(NamedTuple):
         left: images that another run is to extract.
         missing_files: of the stored, images whose files are not there now.
         left_out: images whose names are not UTF-8, which are not among those seen.
-        new, new_rejected: rows that this run wrote.
+        new: images that this run inferred.
+        new_rejected: images that it rejected.
+        new_views: rows that it inferred: images and their augmented views.
+        taken_over: images whose stored features this run gave new rows, without inference, by why: `moved`,
+            `touched`, `same_bytes` or `relabelled`.
+        stale: stored images that would be read otherwise now.
         precisions: what their features were really computed in, on whatever machines.
         reasons: of the rejected images of the input, reason to count, the most frequent first.
         examples: the first rejected images of the most frequent reason: (uri, reason, detail).
@@ -63,6 +69,9 @@ class Summary(NamedTuple):
     left_out: int
     new: int
     new_rejected: int
+    new_views: int
+    taken_over: dict[str, int]
+    stale: int
     precisions: list[str]
     reasons: dict[str, int]
     examples: list[tuple[str, str, str]]
@@ -78,13 +87,21 @@ class Summary(NamedTuple):
 
 
 def summarize(
-    table: FeatureTable, plan: Plan, run: Run, *, left_out: int, removed: int, seconds: float = 0.0
+    table: FeatureTable,
+    plan: Plan,
+    run: Run,
+    *,
+    left_out: int,
+    removed: int,
+    missing: int,
+    seconds: float = 0.0,
 ) -> Summary:
     """Count what the tables hold after a run, whose folder is still there if it had work.
 
     Args:
         table: as it is now.
         plan: what there was to do.
+        missing: images with features that the input no longer has, and that stay.
         left_out, removed, seconds: as in `Summary`.
     """
     connection = connect()
@@ -95,12 +112,11 @@ def summarize(
         (number,) = connection.execute(f"SELECT count(*) FROM {sql}", values).fetchall()[0]
         return number
 
-    stored_now = rejected_now = new = new_rejected = 0
+    stored_now = rejected_now = new_rejected = 0
     if plan.todo:
         planned = parts_relation(connection, [str(run.plan_path)], PLANNED_SCHEMA)
         stored_now = count(f"{planned} SEMI JOIN (SELECT uri FROM {features} WHERE view = 0) USING (uri)")
         rejected_now = count(f"{planned} SEMI JOIN {rejected} USING (uri)")
-        new = count(f"{features} WHERE view = 0 AND run_id = ?", run.run_id)
         new_rejected = count(f"{rejected} WHERE run_id = ?", run.run_id)
     connection.register("missing", plan.missing_from_input)
     listed = f"FROM {rejected} ANTI JOIN missing USING (uri)"
@@ -117,6 +133,7 @@ def summarize(
     duplicates = connection.execute(_DUPLICATES.format(features=features)).fetchall()
     torn = connection.execute(_TORN.format(features=features)).fetchall() if table.facts.groups else []
     connection.close()
+    did, precisions = _done_by(table, plan, run.run_id)
     return Summary(
         table=table,
         run_id=run.run_id,
@@ -127,12 +144,15 @@ def summarize(
         left=plan.left,
         missing_files=plan.missing_files,
         left_out=left_out,
-        new=new,
+        new=did.pop("inferred", 0),
         new_rejected=new_rejected,
-        precisions=_precisions_of_run(table, plan, run.run_id) if new else [],
+        new_views=did.pop("views", 0),
+        taken_over={why: images for why, images in did.items() if images},
+        stale=plan.stale,
+        precisions=precisions,
         reasons=reasons,
         examples=examples,
-        missing_from_input=plan.stored_missing_from_input,
+        missing_from_input=missing,
         removed=removed,
         conflicts=Conflicts(
             [uris for uris, labels, _ in duplicates if labels],
@@ -148,13 +168,16 @@ def _without_zeros(counts: list[int]) -> dict[str, int]:
     return {split: count for split, count in zip(SPLITS, counts, strict=True) if count}
 
 
-def _precisions_of_run(table: FeatureTable, plan: Plan, run_id: str) -> list[str]:
-    """From the commits' own facts: slices may have been computed on machines of several kinds."""
-    since = table.delta.history(table.version - plan.basis.version)
-    return sorted(
-        {
-            commit["precision_used"]
-            for commit in since
-            if commit.get("run_id") == run_id and "precision_used" in commit
-        }
-    )
+def _done_by(table: FeatureTable, plan: Plan, run_id: str) -> tuple[collections.Counter[str], list[str]]:
+    """What a run did, and the precisions that it computed in, by the facts of its commits.
+
+    Slices may have been computed on machines of several kinds.
+    """
+    did: collections.Counter[str] = collections.Counter()
+    precisions = set()
+    commits = table.delta.history(table.version - plan.basis.version) if plan.todo else []
+    for commit in commits:
+        if commit.get("run_id") == run_id:
+            did.update(commit.get("images", {}))
+            precisions |= {commit["precision_used"]} if "precision_used" in commit else set()
+    return did, sorted(precisions)

@@ -4,68 +4,151 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
+from features.errors import BottleneckError
 from features.text import counted
-from heads import SavedHead, format_metrics, format_spread, parse_parameters, train_head
-from heads.training import check_callbacks
+from heads import (
+    SavedHead,
+    current_head,
+    format_metrics,
+    format_spread,
+    load_head,
+    parse_parameters,
+    promote_head,
+    read_promotion,
+    train_head,
+)
+from heads.drift import Drift, measure_drift
+from heads.settings import find_trained, training_settings
+from heads.training import check_callbacks, seconds_since
 from pipelines.agreement import check_backbone
+from pipelines.json_line import json_line
 from pipelines.options import Options, TrainOptions
+from pipelines.promote import head_facts, head_lines
 from pipelines.screen import Screen, new_run_id
 from pipelines.tracking import Tracking
 from pipelines.wording import in_words_of_commands, make_command, table_name
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
 
 #: Options that are short for `set`; not every command has all of them.
 _SHORT = ("seed", "hidden", "learning_rate", "epochs", "patience", "batch_size")
 
 
 def train(options: TrainOptions, *, debug: bool = False) -> str:
-    """Train, test and save a head; what to print of it.
+    """Train, test, save and promote a head, unless that would only repeat what was done; what to print of it.
 
     Raises:
         BottleneckError: where there is nothing to train from or to test on.
+        DriftExceeded: where the table has changed more than is allowed since the current head was trained.
         NotLogged: after the head is saved, where it could not be logged to MLflow.
     """
+    began = time.monotonic()
     name = table_name(options)
     table = feature_store.open(options.store, name)
     check_backbone(table, options)
-    layers = ", ".join(column.layer for column in table.columns(options.layers))
+    layers = [column.layer for column in table.columns(options.layers)]
     parameters = head_parameters(options.head, options)
+    numbers = {of: getattr(options, of) for of in ("min_images", "views", "folds", "repeats")}
     if options.tensorboard:
         check_callbacks(options.head)
+    if not options.retrain:
+        same = find_trained(table, training_settings(options.head, parameters, layers, **numbers))
+        if same is not None:
+            return _skip(same, table, options, began)
     run_id = new_run_id()
     with Screen.of_run(options, run_id, debug=debug) as screen:
         tracking = Tracking(options, run_id, screen)
         untrained = [UNTRAINED] if table.facts.untrained else []
-        for line in [*untrained, f"Training a {options.head} head …"]:
+        for line in untrained:
             screen.say(line)
+        drift = _look_for_drift(table, options, screen)
+        screen.say(f"Training a {options.head} head …")
         started = time.monotonic()
         saved = train_head(
             options.store,
             name,
             kind=options.head,
-            layers=options.layers,
-            min_images=options.min_images,
-            folds=options.folds,
-            repeats=options.repeats,
+            layers=layers,
+            version=table.version,
+            promote=options.promote,
             progress=screen.step,
             callbacks=tracking.callbacks,
+            **numbers,
             **parameters,
         )
         seconds = time.monotonic() - started
         logged = tracking.log(saved)
-    version = saved.facts["table_version"]
+    if options.json:
+        return tracking.finish(_json(saved, "trained", table, began, drift))
     lines = [
         *result_lines(saved, options),
-        f"trained in {seconds:.1f} s from {layers} of table {table.name!r}, version {version}",
-        f"head: {saved.directory} (now the current one)",
+        f"trained in {seconds:.1f} s from {', '.join(layers)} of table {name!r}, version {table.version}",
+        *head_lines(saved, options),
         *logged,
-        f"next: {make_command('predict', options.store, name, table.backbone.name, 'IMAGES=…')}",
+        f"next: {_next(saved, table, options)}",
         *untrained,
     ]
     return tracking.finish("\n".join(lines))
+
+
+def _next(saved: SavedHead, table: FeatureTable, options: TrainOptions) -> str:
+    """The command to go on with: it decides what was left open, or uses the current head."""
+    undecided = options.promote == "never"
+    target, variable = ("promote", f"HEAD_ID={saved.id}") if undecided else ("predict", "IMAGES=…")
+    return make_command(target, options.store, table.name, table.backbone.name, variable)
+
+
+def _skip(saved: SavedHead, table: FeatureTable, options: TrainOptions, began: float) -> str:
+    """What to print where a head was trained from this version of the table, with the same settings."""
+    current = current_head(table.store, table.name)
+    if current != saved.id and options.promote != "never" and read_promotion(saved) is None:
+        promote_head(saved, options.promote)  # the run that trained it left that to another, or was stopped
+        current = current_head(table.store, table.name)
+    if options.json:
+        return _json(saved, "skipped", table, began, None)
+    which = "it is the current one" if current == saved.id else f"the current one is {current or 'none'}"
+    untrained = [UNTRAINED] if table.facts.untrained else []
+    logged = "; nothing is logged" if options.mlflow or options.tensorboard else ""
+    nothing = (
+        f"nothing to do: head {saved.id} was trained from version {table.version} of table {table.name!r} "
+        f"with the same settings; {which}{logged} (--retrain trains anyway)"
+    )
+    return "\n".join([nothing, *untrained])
+
+
+def _json(saved: SavedHead, status: str, table: FeatureTable, began: float, drift: Drift | None) -> str:
+    """The line for a scheduler."""
+    facts = {"command": TrainOptions.command, "status": status, **head_facts(saved)}
+    more = {"untrained": table.facts.untrained, "drift": drift.facts() if drift else None}
+    return json_line({**facts, **more, "seconds": seconds_since(began)})
+
+
+def _look_for_drift(table: FeatureTable, options: TrainOptions, screen: Screen) -> Drift | None:
+    """Say how a table has drifted since its current head was trained; None where there is nothing to say.
+
+    Raises:
+        DriftExceeded: where it has more than is allowed.
+    """
+    try:
+        current_id = current_head(table.store, table.name)
+        if current_id is None:
+            return None
+        current = load_head(table.store, table.name, current_id)
+        if current.facts["table_version"] == table.version and current.is_of(table):
+            return None
+        drift = measure_drift(current, table, options.seed or 0)
+    except BottleneckError as error:
+        screen.say(f"drift: can't be measured, since {error}")
+        return None
+    for sentence in drift.sentences():
+        screen.say(f"drift: {sentence}")
+    drift.check(options.max_class_drift, options.max_feature_drift)
+    return drift
 
 
 def head_parameters(kind: str, options: Options) -> dict[str, Any]:
@@ -76,7 +159,8 @@ def head_parameters(kind: str, options: Options) -> dict[str, Any]:
     """
     short = {name: getattr(options, name, None) for name in _SHORT}
     given = [f"{name}={value}" for name, value in short.items() if value is not None]
-    return parse_parameters(kind, [*given, *(options.set or [])])
+    given += options.set or []
+    return parse_parameters(kind, given) if given else {}  # without looking at the kind, which takes a second
 
 
 def result_lines(saved: SavedHead, options: Options) -> list[str]:
@@ -95,6 +179,10 @@ def result_lines(saved: SavedHead, options: Options) -> list[str]:
         lines.append(f"tested by {folds} folds, each image once; the head is trained on all of them")
     if "folds" in metrics:
         lines.append(f"by folds, of all but the test split: {_accuracy_text(metrics['folds'])}")
+    if views := splits.get("augmented_views"):
+        images = sum(splits["rows"][split] for split in splits["fitted"])
+        of_them = counted(views, "augmented view")
+        lines.append(f"trained on {counted(images, 'image')} and {of_them} of them")
     if chosen := _chosen_text(saved.facts["training"]):
         lines.append(chosen)
     return [*lines, *(in_words_of_commands(notice, options) for notice in saved.facts["notices"])]

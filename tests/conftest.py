@@ -71,15 +71,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The images that extractors have read and decoded since, each as often as they did."""
+    """The images that extractors have read since, each as often as they did."""
     from features import extractor
 
     done: list[str] = []
     prepare = extractor.prepare
 
-    def note_and_prepare(image, out, exif_orientation):
+    def note_and_prepare(image, out, exif_orientation, choose, augmentation):
         done.append(str(image))
-        return prepare(image, out, exif_orientation)
+        return prepare(image, out, exif_orientation, choose, augmentation)
 
     monkeypatch.setattr(extractor, "prepare", note_and_prepare)
     return done

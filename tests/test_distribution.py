@@ -38,7 +38,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for name in DESCRIPTION:
         shutil.copy(ROOT / name, folder)
-    for name in (*PACKAGES, "benchmarks", "examples", "tests"):
+    for name in (*PACKAGES, "benchmarks", "deploy", "examples", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 

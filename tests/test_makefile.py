@@ -32,6 +32,8 @@ OLDER_PACKAGES = [
 
 
 LOCKS_OF_EXTRAS = [f"requirements-{name}.lock" for name in ("bench", "tracking", "report", "page")]
+#: Of environments of their own, which hold nothing of the project.
+LOCKS_OF_OTHERS = [f"requirements-{name}.lock" for name in ("airflow", "deploy")]
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_beam_args_are_one_word_and_args_are_many(clone: Path) -> None:
 def test_each_target_takes_its_own_of_the_variables(clone: Path) -> None:
     settings = [f"{option.variable}=x" for option in OPTIONS if option.make and option.commands]
     commands_of_make = (
-        *("extract", "train-head", "train-end-to-end", "fine-tune", "predict"),
+        *("extract", "train-head", "train-end-to-end", "fine-tune", "promote", "predict"),
         *("evaluate", "report", "info"),
     )
     found = commands(clone, *commands_of_make, *settings)
@@ -303,15 +305,39 @@ def test_what_evidence_needs_is_installed_when_it_is_first_asked_for(clone: Path
     assert calls.count("-r requirements-report.lock") == 1 and calls.count(f"{target} --json\n") == 2
 
 
+@pytest.mark.parametrize("name", ["airflow", "deploy"])
+def test_other_environments_are_set_up_once_from_their_lock(clone: Path, name: str) -> None:
+    own, lock = clone / f".venv-{name}", clone / f"requirements-{name}.lock"
+    lock.touch()
+    python = clone / "python"
+    python.write_text(
+        '#!/bin/sh\nif [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi\n'
+        'echo "$@"; [ "$2" != "$FAIL" ]\n'
+    )
+    python.chmod(0o755)
+
+    def set_up(**environment: str) -> subprocess.CompletedProcess[str]:
+        return make(clone, f".venv-{name}/set-up", f"PYTHON={python}", **environment)
+
+    failed = set_up(FAIL="pip")
+    assert failed.returncode != 0 and "Set-up failed: the whole log is in" in failed.stderr
+    assert set_up().returncode == 0
+    assert f"--no-deps -r requirements-{name}.lock\n" in (own / "set-up.log").read_text()
+    assert make(clone, "-q", f".venv-{name}/set-up").returncode == 0
+    os.utime(own / "set-up", (0, 0))
+    assert make(clone, "-q", f".venv-{name}/set-up").returncode == 1
+    assert not (clone / ".venv").exists()
+
+
 def test_clean_leaves_the_store(clone: Path) -> None:
     pretend_set_up(clone, "exit 1")
     rooms = ("features/__pycache__", "heads", "benchmarks", "examples", "tests")
-    for folder in ("store/features", *rooms, ".mypy_cache", ".venv-older/bin"):
+    for folder in ("store/features", *rooms, ".mypy_cache", ".venv-older/bin", ".venv-airflow/bin"):
         (clone / folder).mkdir(parents=True)
     assert make(clone, "clean").returncode == 0
     assert (clone / "store" / "features").is_dir()
     assert (clone / "features").is_dir()
-    for folder in (".venv", ".venv-older", "features/__pycache__", ".mypy_cache"):
+    for folder in (".venv", ".venv-older", ".venv-airflow", "features/__pycache__", ".mypy_cache"):
         assert not (clone / folder).exists()
 
 
@@ -347,7 +373,16 @@ def test_what_an_extra_adds_changes_nothing_that_is_locked(name: str) -> None:
     assert not pins & {canonicalize_name(pin.name) for pin in locked(name)}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", *LOCKS_OF_EXTRAS])
+@pytest.mark.parametrize("name", ["airflow", "deploy"])
+def test_the_locks_of_other_environments_hold_what_these_are_for(name: str) -> None:
+    folder = "deploy/airflow" if name == "airflow" else "deploy"
+    pins = {canonicalize_name(pin.name): pin for pin in locked(f"requirements-{name}.lock")}
+    for wanted in locked(f"{folder}/requirements.in"):
+        (pin,) = pins[canonicalize_name(wanted.name)].specifier
+        assert wanted.specifier.contains(pin.version), f"{wanted} but {pin} is locked: run `make lock`"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", *LOCKS_OF_EXTRAS, *LOCKS_OF_OTHERS])
 def test_the_locks_are_plain_pins(name: str) -> None:
     for requirement in locked(name):
         assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement

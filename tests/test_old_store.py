@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.images import DECODING
+from features.decodings import DECODING
 from features.store.commit import rejected_rows
 from features.store.table import FeatureTable
 from heads import load_head, train_head
@@ -95,13 +95,30 @@ def test_its_heads_predict_as_they_did(
     np.testing.assert_allclose([predicted[name] for name, _ in features], expected["daisy"], atol=1e-3)
 
 
-def test_there_is_nothing_to_do_for_what_has_not_changed(
+def test_what_it_rejected_is_tried_once_more_and_nothing_else_is_to_do(
     old: FeatureTable, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    kept = by_name(old, "run_id", "extracted_at", "image_id")
+    assert main(["extract", "--store", str(STORE), "--max-rejected", "1"]) == 0
+    out = capfd.readouterr().out
+    assert "26 images seen = 24 stored + 2 rejected" in out and "0 extracted by this run, 2 rejected" in out
+    assert "24 stored images are from before their format was read as it is now" in out
+    tried = feature_store.open(STORE)
+    assert by_name(tried, "run_id", "extracted_at", "image_id") == kept and tried.names == old.names
     assert main(["extract", "--store", str(STORE)]) == 0
     out = capfd.readouterr().out
     assert "26 images seen = 24 stored + 2 rejected" in out and "nothing new to extract" in out
-    assert feature_store.open(STORE).version == old.version
+    assert feature_store.open(STORE).version == tried.version
+
+
+def test_its_rows_are_made_anew_where_that_is_asked_for(old: FeatureTable) -> None:
+    assert main(["extract", "--store", str(STORE), "--redo-decoding", "--max-rejected", "1"]) == 0
+    table = feature_store.open(STORE)
+    assert table.decodings() == {DECODING: 24}
+    assert by_name(table, "image_id", "split") == by_name(old, "image_id", "split")
+    now = features_by_name(table, "avg_pool")
+    for name, row in features_by_name(old, "avg_pool").items():
+        np.testing.assert_allclose(now[name], row, rtol=1e-2, atol=1e-3)  # pictures that were not mended
 
 
 def test_it_is_continued(old: FeatureTable, capfd: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,7 @@ def _rows(images: pa.Table, facts: TableFacts, random: np.random.Generator) -> p
     image_ids = [hashlib.sha256(uri.encode()).hexdigest() for uri in images.column("uri").to_pylist()]
     labels = np.array([int(names[0].rpartition("-")[2]) for names in images.column("labels").to_pylist()])
     extracted = {
+        "view": pa.repeat(0, len(images)),
         "image_id": pa.array(image_ids),
         "width": pa.repeat(320, len(images)),
         "height": pa.repeat(240, len(images)),

@@ -12,7 +12,8 @@ by the content, never by the file's name. What is an image and can't be read, or
 nobody knows (32-bit and signed integers, floats), is rejected as `unsupported`, never scaled by a guess.
 """
 
-from features.images.decoding import DECODING, Decoded, decode, read_pixels
+from features.decodings import DECODING
+from features.images.decoding import Decoded, decode, decoded, read_pixels
 from features.images.errors import REASONS, REMEDIES, ImageError
 from features.images.files import MAX_BYTES, image_bytes, read_image
 from features.images.limits import MAX_PIXELS
@@ -27,6 +28,7 @@ __all__ = [
     "Decoded",
     "ImageError",
     "decode",
+    "decoded",
     "image_bytes",
     "read_image",
     "read_pixels",

@@ -18,14 +18,6 @@ from features.images.orientation import orientation_in, turned
 from features.images.others import open_other
 from features.images.resizing import resize
 
-#: How bytes become pixels; goes up when the pixels of some images are mended. It is stored with every row,
-#: and is no part of the recipe.
-#:
-#: 0: until it was recorded.
-#: 1: JPEGs of JFIF revision 0, animated PNGs, GIFs whose frames are of several sizes or do not begin in the
-#:    corner, TIFFs of 12 bits or whose zero is white; integers and floats of unknown range are refused.
-DECODING = 1
-
 #: A new format: its first bytes, and the function that opens it. Others are left to Pillow.
 _OPENERS = (
     (jpeg.SIGNATURE, jpeg.open_jpeg),
@@ -53,8 +45,8 @@ def decode(data: bytes, *, exif_orientation: bool = False) -> Decoded:
     Raises:
         ImageError: empty, not_an_image, unsupported, truncated, corrupt or too_large.
     """
-    with _decoded(data, exif_orientation) as decoded:
-        return decoded
+    with decoded(data, exif_orientation=exif_orientation) as image:
+        return image
 
 
 def read_pixels(data: bytes, out: np.ndarray, *, exif_orientation: bool = False) -> tuple[int, int, str]:
@@ -63,15 +55,15 @@ def read_pixels(data: bytes, out: np.ndarray, *, exif_orientation: bool = False)
     Returns:
         Width and height of the decoded image, in pixels, and its format.
     """
-    with _decoded(data, exif_orientation) as (pixels, format):
+    with decoded(data, exif_orientation=exif_orientation) as (pixels, format):
         resize(pixels, out)
         height, width = pixels.shape[:2]
         return width, height, format
 
 
 @contextlib.contextmanager
-def _decoded(data: bytes, exif_orientation: bool) -> Iterator[Decoded]:
-    """The decoded image, while its memory is reserved."""
+def decoded(data: bytes, *, exif_orientation: bool = False) -> Iterator[Decoded]:
+    """`decode`, for as long as the pixels are needed: their memory is reserved until then."""
     with _as_image_errors():
         opened = _open(data)
     with DECODING_BUDGET.reserved(opened.memory + len(data)):

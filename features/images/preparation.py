@@ -1,4 +1,7 @@
-"""From an image to the network's input: read, hashed, decoded, resized; here, or in a process of its own."""
+"""From an image to the network's input: read, hashed, decoded, resized; here, or in a process of its own.
+
+What is known by its hash need not be decoded, and the views of an image are all made from one decoding.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import multiprocessing
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -15,13 +19,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from features.augmentation import Augmentation, augment
 from features.errors import BottleneckError
-from features.images.decoding import read_pixels
+from features.images.decoding import decoded
 from features.images.errors import ImageError
 from features.images.files import image_bytes
+from features.images.resizing import resize
 
 #: An image as it is given: a path, or the encoded bytes.
 Image = str | Path | bytes
+
+#: Which views of an image are wanted, given its id: 0 is the image itself; without any, it is not decoded.
+Choose = Callable[[str], Sequence[int]]
 
 #: Seconds that a process has to end by itself.
 _GRACE = 5
@@ -32,9 +41,10 @@ class Prepared(NamedTuple):
 
     Attributes:
         image_id: sha256 of the encoded bytes, hex.
-        width, height: of the decoded image, in pixels.
-        format: as its content says: `jpeg`, `png`, …
+        width, height: of the decoded image, in pixels; 0 where no view was wanted.
+        format: as its content says: `jpeg`, `png`, …; empty where no view was wanted.
         read, decode: seconds that it took to read and hash, and to decode and resize.
+        views: whose pixels are ready.
     """
 
     image_id: str
@@ -43,20 +53,48 @@ class Prepared(NamedTuple):
     format: str
     read: float
     decode: float
+    views: tuple[int, ...] = (0,)
 
 
-def prepare(image: Image, out: np.ndarray, exif_orientation: bool = False) -> Prepared:
-    """Read, hash, decode and resize one image into `out`, float32 (height, width, 3).
+def itself(image_id: str) -> Sequence[int]:
+    """Wants the image itself and no other view."""
+    return (0,)
+
+
+def prepare(
+    image: Image,
+    out: np.ndarray,
+    exif_orientation: bool = False,
+    choose: Choose = itself,
+    augmentation: Augmentation | None = None,
+) -> Prepared:
+    """Read, hash, decode and resize one image.
+
+    Args:
+        out: where the pixels go: float32 (height, width, 3), or (n, height, width, 3), a place for each view.
+        choose: which views are wanted.
+        augmentation: how views beside the image itself are made.
 
     Raises:
         ImageError: where it can't be used.
     """
+    places = out if out.ndim == 4 else out[np.newaxis]
     started = time.perf_counter()
     with contextlib.nullcontext(image) if isinstance(image, bytes) else image_bytes(str(image)) as data:
         image_id = hashlib.sha256(data).hexdigest()
         read = time.perf_counter()
-        width, height, format = read_pixels(data, out, exif_orientation=exif_orientation)
-    return Prepared(image_id, width, height, format, read - started, time.perf_counter() - read)
+        views = tuple(choose(image_id))
+        width, height, format = 0, 0, ""
+        if views:
+            with decoded(data, exif_orientation=exif_orientation) as (pixels, format):
+                height, width = pixels.shape[:2]
+                for view, place in zip(views, places, strict=False):
+                    if view == 0:
+                        resize(pixels, place)
+                    else:
+                        assert augmentation is not None, "views are made by an augmentation"
+                        augment(pixels, place, augmentation, image_id, view)
+    return Prepared(image_id, width, height, format, read - started, time.perf_counter() - read, views)
 
 
 class IsolatedPreparation:
@@ -77,8 +115,15 @@ class IsolatedPreparation:
         for child in self._children:
             child.close()
 
-    def __call__(self, image: Image, out: np.ndarray, exif_orientation: bool = False) -> Prepared:
-        """See `prepare`.
+    def __call__(
+        self,
+        image: Image,
+        out: np.ndarray,
+        exif_orientation: bool = False,
+        choose: Choose = itself,
+        augmentation: Augmentation | None = None,
+    ) -> Prepared:
+        """See `prepare`; `choose` may be called twice for an image, and says the same each time.
 
         Raises:
             ImageError: `crashed`, for an image that has ended two processes.
@@ -87,7 +132,7 @@ class IsolatedPreparation:
         for _ in range(2):  # the first may have been ended by something else, such as a lack of memory
             child = self._child()
             with contextlib.suppress(EOFError, OSError):
-                return child.prepare(image, out, exif_orientation)
+                return child.prepare(image, out, exif_orientation, choose, augmentation)
             ended = child.close()
             self._of_thread.child = None
         raise ImageError("crashed", f"the process that read it ended by {ended}, twice")
@@ -118,13 +163,23 @@ class _Child:
                 f"a program that calls this needs `if __name__ == '__main__':` around what it runs"
             ) from None
 
-    def prepare(self, image: Image, out: np.ndarray, exif_orientation: bool) -> Prepared:
+    def prepare(
+        self,
+        image: Image,
+        out: np.ndarray,
+        exif_orientation: bool,
+        choose: Choose,
+        augmentation: Augmentation | None,
+    ) -> Prepared:
         """Raises EOFError or OSError where the process has ended."""
-        self._connection.send((image, out.shape, exif_orientation))
+        self._connection.send((image, out.shape, exif_orientation, augmentation))
         outcome, pixels = self._connection.recv()
+        if isinstance(outcome, str):  # it asks which views of this image are wanted
+            self._connection.send(tuple(choose(outcome)))
+            outcome, pixels = self._connection.recv()
         if isinstance(outcome, Exception):
             raise outcome
-        out[:] = pixels
+        out[: len(pixels)] = pixels
         return outcome
 
     def close(self) -> str:
@@ -141,13 +196,19 @@ class _Child:
 def _serve(connection: Connection) -> None:
     """Prepare images until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+
+    def ask(image_id: str) -> Sequence[int]:
+        connection.send((image_id, None))
+        return connection.recv()
+
     with contextlib.suppress(EOFError, OSError):
         connection.send("ready")
         while True:
-            image, shape, exif_orientation = connection.recv()
+            image, shape, exif_orientation, augmentation = connection.recv()
             out = np.zeros(shape, np.float32)
             try:
-                outcome: Prepared | Exception = prepare(image, out, exif_orientation)
+                prepared = prepare(image, out, exif_orientation, ask, augmentation)
             except (ImageError, MemoryError) as error:
-                outcome = error
-            connection.send((outcome, out))
+                connection.send((error, None))
+            else:
+                connection.send((prepared, out if out.ndim == 3 else out[: len(prepared.views)]))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import files
-from features.errors import BottleneckError
+from features.errors import BottleneckError, InputShrunk
 from features.inputs.columns import Columns, find_columns, known_names
 from features.inputs.listing import LISTING_SCHEMA, ColumnBuilder, Form, Listing
 from features.inputs.paths import PathFinder
@@ -58,7 +58,7 @@ def list_csv(path: str, *, labelled: bool = True) -> Listing:
         builder.add(*row)
     rows = builder.table()
     if not len(rows):
-        raise BottleneckError(f"{name} lists no images: expected lines of uri,label")
+        raise InputShrunk(f"{name} lists no images: expected lines of uri,label")
     _refuse_header_without_file(records, columns, rows, name)
     once = _each_once(rows, name)
     hint = columns.group_hint() if labelled else ""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import files
-from features.errors import BottleneckError
+from features.errors import BottleneckError, InputShrunk
 from features.inputs.listing import LISTING_SCHEMA, Form, Listing, file_facts
 from features.inputs.walk import EXTENSIONS, Walk, is_folder, is_image_name
 from features.locations import local_path
@@ -72,7 +72,7 @@ def list_folder(
         others = f"{walk.ignored} other files"
         if walk.left_out:
             others += f", and {counted(len(walk.left_out), 'image')} whose names are not valid UTF-8"
-        raise BottleneckError(
+        raise InputShrunk(
             f"found no images in {printable(folder)} ({others}): "
             f"expected a sub-folder of images for each class, "
             f"with one of the extensions {', '.join(sorted(EXTENSIONS))}"

@@ -15,10 +15,11 @@ import collections
 import contextlib
 import functools
 import itertools
+import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
+from features.augmentation import Augmentation
 from features.errors import BottleneckError
 from features.locations import features_path
 from features.schemas import to_schema
@@ -35,7 +37,13 @@ from features.store.conflicts import BROUGHT_SCHEMA, STORED_SCHEMA, Settled, row
 from features.store.log import open_delta, part_names, read_parts
 from features.store.parts import Part, is_of_run, part_at, rewrite_part
 from features.store.schema import REJECTED_SCHEMA, TableFacts
-from features.store.table import FACTS_KEY, REJECTED_APPLICATION, TABLE_APPLICATION, FeatureTable
+from features.store.table import (
+    AUGMENTATION_KEY,
+    FACTS_KEY,
+    REJECTED_APPLICATION,
+    TABLE_APPLICATION,
+    FeatureTable,
+)
 
 #: Seconds to wait at most after a refusal: the first time, and however often it happens.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -146,7 +154,7 @@ def commit(
         TableReplaced: see `check_basis`.
     """
     writer = _Writer(change, facts, part, rejected)
-    for table in _newest_versions(store, name):
+    for table in newest_versions(store, name):
         if is_committed(table, change.id):
             break
         check_basis(table, change.basis)
@@ -161,10 +169,10 @@ def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
     Returns:
         The newest version: with these facts, or with features that another run has committed meanwhile.
     """
-    for newest in _newest_versions(table.store, table.name):
+    for newest in newest_versions(table.store, table.name):
         if newest.has_rows or (newest.facts == facts and newest.has_schema_of(facts)):
             break
-        properties = _properties(newest, {})
+        properties = properties_of(newest, {})
         with contextlib.suppress(CommitFailedError):
             if not newest.has_schema_of(facts):
                 # First: a change that was planned with the facts of before is then refused.
@@ -178,7 +186,26 @@ def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
     return newest
 
 
-def _newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
+def set_augmentation(table: FeatureTable, augmentation: Augmentation) -> FeatureTable:
+    """Say how the views of a table are made that has none yet.
+
+    Returns:
+        The newest version: with this augmentation, or with what another run has said or committed meanwhile.
+    """
+    seen = table.augmentation
+    for newest in newest_versions(table.store, table.name):
+        if newest.views or newest.augmentation != seen or seen == augmentation:
+            break
+        with contextlib.suppress(CommitFailedError):
+            newest.delta.alter.set_table_properties(
+                {AUGMENTATION_KEY: json.dumps(augmentation.to_dict())},
+                raise_if_not_exists=False,
+                commit_properties=properties_of(newest, {}),
+            )
+    return newest
+
+
+def newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:
     """The table as it is, for one attempt to commit after the other, with growing random pauses between them.
 
     Raises:
@@ -229,10 +256,10 @@ class _Writer:
             "left_out": len(settled.left_out),
         }
         table.delta.create_write_transaction(
-            [*_added([new, *kept]), *_removed(leaving)],
+            [*added([new, *kept]), *removed(leaving)],
             mode="append",
             schema=schema,
-            commit_properties=_properties(
+            commit_properties=properties_of(
                 table,
                 {**self._facts, **counts, **self._identity()},
                 Transaction(self._change.id, 1),
@@ -270,8 +297,7 @@ class _Writer:
     def _commit_rejected(self, table: FeatureTable, settled: Settled, new: Part | None) -> int:
         """Commit the rejections that follow from this change; the version that holds them.
 
-        They are built on the version that the features name. Where the table has gone further, a writer
-        stopped between its two commits (perhaps this one, before a retry), and what it did is undone.
+        See `commit_rejected`; that writer may have been this one, before a retry.
         """
         folder = table.rejected_folder
         leaving = {name: uris for name, uris in settled.leaving.items() if name in table.rejected_names}
@@ -279,17 +305,7 @@ class _Writer:
             return table.rejected_version
         kept = [self._without(folder / name, uris, REJECTED_SCHEMA, None) for name, uris in leaving.items()]
         wanted = {part.name for part in [new, *kept] if part} | set(table.rejected_names) - leaving.keys()
-        newest = open_delta(folder)
-        version, there = newest.version(), set(part_names(newest))
-        if there == wanted:  # by an attempt whose features were refused
-            return version
-        newest.create_write_transaction(
-            [*_added(part_at(folder / name) for name in wanted - there), *_removed(there - wanted)],
-            mode="append",
-            schema=REJECTED_SCHEMA,
-            commit_properties=_properties(table, {"rejected": new.rows if new else 0, **self._identity()}),
-        )
-        return version + 1
+        return commit_rejected(table, wanted, {"rejected": new.rows if new else 0, **self._identity()})
 
     def _without(self, path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
         """A part with the rows of `path` but those of `uris`, or None for no rows."""
@@ -303,7 +319,27 @@ class _Writer:
         return {"run_id": self._change.run_id, "change": self._change.id}
 
 
-def _properties(table: FeatureTable, facts: Mapping[str, Any], *others: Transaction) -> CommitProperties:
+def commit_rejected(table: FeatureTable, wanted: Collection[str], facts: Mapping[str, Any]) -> int:
+    """Let the rejections that go with the next version of `table` be those of some parts; their version.
+
+    They are built on the version that the features name: where the rejected table has gone further, a writer
+    stopped between its two commits, and what it did is undone.
+    """
+    newest = open_delta(table.rejected_folder)
+    version, there = newest.version(), set(part_names(newest))
+    if there == set(wanted):  # by an attempt whose features were refused
+        return version
+    new = set(wanted) - there
+    newest.create_write_transaction(
+        [*added(part_at(table.rejected_folder / name) for name in new), *removed(there - set(wanted))],
+        mode="append",
+        schema=REJECTED_SCHEMA,
+        commit_properties=properties_of(table, facts),
+    )
+    return version + 1
+
+
+def properties_of(table: FeatureTable, facts: Mapping[str, Any], *others: Transaction) -> CommitProperties:
     """Those of a commit that moves `table` on from the version that it is."""
     return CommitProperties(
         custom_metadata=dict(facts),
@@ -338,10 +374,10 @@ def _is_since(path: str, planned_on: frozenset[str], run_id: str | None) -> bool
     return name not in planned_on and not (run_id and is_of_run(name, run_id))
 
 
-def _added(parts: Iterable[Part | None]) -> list[AddAction]:
+def added(parts: Iterable[Part | None]) -> list[AddAction]:
     return [part.add_action() for part in parts if part is not None]
 
 
-def _removed(names: Iterable[str]) -> list[RemoveAction]:
+def removed(names: Iterable[str]) -> list[RemoveAction]:
     now = int(time.time() * 1000)
     return [RemoveAction(name, True, now) for name in names]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from features import files
@@ -24,9 +26,30 @@ def open_delta(folder: Path, version: int | None = None) -> DeltaTable:
     return DeltaTable(files.delta_uri(folder), version=version)
 
 
+class LoggedParts(NamedTuple):
+    """What the log says of the Parquet files of a version.
+
+    Attributes:
+        names: in the table's folder, sorted.
+        views: the greatest number of a view; 0 where there are none.
+    """
+
+    names: list[str]
+    views: int
+
+
+def logged_parts(delta: DeltaTable) -> LoggedParts:
+    """The parts of a version."""
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    views = actions.column("max.view") if "max.view" in actions.column_names else None
+    return LoggedParts(
+        sorted(actions.column("path").to_pylist()), 0 if views is None else pc.max(views).as_py() or 0
+    )
+
+
 def part_names(delta: DeltaTable) -> list[str]:
     """The Parquet files of a version, by their names in the table's folder, sorted."""
-    return sorted(pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist())
+    return logged_parts(delta).names
 
 
 def read_part(path: str | Path, schema: pa.Schema) -> pa.Table:

@@ -6,12 +6,13 @@ stays an unnamed file, which Delta's `vacuum` removes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +25,8 @@ from features.store.log import read_part
 from features.store.schema import feature_widths
 from features.store.vectors import list_values
 
-#: Key of a part's footer: from each run_id of its rows to the decoding (`features.images.DECODING`) that they
-#: were read by. Parts without it are from before it was recorded: number 0.
+#: Key of a part's footer: from each run_id of its rows to the decoding (`features.decodings.DECODING`) that
+#: they were read by. Parts without it are from before it was recorded: number 0.
 _DECODINGS_KEY = b"bottlenecks.decodings"
 
 #: Columns of few values.
@@ -36,16 +37,27 @@ ROW_GROUP_ROWS = 1024
 
 
 class Part(NamedTuple):
-    """A written part file: its name within the table's folder, bytes and rows."""
+    """A written part file.
+
+    Attributes:
+        name: within the table's folder.
+        size: in bytes.
+        rows: how many.
+        views: the least and the greatest number of a view; None where no row is a view.
+    """
 
     name: str
     size: int
     rows: int
+    views: tuple[int, int] | None = None
 
     def add_action(self) -> AddAction:
         """The Delta action that makes this part belong to the table."""
-        modified_at = int(time.time() * 1000)
-        return AddAction(self.name, self.size, {}, modified_at, True, json.dumps({"numRecords": self.rows}))
+        facts: dict[str, Any] = {"numRecords": self.rows}
+        if self.views:
+            least, most = self.views
+            facts |= {"minValues": {"view": least}, "maxValues": {"view": most}, "nullCount": {"view": 0}}
+        return AddAction(self.name, self.size, {}, int(time.time() * 1000), True, json.dumps(facts))
 
 
 def part_at(path: Path) -> Part:
@@ -98,7 +110,7 @@ def write_part(
             writer.write_table(rows.take(group), row_group_size=len(group))
         if decodings:
             writer.add_key_value_metadata({_DECODINGS_KEY: json.dumps(dict(decodings), sort_keys=True)})
-    return Part(path.name, files.info(path).size, len(rows))
+    return Part(path.name, files.info(path).size, len(rows), _views(rows))
 
 
 def rewrite_part(path: Path, uris: pa.Array, schema: pa.Schema, run_id: str | None) -> Part | None:
@@ -121,15 +133,26 @@ def read_decodings(path: str | Path) -> dict[str, int]:
 def _row_groups(rows: pa.Table) -> Iterator[np.ndarray]:
     """Numbers of the rows of each row group.
 
-    Each split has row groups of its own, so that reading one split reads nothing of another.
+    Each split has row groups of its own, and in it each view: reading one reads nothing of another, and rows
+    that are shuffled together while streaming are hardly ever of one image.
     """
     if "split" in rows.column_names:
         splits = rows.column("split").to_numpy()
-        groups = [np.flatnonzero(splits == split) for split in SPLITS]
+        views = rows.column("view").to_numpy() if "view" in rows.column_names else np.zeros(len(rows), int)
+        kinds = itertools.product(SPLITS, np.unique(views))
+        groups = [np.flatnonzero((splits == split) & (views == view)) for split, view in kinds]
     else:
         groups = [np.arange(len(rows))]
     for group in groups:
         yield from (group[start : start + ROW_GROUP_ROWS] for start in range(0, len(group), ROW_GROUP_ROWS))
+
+
+def _views(rows: pa.Table) -> tuple[int, int] | None:
+    """What a part's log entry says of views, if anything: a table without views has a log without them."""
+    if "view" not in rows.column_names or not len(rows):
+        return None
+    numbers = pc.min_max(rows.column("view")).as_py()
+    return (numbers["min"], numbers["max"]) if numbers["max"] else None
 
 
 def _check_features(rows: pa.Table, widths: Mapping[str, int]) -> None:

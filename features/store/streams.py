@@ -55,6 +55,7 @@ def find_row_groups(
     labelled: bool,
     classes: Collection[str] | None,
     multi_label: bool,
+    views: int | None = None,
 ) -> list[RowGroup]:
     """The row groups that hold rows of `split`; see `FeatureTable.batches` for the arguments.
 
@@ -64,9 +65,12 @@ def find_row_groups(
     groups = []
     for path in paths:
         file = files.parquet_file(path)
-        table = file.read(["labels", "split"], use_threads=False)
+        columns = ["labels", "split", *([] if views is None else ["view"])]
+        table = file.read(columns, use_threads=False)
         labels = read_labels(table.column("labels"), multi_label=multi_label)
         wanted = np.ones(len(labels), bool) if split is None else _equals(table.column("split"), split)
+        if views is not None:
+            wanted &= pc.less_equal(table.column("view"), views).to_numpy()
         if labelled or classes is not None:
             wanted &= have_labels(labels, classes)
         start = 0
@@ -145,6 +149,7 @@ def dataset(
     layers: str | Iterable[str] | None = None,
     multi_label: bool = False,
     ignored: Collection[str] = (),
+    views: int | None = None,
     batch_size: int = 256,
     shuffle: bool = False,
     seed: int = 0,
@@ -157,12 +162,13 @@ def dataset(
         layers: feature columns, side by side; by default the one deepest in the network.
         multi_label: whether images may have several of the labels: y says of each whether it has it.
         ignored: labels besides, which count for nothing.
+        views: at most so many augmented views of each image; all by default.
 
     Returns:
         Dataset of X : float32 (batch, width) and y : int64 (batch,), or int8 (batch, n_labels).
     """
     columns = table.columns(layers)
-    rows = _count(table.row_groups(split, classes=labels, multi_label=multi_label))
+    rows = _count(table.row_groups(split, classes=labels, multi_label=multi_label, views=views))
 
     def epoch(seed: int) -> Iterator[Batch]:
         batches = table.batches(
@@ -170,6 +176,7 @@ def dataset(
             layers=[column.layer for column in columns],
             classes=labels,
             multi_label=multi_label,
+            views=views,
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,

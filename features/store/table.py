@@ -7,27 +7,32 @@ The table is also plain Delta Lake: pandas, pyarrow, DuckDB, Polars and Spark re
 from __future__ import annotations
 
 import collections
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from features import files
+from features.augmentation import Augmentation
 from features.backbones import Backbone, get_backbone
 from features.errors import BottleneckError, check_known
 from features.locations import features_path, kept_weights, rejected_path
 from features.recipe import Column
 from features.splits import SPLITS
-from features.store.log import open_delta, part_names, read_parts
+from features.store.log import LoggedParts, logged_parts, open_delta, part_names, read_parts
 from features.store.parts import read_decodings
 from features.store.schema import GROUP_FIELD, TableFacts, image_columns
 from features.store.streams import RowGroup, find_row_groups, pick_row_groups, read_batches, read_matrix
 
 #: Key of the facts in the Delta table's configuration.
 FACTS_KEY = "bottlenecks.facts"
+#: Key of how its augmented views are made, set when there are first to be any.
+AUGMENTATION_KEY = "bottlenecks.augmentation"
 #: Delta application ids: of the commits that move the table on, and of the rejections they go with.
 TABLE_APPLICATION = "bottlenecks/table"
 REJECTED_APPLICATION = "bottlenecks/rejected-version"
@@ -71,6 +76,12 @@ class FeatureTable:
         """Whether it holds features of any image."""
         return bool(self.names)
 
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """How its augmented views are made; None where no run has asked for any."""
+        text = self.delta.metadata().configuration.get(AUGMENTATION_KEY)
+        return None if text is None else Augmentation.from_dict(json.loads(text))
+
     def has_schema_of(self, facts: TableFacts) -> bool:
         """Whether Delta knows the columns that `facts` say: its own, but while another run makes it anew."""
         return _columns(pa.schema(self.delta.schema().to_arrow())) == _columns(facts.schema)
@@ -93,9 +104,18 @@ class FeatureTable:
         return tuple(Column(self.recipe, layer) for layer in wanted)
 
     @cached_property
+    def _parts(self) -> LoggedParts:
+        return logged_parts(self.delta)
+
+    @property
     def names(self) -> list[str]:
         """The Parquet files that make up this version, by their names in its folder, sorted."""
-        return part_names(self.delta)
+        return self._parts.names
+
+    @property
+    def views(self) -> int:
+        """The greatest number of augmented views that an image has; 0 for none."""
+        return self._parts.views
 
     @property
     def paths(self) -> list[str]:
@@ -112,11 +132,12 @@ class FeatureTable:
         """The same, as absolute paths."""
         return [str(self.rejected_folder / name) for name in self.rejected_names]
 
-    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def metadata(self, columns: Sequence[str] | None = None, *, views: int | None = None) -> pa.Table:
         """Everything stored of the images but their features, one row an image and view.
 
         Args:
             columns: some of `features.store.schema.image_columns`; all of them by default.
+            views: as of `matrix`.
 
         Raises:
             BottleneckError: for the groups of a table that has none.
@@ -127,11 +148,13 @@ class FeatureTable:
                 f"or with an empty one"
             )
         names = columns or image_columns(groups=self.facts.groups)
-        schema = pa.schema([self.facts.schema.field(name) for name in names])
-        return read_parts(self.paths, schema)
+        most = self._most_views(views)
+        needed = names if most is None else dict.fromkeys([*names, "view"])
+        rows = read_parts(self.paths, pa.schema([self.facts.schema.field(name) for name in needed]))
+        return rows if most is None else rows.filter(pc.less_equal(rows.column("view"), most)).select(names)
 
     def decodings(self) -> dict[int, int]:
-        """How many rows were read by each decoding (`features.images.DECODING`), the newest first."""
+        """How many rows were read by each decoding (`features.decodings.DECODING`), the newest first."""
         rows: collections.Counter[int] = collections.Counter()
         for path in self.paths:
             numbers = read_decodings(path)
@@ -148,6 +171,7 @@ class FeatureTable:
         labelled: bool = False,
         classes: Sequence[str] | None = None,
         multi_label: bool = False,
+        views: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels, in memory.
 
@@ -158,6 +182,7 @@ class FeatureTable:
             labelled: leave out the images without a label.
             classes: leave out the images that have none of these labels, too.
             multi_label: give all labels of an image.
+            views: at most so many augmented views of each image, 0 for the images alone; all by default.
 
         Returns:
             X : float32 ndarray of shape (n, width); labels : object ndarray of shape (n,), a str each, or
@@ -171,7 +196,9 @@ class FeatureTable:
         groups = [
             group
             for one in splits
-            for group in self.row_groups(one, labelled=labelled, classes=classes, multi_label=multi_label)
+            for group in self.row_groups(
+                one, labelled=labelled, classes=classes, multi_label=multi_label, views=views
+            )
         ]
         return read_matrix(groups, widths)
 
@@ -183,6 +210,7 @@ class FeatureTable:
         labelled: bool = False,
         classes: Sequence[str] | None = None,
         multi_label: bool = False,
+        views: int | None = None,
         batch_size: int = 1024,
         shuffle: bool = False,
         seed: int = 0,
@@ -193,13 +221,15 @@ class FeatureTable:
 
         Args:
             split: `train`, `validation`, `test`, or None for every row.
-            layers, labelled, classes, multi_label: as of `matrix`.
+            layers, labelled, classes, multi_label, views: as of `matrix`.
             batch_size: rows in each batch; the last may have fewer.
 
         Yields:
             X : float32 ndarray of shape (batch_size, width); labels : object ndarray of shape (batch_size,).
         """
-        groups = self.row_groups(split, labelled=labelled, classes=classes, multi_label=multi_label)
+        groups = self.row_groups(
+            split, labelled=labelled, classes=classes, multi_label=multi_label, views=views
+        )
         return read_batches(groups, _widths(self.columns(layers)), batch_size, shuffle=shuffle, seed=seed)
 
     def take(self, rows: np.ndarray, *, layers: str | Iterable[str] | None = None) -> np.ndarray:
@@ -237,17 +267,23 @@ class FeatureTable:
         labelled: bool = False,
         classes: Iterable[str] | None = None,
         multi_label: bool = False,
+        views: int | None = None,
     ) -> list[RowGroup]:
         """The row groups that hold rows of `split`, with the numbers and labels of these rows."""
         if split is not None:
             check_known("split", split, SPLITS)
         among = None if classes is None else frozenset(classes)
-        key = (split, labelled and among is None, among, multi_label)
+        most = self._most_views(views)
+        key = (split, labelled and among is None, among, multi_label, most)
         if key not in self._row_groups:
             self._row_groups[key] = find_row_groups(
-                self.paths, split, labelled=labelled, classes=among, multi_label=multi_label
+                self.paths, split, labelled=labelled, classes=among, multi_label=multi_label, views=most
             )
         return self._row_groups[key]
+
+    def _most_views(self, views: int | None) -> int | None:
+        """The same, or None where no view is left out: their numbers need not be read then."""
+        return None if views is None or views >= self.views else views
 
 
 def _widths(columns: Iterable[Column]) -> dict[str, int]:

@@ -6,7 +6,7 @@ all images: heads of its parameters are then fitted anew, fold by fold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from features import store as feature_store
 from features.errors import BottleneckError
-from features.extractor import Extractor
 from features.store.vectors import matrix
 from features.text import counted
 from heads.evidence.images import LabelledRows
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Images that a backbone of a head's own is run over, at most.
 MOST_EXTRACTED = 1000
-#: Images that a head is fitted on in a fold, at most.
+#: Images that a head is fitted on in a fold, at most, their augmented views counted like images.
 _MOST_FITTED = 20_000
 _ROWS_AT_ONCE = 4096
 
@@ -117,29 +116,42 @@ def _for_testing(saved: SavedHead, images: LabelledRows) -> np.ndarray:
         NoAnswers: where nobody can tell what the head was trained on.
     """
     testing = images.splits == "test"
-    version, table = saved.facts["table_version"], images.table
-    table_id = str(table.delta.metadata().id)
-    if saved.facts.get("table_id", table_id) != table_id:
-        raise NoAnswers(
-            f"it was trained on another table of the name {table.name!r}, which was made anew: images may be "
-            f"in other splits now"
-        )
-    if version is None:
-        if table.facts.given_splits or saved.facts["data"]["source"] != table.source:
-            raise NoAnswers("it was trained on images and splits that nobody can compare with the table's")
-        return testing
-    if version == table.version:
-        return testing
-    then = feature_store.open(table.store, table.name, version=version).metadata(["image_id", "split"])
-    trained = then.filter(pc.not_equal(then.column("split"), "test")).column("image_id")
-    return testing & ~pc.is_in(images.rows.column("image_id"), trained.combine_chunks()).to_numpy()
+    in_training = were_in(saved, images, ("train", "validation"))
+    return testing if saved.facts["table_version"] == images.table.version else testing & ~in_training
+
+
+def were_in(saved: SavedHead, images: LabelledRows, splits: Collection[str]) -> np.ndarray:
+    """Which rows have the bytes of an image that was in some splits when a head was trained: bool (n,).
+
+    Raises:
+        NoAnswers: where nobody can tell.
+    """
+    table = images.table
+    try:
+        then = saved.rows_then(table, ["image_id", "split"])
+    except BottleneckError as error:
+        raise NoAnswers(str(error)) from error
+    if then is not None:
+        rows = then.filter(pc.is_in(then.column("split"), pa.array(splits, pa.string())))
+        image_ids = rows.column("image_id").combine_chunks()
+        return pc.is_in(images.rows.column("image_id"), image_ids).to_numpy()
+    if table.facts.given_splits or saved.facts["data"]["source"] != table.source:
+        raise NoAnswers("it was trained on images and splits that nobody can compare with the table's")
+    return np.isin(images.splits, list(splits))  # the hash of the bytes, or the group, cuts them alike
 
 
 def _on_test(saved: SavedHead, images: LabelledRows) -> np.ndarray:
     """Probabilities from features of the table, of another table of the store, or of its own backbone."""
-    table = _table_for(saved, images)
-    if table is None:
-        return _from_files(saved, images)
+    table = table_for(saved, images)
+    return _from_files(saved, images) if table is None else from_features(saved, images, table)
+
+
+def from_features(saved: SavedHead, images: LabelledRows, table: FeatureTable) -> np.ndarray:
+    """Probabilities from the stored features of images, columns in the order of the head's own labels.
+
+    Args:
+        table: from `table_for`.
+    """
     if table is images.table:
         batches = [saved.head.predict_proba(X) for _, X in images.batches(saved.layers)]
         return np.concatenate(batches)
@@ -148,7 +160,7 @@ def _on_test(saved: SavedHead, images: LabelledRows) -> np.ndarray:
     return np.concatenate([saved.head.predict_proba(table.take(part, layers=saved.layers)) for part in parts])
 
 
-def _table_for(saved: SavedHead, images: LabelledRows) -> FeatureTable | None:
+def table_for(saved: SavedHead, images: LabelledRows) -> FeatureTable | None:
     """A table of the store that has the features of these images that a head was trained on."""
     names = feature_store.table_names(images.table.store)
     others = (feature_store.open(images.table.store, name) for name in names if name != images.table.name)
@@ -181,6 +193,8 @@ def _from_files(saved: SavedHead, images: LabelledRows) -> np.ndarray:
             f"its features are in no table, and {counted(len(images), 'test image')} are too many to run its "
             f"backbone over now: extract with its weights first"
         )
+    from features.extractor import Extractor
+
     recipe = saved.columns[0].recipe
     try:
         extractor = Extractor(
@@ -211,7 +225,9 @@ def _by_folds(saved: SavedHead, images: LabelledRows, fold: np.ndarray) -> np.nd
     except BottleneckError as error:
         raise NoAnswers(str(error)) from error
     head = new_head(saved.facts["kind"], saved.facts["parameters"])
-    fitted = [_fit_without(head, images, saved.layers, fold == part) for part in range(fold.max() + 1)]
+    views = images.views(saved.facts.get("views", 0))
+    parts = range(fold.max() + 1)
+    fitted = [_fit_without(head, images, views, saved.layers, fold == part) for part in parts]
     return predict_by_fold(fitted, images, saved.layers, fold)
 
 
@@ -220,11 +236,28 @@ def made_here(table: FeatureTable) -> bool:
     return table.facts.weights.startswith("weights/")
 
 
-def _fit_without(head: Head, images: LabelledRows, layers: Sequence[str], tested: np.ndarray) -> Any:
-    """A head fitted on images that are not tested, on some of many."""
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(~tested))[:_MOST_FITTED]
-    rows = np.sort(rows)
-    return fit_anew(head, images.features(layers, rows), images.y[rows], images.classes, images.units[rows])
+def _fit_without(
+    head: Head,
+    images: LabelledRows,
+    views: tuple[np.ndarray, np.ndarray],
+    layers: Sequence[str],
+    tested: np.ndarray,
+) -> Any:
+    """A head fitted on images that are not tested, on some of many, and on their views.
+
+    Args:
+        views: as `LabelledRows.views` gives them.
+    """
+    numbers, of_image = views
+    most = _MOST_FITTED * len(images) // (len(images) + len(numbers))
+    rows = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(~tested))[:most])
+    X, y, units = images.features(layers, rows), images.y[rows], images.units[rows]
+    shown = np.isin(of_image, rows)
+    if not shown.any():
+        return fit_anew(head, X, y, images.classes, units)
+    X = np.concatenate([X, images.table.take(numbers[shown], layers=layers)])
+    originals = np.concatenate([np.arange(len(rows)), np.searchsorted(rows, of_image[shown])])
+    return fit_anew(head, X, y[originals], images.classes, units[originals], originals)
 
 
 def predict_by_fold(

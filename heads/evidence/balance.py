@@ -31,7 +31,7 @@ def compare_splits(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
         for split in ("validation", "test")
     }
     tables = {split: table for split, table in tables.items() if table.sum(axis=0).all()}
-    found = {split: p for split, table in tables.items() if (p := _p_value(table)) is not None}
+    found = {split: p for split, table in tables.items() if (p := shares_p_value(table)) is not None}
     adjusted = dict(zip(found, holm(list(found.values())), strict=True))
     results = []
     for split, table in tables.items():
@@ -42,8 +42,14 @@ def compare_splits(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     return {"differs": any(of["differs"] for of in results), "splits": results}
 
 
-def _p_value(table: np.ndarray) -> float | None:
-    """Of the test; None where no two classes have enough images."""
+def shares_p_value(table: np.ndarray) -> float | None:
+    """Whether classes have the same shares everywhere: Pearson's chi-squared test; None for too few images.
+
+    The rarest classes are taken together until at least 5 images of each are to be expected everywhere.
+
+    Args:
+        table: images of each class (rows) in each of some sets of images (columns), none of them empty.
+    """
     from scipy.stats import chi2_contingency
     from scipy.stats.contingency import expected_freq
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from features.text import counted
@@ -21,6 +20,7 @@ from heads.folds import fit_anew, probabilities_of
 from heads.probabilities import log_loss
 from heads.progress import Progress, silent
 from heads.saved import SavedHead, list_heads
+from heads.shares import originals_among
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
@@ -68,15 +68,25 @@ def _try(head: Head, images: LabelledRows, layers: Sequence[str], draws: Sequenc
 
 
 def _measure(
-    head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], draws: Sequence[Draw]
+    head: Head,
+    X: np.ndarray,
+    y: np.ndarray,
+    classes: Sequence[str],
+    draws: Sequence[Draw],
+    originals: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Skill, log loss and seconds of a training on all training rows of each draw."""
+    """Skill, log loss and seconds of a training on all training rows of each draw.
+
+    Args:
+        originals: of the rows of X, as `Head.fit_matrix` takes it.
+    """
     values, losses, seconds = [], [], []
     with threadpool_limits(1, user_api="blas"):
-        head = with_choices(head, X, y, classes, draws[0].train)
-        for draw in draws:
+        shown = [None if originals is None else originals_among(originals, draw.train) for draw in draws]
+        head = with_choices(head, X, y, classes, draws[0].train, shown[0])
+        for draw, of_draw in zip(draws, shown, strict=True):
             started = time.monotonic()
-            fitted = fit_anew(head, X[draw.train], y[draw.train], classes)
+            fitted = fit_anew(head, X[draw.train], y[draw.train], classes, originals=of_draw)
             seconds.append(time.monotonic() - started)
             probabilities = probabilities_of(fitted, X[draw.test], classes)
             values.append(skill(y[draw.test], probabilities))
@@ -179,31 +189,19 @@ def compare_views(
     head: Head, images: LabelledRows, layers: Sequence[str], draws: Sequence[Draw]
 ) -> list[dict[str, Any]] | None:
     """Training with and without the augmented views of the images; None where the table has none."""
-    views = _views_of(images)
-    if views is None:
+    rows, of_image = images.views()
+    if not len(rows):
         return None
-    rows, of_image = views
     X = np.concatenate([images.features(layers), images.table.take(rows, layers=layers)])
-    y = np.concatenate([images.y, images.y[of_image]])
+    originals = np.concatenate([np.arange(len(images)), of_image])
+    y, more = images.y[originals], [_with_views(draw, of_image, len(images)) for draw in draws]
     results = []
     for with_views in (False, True):
-        on = [_with_views(draw, of_image, len(images)) for draw in draws] if with_views else draws
-        result = _measure(head, X, y, images.classes, on)
+        on, shown = (more, originals) if with_views else (draws, None)
+        result = _measure(head, X, y, images.classes, on, shown)
         del result["values"]
         results.append({"views": with_views, **result})
     return results
-
-
-def _views_of(images: LabelledRows) -> tuple[np.ndarray, np.ndarray] | None:
-    """Numbers of the rows of a table that are views of these images, and of the image of each."""
-    rows = images.table.metadata(["uri", "view"])
-    numbers = np.flatnonzero(rows.column("view").to_numpy() > 0)
-    if not len(numbers):
-        return None
-    uris = rows.column("uri").take(numbers)
-    place = pc.index_in(uris, images.rows.column("uri").combine_chunks())
-    known = place.is_valid().to_numpy(zero_copy_only=False)
-    return numbers[known], place.drop_null().to_numpy()
 
 
 def _with_views(draw: Draw, of_image: np.ndarray, images: int) -> Draw:

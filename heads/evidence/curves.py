@@ -121,12 +121,23 @@ def learn(
     return Curve(sizes, trained.mean(axis=1).tolist(), values)
 
 
-def with_choices(head: Head, X: np.ndarray, y: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> Head:
-    """The head with what it chooses on some rows given: parameters that are None, such as `C`."""
+def with_choices(
+    head: Head,
+    X: np.ndarray,
+    y: np.ndarray,
+    classes: Sequence[str],
+    rows: np.ndarray,
+    originals: np.ndarray | None = None,
+) -> Head:
+    """The head with what it chooses on some rows given: parameters that are None, such as `C`.
+
+    Args:
+        originals: of these rows, as `Head.fit_matrix` takes it.
+    """
     from sklearn.base import clone
 
     open_parameters = [name for name, value in head.get_params().items() if value is None]
-    fitted = fit_anew(head, X[rows], y[rows], classes)
+    fitted = fit_anew(head, X[rows], y[rows], classes, originals=originals)
     chosen: Mapping[str, Any] = fitted.training_.facts if fitted.training_ else {}
     given = {name: chosen[name] for name in open_parameters if chosen.get(name) is not None}
     return clone(head).set_params(**given)

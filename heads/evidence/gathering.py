@@ -167,8 +167,8 @@ def _experiments(
     if not subject.table.layers[1:]:
         how = "extract several into another table: `layers=mixed8,avg_pool`, `features=NAME`"
         subject.lacks("layers", "other layers", how)
-    if parts["views"] is None:
-        subject.lacks("views", "augmented views", "this version can't extract them yet")
+    if not subject.table.views:
+        subject.lacks("views", "augmented views", "extract again with some: `views=4`")
     # Of several labels it has another figure.
     board = checked["leaderboard"] if checked and not sampled.multi_label else []
     parts["workflows"] = choices.compare_workflows(subject.saved, subject.table, board)

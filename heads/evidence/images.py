@@ -94,6 +94,25 @@ class LabelledRows:
             yield slice(start, start + len(X)), X
             start += len(X)
 
+    def views(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The augmented views of these images, which are trained on and never tested.
+
+        Args:
+            most: of an image; all by default.
+
+        Returns:
+            Their numbers in `table.metadata()`, ascending, and for each the number of its image here.
+        """
+        if not self.table.views or most == 0:
+            return np.empty(0, int), np.empty(0, int)
+        rows = self.table.metadata(["uri", "view"])
+        views = rows.column("view").to_numpy()
+        numbers = np.flatnonzero((views > 0) & (views <= (self.table.views if most is None else most)))
+        uris = self.rows.column("uri").combine_chunks()
+        place = pc.index_in(rows.column("uri").take(pa.array(numbers)), uris)
+        known = place.is_valid().to_numpy()
+        return numbers[known], place.drop_null().to_numpy()
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Images by label and split."""
         of_split = {

@@ -39,6 +39,7 @@ from heads.pixels.images import Reading, crashed_images, images_of_listing, nobo
 from heads.pixels.models import join, pooled_features
 from heads.pixels.streams import PixelReader, PixelStream
 from heads.progress import Progress, silent
+from heads.promotion import check_mode, promote_head
 from heads.registry import new_head
 from heads.saved import SavedHead, new_id, save_head
 from heads.shares import class_counts
@@ -72,13 +73,14 @@ def train_end_to_end(
     exif_orientation: bool = False,
     augment: Iterable[str] | None = None,
     min_images: int = 1,
+    promote: str = "evidence",
     reading: Reading = nobody,
     progress: Progress = silent,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
     **parameters: Any,
 ) -> SavedHead:
-    """Train a dense head on the frozen backbone from augmented images; it becomes the table's current head.
+    """Train a dense head on the frozen backbone from augmented images, and promote it.
 
     What is saved is the head, as `heads.train_head` saves one: on stored features it gives the probabilities
     that the model gives here. `heads.pixels.models` puts backbone and head together again.
@@ -91,6 +93,8 @@ def train_end_to_end(
         backbone, weights, layers, exif_orientation: as of `features.Extractor`.
         augment: as of `heads.pixels.augmentation.parse_augmentation`.
         min_images: classes with fewer training images are left out.
+        promote: as of `heads.train_head`; heads are compared on the stored features of the table, if there is
+            one.
         reading: called with the number of images before they are read, all of them once.
         progress: called at each epoch with its number, the epochs at most, and its figures.
         callbacks: further ones of Keras.
@@ -106,6 +110,7 @@ def train_end_to_end(
             parameter, or training that diverges.
     """
     started = time.monotonic()
+    check_mode(promote)
     features = features or backbone
     feature_store.check_table_name(features)
     head: Any = new_head("dense", {**DEFAULTS, **parameters})
@@ -147,7 +152,9 @@ def train_end_to_end(
     }
     facts["metrics"] = measure(head, facts, streams, measured)
     facts["seconds"] = seconds_since(started)
-    return save_head(store_path(store), features, head, facts, log_of(head), new_id(WORKFLOW))
+    saved = save_head(store_path(store), features, head, facts, log_of(head), new_id(WORKFLOW), current=False)
+    promote_head(saved, promote)
+    return saved
 
 
 def _fit(

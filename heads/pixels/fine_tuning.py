@@ -41,6 +41,7 @@ from heads.pixels.models import join, network_of, pooled_features
 from heads.pixels.origin import check_classes, images_of, table_of
 from heads.pixels.streams import PixelReader, PixelStream
 from heads.progress import Progress, silent
+from heads.promotion import check_mode, promote_head
 from heads.registry import new_head
 from heads.saved import SavedHead, load_head, new_id, save_head
 from heads.shares import class_counts
@@ -72,12 +73,13 @@ def fine_tune(
     seed: int = 0,
     augment: Iterable[str] | None = None,
     weights: str | None = None,
+    promote: str = "evidence",
     reading: Reading = nobody,
     progress: Progress = silent,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     download: DownloadProgress | None = None,
 ) -> SavedHead:
-    """Train a head and the last blocks of its backbone, and make the result the table's current head.
+    """Train a head and the last blocks of its backbone on, and promote the result.
 
     The best epoch is chosen on the validation images. Where none is better than the start, nothing is saved.
 
@@ -91,6 +93,8 @@ def fine_tune(
         epochs, patience, batch_size, seed: as of `heads.DenseHead`.
         augment: as of `heads.pixels.augmentation.parse_augmentation`.
         weights: those of the head, where they are not found by themselves.
+        promote: as of `heads.train_head`; no table has features of the new weights yet, so that the head is
+            promoted without a comparison, unless this is `never`.
         reading: called with the number of images before they are read, all of them once.
         progress: called with 0 before training, then at each epoch, with the epochs at most and the figures.
         callbacks: further ones of Keras.
@@ -106,6 +110,7 @@ def fine_tune(
             there or not those that it was trained on, or a wrong parameter.
     """
     started = time.monotonic()
+    check_mode(promote)
     saved = load_head(store, features, id)
     strengths = parse_augmentation(augment)
     head = _head_to_train(
@@ -137,7 +142,9 @@ def fine_tune(
     }
     facts["metrics"] = measure(head, facts, streams, measured)
     facts["seconds"] = seconds_since(started)
-    return _save(saved, head, network, facts)
+    tuned = _save(saved, head, network, facts)
+    promote_head(tuned, promote)
+    return tuned
 
 
 def _head_to_train(saved: SavedHead, **training: Any) -> DenseHead:
@@ -175,7 +182,7 @@ def _start(saved: SavedHead, table: FeatureTable | None) -> tuple[Head, list[str
     labels = facts["labels"]
     check_memory(head, 1, facts["splits"]["rows"]["train"], facts["width"], len(labels))
     how = {"classes": labels, "multi_label": facts.get("multi_label", False)}
-    X, of_rows = table.matrix("train", layers=saved.layers, **how)
+    X, of_rows = table.matrix("train", layers=saved.layers, views=0, **how)
     head.fit_matrix(X, encode(of_rows, **how, ignored=facts.get("left_out") or ()), len(X), labels)
     return head, [f"head {saved.id} was fitted on {others}, too: the start was fitted anew, on train alone"]
 
@@ -248,7 +255,7 @@ def _save(saved: SavedHead, head: DenseHead, network: keras.Model, facts: dict[s
     facts["columns"] = column_facts([Column(recipe, layer) for layer in saved.layers])
     try:
         write_weights(network, path)
-        return save_head(saved.store, facts["table"], head, facts, log_of(head), head_id)
+        return save_head(saved.store, facts["table"], head, facts, log_of(head), head_id, current=False)
     except BaseException:
         if not files.is_folder(heads_path(saved.store, facts["table"], head_id)):
             files.remove(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 
 from features import store as feature_store
 from features.downloads import DownloadProgress
@@ -37,8 +36,7 @@ def table_of(saved: SavedHead) -> tuple[FeatureTable | None, list[str]]:
     if "table_id" in facts:
         same = facts["table_id"] == str(table.delta.metadata().id)
     else:
-        rows = table.metadata(["labels", "split", "view"])
-        rows = rows.filter(pc.equal(rows.column("view"), 0)) if is_tuned else rows
+        rows = table.metadata(["labels", "split"], views=0)
         same = count_images(rows, facts["labels"]).items() >= facts["splits"]["rows"].items()
     if not same:
         raise BottleneckError(

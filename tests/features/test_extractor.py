@@ -15,15 +15,18 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
 from features import extractor as extractor_module
+from features.augmentation import Augmentation, augment
 from features.backbones import get_backbone, weights
 from features.backbones.network import arrays_sha256, build_network
 from features.downloads import DownloadError
 from features.errors import BottleneckError
-from features.extractor import EXTRACTED_FIELDS, Extractor, InceptionV3
+from features.extractor import EXTRACTED_FIELDS, Extractor, InceptionV3, Views
+from features.images import decode, resize
 from features.images.preparation import Prepared
 from features.recipe import FeatureRecipe
 from features.store.vectors import matrix
@@ -128,12 +131,20 @@ def extracted(extractor: Extractor, images: list, **options) -> pa.Table:
 def facts(number: int) -> dict[str, object]:
     image_id = hashlib.sha256(encoded(number)).hexdigest()
     return {
-        "image_id": image_id, "width": 80, "height": 60, "format": "png", "reason": None, "detail": None,
-    }  # fmt: skip
+        "image": number,
+        "view": 0,
+        "image_id": image_id,
+        "width": 80,
+        "height": 60,
+        "format": "png",
+        "reason": None,
+        "detail": None,
+    }
 
 
-def rejection(reason: str, detail: str) -> dict[str, object]:
-    return {field.name: None for field in EXTRACTED_FIELDS} | {"reason": reason, "detail": detail}
+def rejection(number: int, reason: str, detail: str) -> dict[str, object]:
+    nothing = {field.name: None for field in EXTRACTED_FIELDS}
+    return nothing | {"image": number, "view": 0, "reason": reason, "detail": detail}
 
 
 def facts_of(table: pa.Table) -> list[dict[str, object]]:
@@ -202,8 +213,10 @@ def test_bad_images_cost_no_other_image(shared: Extractor, tmp_path: Path, bad: 
     expected = shared.features([encoded(number) for number in range(10)])
     missing = tmp_path / "missing.jpg"
     table = extracted(shared, [missing if number in bad else encoded(number) for number in range(10)])
-    lost = rejection("missing", "No such file or directory")
-    assert facts_of(table) == [lost if number in bad else facts(number) for number in range(10)]
+    assert facts_of(table) == [
+        rejection(number, "missing", "No such file or directory") if number in bad else facts(number)
+        for number in range(10)
+    ]
     for layer in ("early", "avg_pool"):
         column = table.column(layer)
         assert column.is_null().to_pylist() == [number in bad for number in range(10)]
@@ -227,6 +240,9 @@ def test_a_bad_image_among_those_expected_to_be_good_is_named(shared: Extractor,
         shared.features(one for one in (encoded(0), b"", text))
 
 
+NOT_FINITE = "not_finite", "the network gave NaN or infinite features"
+
+
 def test_features_that_are_no_numbers_are_rejected(extractor: Extractor, monkeypatch: pytest.MonkeyPatch):
     infer = extractor.engine.infer
 
@@ -237,10 +253,12 @@ def test_features_that_are_no_numbers_are_rejected(extractor: Extractor, monkeyp
 
     monkeypatch.setattr(extractor.engine, "infer", spoilt)
     table = extracted(extractor, [encoded(0), encoded(1), b"", encoded(3)])
-    strange = rejection("not_finite", "the network gave NaN or infinite features")
-    first, second, third, fourth = facts_of(table)
-    assert (first, second, fourth) == (strange, facts(1), strange)
-    assert third == rejection("empty", "0 bytes")
+    assert facts_of(table) == [
+        rejection(0, *NOT_FINITE),
+        facts(1),
+        rejection(2, "empty", "0 bytes"),
+        rejection(3, *NOT_FINITE),
+    ]
     assert table.column("avg_pool").is_null().to_pylist() == [True, False, True, True]
 
 
@@ -269,7 +287,7 @@ def test_images_in_flight_that_nobody_waits_for_are_let_go(
 ):
     release, prepared = threading.Event(), []
 
-    def prepare(image: bytes, out: np.ndarray, exif_orientation: bool) -> Prepared:
+    def prepare(image: bytes, *options: object) -> Prepared:
         if image != b"first":
             assert release.wait(60)
         prepared.append(image)
@@ -306,7 +324,7 @@ def test_no_more_calls_than_the_engine_has_streams(extractor: Extractor, monkeyp
 
 
 def test_seconds_are_counted_by_stage(extractor: Extractor, monkeypatch: pytest.MonkeyPatch):
-    def prepare(image: str, out: np.ndarray, exif_orientation: bool) -> Prepared:
+    def prepare(image: str, *options: object) -> Prepared:
         return Prepared("id", 1, 1, "png", 0.25, 8.0)
 
     clock = itertools.count()
@@ -336,6 +354,128 @@ def test_isolated_images_give_the_same_and_are_decoded_elsewhere(shared: Extract
     assert prepared == []
     assert isolated.equals(extracted(shared, images))
     assert len(prepared) == 3
+
+
+AUGMENTATION = Augmentation()
+#: Of images by their places: no two batches of images have as many.
+CHOSEN: list[tuple[int, ...]] = [
+    (0, 1, 2, 3),
+    (),
+    (0,),
+    (2, 3),
+    (1, 2, 3),
+    (0, 1),
+    (3,),
+    (0, 1, 2),
+    (),
+    (2, 0),
+]
+
+
+def chosen_views(place: int, image_id: str) -> tuple[int, ...]:
+    assert image_id == facts(place)["image_id"]
+    return CHOSEN[place]
+
+
+VIEWS = Views(chosen_views, 4, AUGMENTATION)
+
+
+def view_pixels(number: int, view: int) -> np.ndarray:
+    """What the network is to see of a view of `encoded(number)`."""
+    out = np.empty((32, 32, 3), np.float32)
+    pixels = decode(encoded(number)).pixels
+    if view:
+        augment(pixels, out, AUGMENTATION, str(facts(number)["image_id"]), view)
+    else:
+        resize(pixels, out)
+    return out
+
+
+def test_each_view_that_is_wanted_has_a_row_of_its_own(shared: Extractor):
+    table = extracted(shared, [encoded(number) for number in range(10)], views=VIEWS)
+    rows = [(image, view) for image, views in enumerate(CHOSEN) for view in views or (None,)]
+    not_decoded = {"view": None, "width": 0, "height": 0, "format": ""}
+    assert facts_of(table) == [
+        facts(image) | (not_decoded if view is None else {"view": view}) for image, view in rows
+    ]
+    wanted = [(image, view) for image, view in rows if view is not None]
+    pixels = np.stack([view_pixels(image, view) for image, view in wanted])
+    batches = [pixels[start : start + 8] for start in range(0, len(pixels), 8)]
+    assert len(batches[-1]) == 2
+    batches[-1] = np.concatenate([batches[-1], np.zeros((6, 32, 32, 3), np.float32)])
+    expected = zip(*(shared.engine.infer(batch) for batch in batches), strict=True)
+    for layer, of_batches in zip(shared.layers, expected, strict=True):
+        column = table.column(layer)
+        assert column.is_null().to_pylist() == [view is None for _, view in rows]
+        np.testing.assert_allclose(
+            matrix(column.drop_null(), shared.backbone.layers[layer]),
+            np.concatenate(of_batches)[: len(wanted)],
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def test_isolated_views_are_the_same(shared: Extractor, prepared: list[str]):
+    images = [encoded(number) for number in range(10)]
+    isolated = extracted(shared, images, isolated=True, views=VIEWS)
+    assert prepared == []
+    assert isolated.equals(extracted(shared, images, views=VIEWS))
+
+
+def test_only_views_that_are_wanted_are_inferred(extractor: Extractor, monkeypatch: pytest.MonkeyPatch):
+    calls, infer = [], extractor.engine.infer
+
+    def noted(pixels: np.ndarray) -> list[np.ndarray]:
+        calls.append(len(pixels))
+        return infer(pixels)
+
+    monkeypatch.setattr(extractor.engine, "infer", noted)
+    extracted(extractor, [encoded(number) for number in range(10)], views=VIEWS)
+    # Of the first eight images 16 views, of the others 2.
+    assert calls == [8, 8, 8]
+    calls.clear()
+    nothing = extracted(extractor, [encoded(0), b"no image"], views=Views(lambda place, image_id: (), 4))
+    assert calls == []
+    assert nothing.column("reason").to_pylist() == [None, None], "what no view is wanted of is not decoded"
+    assert nothing.column("avg_pool").null_count == 2
+
+
+def test_an_image_with_a_view_that_is_no_number_is_rejected_as_a_whole(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+):
+    infer = extractor.engine.infer
+    spoilt = view_pixels(4, 2)
+
+    def spoil(pixels: np.ndarray) -> list[np.ndarray]:
+        early, late = infer(pixels)
+        late[[np.array_equal(one, spoilt) for one in pixels], 0] = np.nan
+        return [early, late]
+
+    monkeypatch.setattr(extractor.engine, "infer", spoil)
+    images = [b"" if number == 2 else encoded(number) for number in range(7)]
+
+    def choose(place: int, image_id: str) -> tuple[int, ...]:
+        return CHOSEN[place]
+
+    table = extracted(extractor, images, views=Views(choose, 4, AUGMENTATION))
+    places = zip(*(table.column(name).to_pylist() for name in ("image", "view", "reason")), strict=True)
+    assert list(places) == [
+        *((0, view, None) for view in range(4)),
+        (1, None, None),
+        (2, 0, "empty"),
+        (3, 2, None),
+        (3, 3, None),
+        (4, 0, "not_finite"),
+        (5, 0, None),
+        (5, 1, None),
+        (6, 3, None),
+    ]
+    rejected = facts_of(table.slice(8, 1))
+    assert rejected == [rejection(4, *NOT_FINITE)]
+    monkeypatch.setattr(extractor.engine, "infer", infer)
+    good = extracted(extractor, images, views=Views(choose, 4, AUGMENTATION))
+    others = good.filter(pc.not_equal(good.column("image"), 4))
+    assert table.filter(pc.not_equal(table.column("image"), 4)).equals(others)
 
 
 @pytest.mark.parametrize("turned", [True, False])

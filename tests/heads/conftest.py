@@ -16,7 +16,7 @@ from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
 from heads import DenseHead, LogisticHead
-from tests.tables import add, make_rows
+from tests.tables import add, as_views, make_rows
 
 #: Makes a table of few rows around class centers; the arguments are labels and splits.
 MakeSmallTable = Callable[[Sequence[str | Sequence[str]], Sequence[str]], FeatureTable]
@@ -35,12 +35,13 @@ def narrow_table(
     labels: Sequence[str | Sequence[str]],
     splits: Sequence[str] | None = None,
     views: Sequence[int] | None = None,
+    shown: Sequence[int] | None = None,
 ) -> FeatureTable:
     """A table of some of `LAYERS`: X of shape (n, width) for each.
 
     Args:
         splits: of each image; by hash where not given.
-        views: of each image; all are the image itself where not given.
+        views, shown: of each row, see `as_views`; all are the images themselves where not given.
     """
     first, *others = features
     facts = TableFacts(source="digits", weights="random", layers=(first,), recipe=RECIPE)
@@ -49,8 +50,7 @@ def narrow_table(
     columns = [
         pa.array(list(features[layer].astype(np.float32)), facts.schema.field(layer).type) for layer in others
     ]
-    if views:
-        rows = rows.set_column(rows.schema.names.index("view"), "view", pa.array(views, pa.int32()))
+    rows = as_views(rows, views, shown) if views else rows
     rows = pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=facts.schema)
     table = feature_store.create(store, "inception_v3", facts)
     add(table, write_part(table.folder, [rows], facts.schema) if len(rows) else None, run_id="run-1")

@@ -44,6 +44,7 @@ class NearestHead(Head):
         classes: Labels,
         progress: Progress = silent,
         units: np.ndarray | None = None,
+        originals: np.ndarray | None = None,
     ) -> Self:
         progress(1, 1, {})
         self.given_ = (X.copy(), y, train, np.asarray(classes).tolist())

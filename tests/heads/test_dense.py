@@ -433,3 +433,22 @@ def test_moments_of_several_labels() -> None:
     y = np.array([[1, 0], [1, 1], [0, 0], [1, 0], [0, 0], [0, 1]], np.int8)
     seen = moments([(X[:4], y[:4]), (X[4:], y[4:])], 2)
     assert (seen.counts.tolist(), seen.rows, seen.multi_label) == ([3, 2], 6, True)
+
+
+def test_views_of_images_that_are_cut_off_are_not_used(noisy: Rows, streamed: list) -> None:
+    """The same images are cut off as without views."""
+    X, y = noisy
+    image = np.repeat(np.arange(40), 3)
+    originals = np.searchsorted(image, image)
+    features = X[image].astype(np.float32) + (np.arange(120, dtype=np.float32) % 3)[:, None]
+    DenseHead(seed=2).fit_matrix(features, y[image], 120, ["a", "b"], originals=originals)
+    held_out = hold_out(y, 10, seed=2)
+    np.testing.assert_array_equal(streamed[0], features[~held_out[image]])
+    np.testing.assert_array_equal(streamed[1], features[::3][held_out])
+
+
+def test_views_of_train_rows_leave_given_validation_rows_alone(noisy: Rows, streamed: list) -> None:
+    X, y = noisy
+    DenseHead().fit_matrix(X, y, 30, ["a", "b"], originals=np.arange(30) // 2 * 2)
+    np.testing.assert_array_equal(streamed[0], X[:30])
+    np.testing.assert_array_equal(streamed[1], X[30:])

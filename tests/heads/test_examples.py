@@ -80,15 +80,17 @@ def test_classes_with_fewer_training_images_than_asked_for_are_left_out(small_ta
         find_examples(table, 4)
 
 
-def test_views_are_rows_and_not_images(tmp_path: Path) -> None:
+def test_views_are_no_images(tmp_path: Path) -> None:
     """A class of one image is one of one image, however many views it has."""
     labels, splits = ["a", "a", "b", "b", "b", "c", "c", [], []], [TRAIN] * 9
     X, views = np.zeros((9, 48)), [0, 1, 0, 0, 1, 0, 0, 0, 1]
     table = narrow_table(tmp_path, {LAYERS[0]: X}, labels, splits, views)
-    assert find_examples(table).rows[TRAIN] == {"a": 2, "b": 3, "c": 2}
-    assert find_examples(table, 2).classes == ("b", "c")
-    assert find_examples(table, 2).left_out == {"a": {TRAIN: 2, VALIDATION: 0, TEST: 0}}
+    assert find_examples(table).rows[TRAIN] == {"a": 1, "b": 2, "c": 2}
+    assert (find_examples(table).count(TRAIN), find_examples(table).views) == (5, 2)
+    assert find_examples(table, 2).classes == ("b", "c") and find_examples(table, 2).views == 1
+    assert find_examples(table, 2).left_out == {"a": {TRAIN: 1, VALIDATION: 0, TEST: 0}}
     assert find_examples(table).unlabelled == 1
+    assert find_examples(table, views=0).views == 0
 
 
 def examples(

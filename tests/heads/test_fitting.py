@@ -125,7 +125,7 @@ def test_what_is_chosen_within_training_knows_groups(
     seen: list[tuple[np.ndarray, Any]] = []
     fit_matrix = LogisticHead.fit_matrix
 
-    def note(self, X, y, train, classes, progress=nobody, units=None):
+    def note(self, X, y, train, classes, progress=nobody, units=None, originals=None):
         seen.append((X[:train].copy(), units))
         return fit_matrix(self, X, y, train, classes, progress, units)
 
@@ -162,3 +162,42 @@ def test_groups_that_given_splits_tear_apart_are_told_with_the_figures(tmp_path:
     assert notice.endswith(" torn apart by the given splits, so that figures may be too good")
     whole = grouped(tmp_path / "whole")
     assert heads.fitting._torn_groups(whole) == []
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_heads_are_told_which_image_each_view_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int
+) -> None:
+    """Of rows in any order, and also where the head is fitted anew on all of them."""
+    image = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 3))
+    of_image = [np.flatnonzero(image == number) for number in range(20)]
+    view = np.array([of_image[number].tolist().index(row) for row, number in enumerate(image)])
+    X = np.random.default_rng(1).normal(size=(60, 48))
+    X[:, 0], X[:, 1] = image, view
+    kept = (image < 14) | (view == 0)
+    splits = ["train" if number < 14 else "validation" if number < 17 else "test" for number in image]
+    labels, shown = ["ab"[number % 2] for number in image], np.array([of_image[n][0] for n in image])
+    place = np.cumsum(kept) - 1
+    table = narrow_table(
+        tmp_path,
+        {LAYERS[0]: X[kept]},
+        [label for label, there in zip(labels, kept, strict=True) if there],
+        [split for split, there in zip(splits, kept, strict=True) if there],
+        view[kept].tolist(),
+        place[shown[kept]].tolist(),
+    )
+    seen: list[tuple[np.ndarray, np.ndarray | None]] = []
+    fit_matrix = LogisticHead.fit_matrix
+
+    def note(self, X, y, train, classes, progress=nobody, units=None, originals=None):
+        seen.append((X[:train].copy(), originals))
+        return fit_matrix(self, X, y, train, classes, progress, units, originals)
+
+    monkeypatch.setattr(LogisticHead, "fit_matrix", note)
+    fit_and_test(LogisticHead(C=0.1), data_of(table, folds), NOBODY)
+    assert len(seen) == (5 if folds else 1)
+    for of_rows, originals in seen:
+        assert originals is not None
+        np.testing.assert_array_equal(of_rows[originals, 0], of_rows[:, 0])
+        assert (of_rows[originals, 1] == 0).all() and of_rows[:, 1].max() == 2
+    assert len(seen[-1][0]) == 14 * 3 + (3 if folds else 0)

@@ -18,7 +18,15 @@ from features.errors import BottleneckError
 from features.splits import assign_split
 from features.store.table import FeatureTable
 from heads import LogisticHead
-from heads.folds import cross_validate, find_shared_out, share_out, units_of, untested_notice
+from heads.folds import (
+    cross_validate,
+    find_shared_out,
+    originals_of,
+    share_out,
+    together,
+    units_of,
+    untested_notice,
+)
 from tests.heads.conftest import LAYERS, narrow_table
 from tests.tables import make_table
 
@@ -239,7 +247,7 @@ def test_what_is_never_tested_is_trained_on_and_views_go_with_their_image() -> N
     seen: list[Any] = []
 
     class Watched(LogisticHead):
-        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None, originals=None):
             seen.append((X.argmax(axis=1).tolist(), y.tolist(), train, list(classes)))
             return super().fit_matrix(X, y, train, classes)
 
@@ -258,7 +266,7 @@ def test_a_head_of_a_fold_numbers_the_classes_that_are_there() -> None:
     seen: list[Any] = []
 
     class Watched(LogisticHead):
-        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None, originals=None):
             seen.append((y.tolist(), list(classes)))
             return super().fit_matrix(X, y, train, classes)
 
@@ -288,12 +296,12 @@ def test_rows_that_belong_together_are_told_to_the_heads_of_the_folds() -> None:
     seen: list[Any] = []
 
     class Watched(LogisticHead):
-        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None, originals=None):
             seen.append(None if units is None else units.tolist())
             return super().fit_matrix(X, y, train, classes, progress, units)
 
-    for together in (units, np.arange(8)):
-        cross_validate(Watched(C=1.0), X, y, together, fold, y >= 0, ["a", "b"], nobody)
+    for belonging in (units, np.arange(8)):
+        cross_validate(Watched(C=1.0), X, y, belonging, fold, y >= 0, ["a", "b"], nobody)
     assert seen == [[0, 0, 1, 1]] * 2 + [None] * 2
 
 
@@ -327,3 +335,61 @@ def test_nothing_to_test_is_an_error() -> None:
     assert str(refusal.value) == (
         "none of the 2 classes has two images (or groups), one to learn from and one to test: add images"
     )
+
+
+def test_views_are_shared_out_with_their_image_and_are_none(tmp_path: Path) -> None:
+    """Rows of a class of its own are among those of others, and one image has no views yet."""
+    labels = ["a", "a", "a", "b", "lotus", "b", "b", "a", "a", "a"]
+    table = make(tmp_path, labels, ["train"] * 9 + ["test"], [0, 1, 2, 0, 0, 0, 1, 0, 1, 0])
+    shared = find_shared_out(table, 2, 3, views=1)
+    assert shared is not None and shared.examples.classes == ("a", "b")
+    assert shared.counts() == {"train": 4, "validation": 0} and shared.examples.views == 3
+    assert shared.among.tolist() == [True] * 7 + [False]
+    assert shared.rows.column("view").to_pylist() == [0, 0, 0, 0, 1, 1, 1]
+    originals = originals_of(shared.rows)
+    assert originals is not None and originals.tolist() == [0, 1, 2, 3, 0, 2, 3]
+    with pytest.raises(BottleneckError, match="from 2 to 4, the images"):
+        find_shared_out(table, 2, 5, views=1)
+    alone = find_shared_out(table, 2, 3, views=0)
+    assert alone is not None and originals_of(alone.rows) is None and alone.examples.views == 0
+
+
+def test_images_are_tested_in_the_same_folds_with_and_without_views() -> None:
+    y, views = np.array([0, 1, 0, 1, 2, 0, 1, 2]), [2, 0, 1, 1, 0, 3, 1, 2]
+    image = np.repeat(np.arange(8), np.array(views) + 1)
+    originals = np.searchsorted(image, image)
+    units = np.array([3, 2, 0, 1, 5, 4, 7, 6])
+    fold = share_out(y[image], units[image], 3, 0, originals)
+    assert fold.tolist() == share_out(y, units, 3, 0)[image].tolist()
+
+
+def test_views_are_told_to_the_heads_of_the_folds_and_never_tested() -> None:
+    X, y = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.arange(12) // 2 % 2
+    originals, fold = np.arange(12) // 2 * 2, np.array([1, 1, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    seen: list[Any] = []
+
+    class Watched(LogisticHead):
+        def fit_matrix(self, X, y, train, classes, progress=nobody, units=None, originals=None):
+            seen.append((len(X), units, originals.tolist()))
+            return super().fit_matrix(X, y, train, classes, progress, units, originals)
+
+    tested = cross_validate(
+        Watched(C=1.0),
+        X,
+        y,
+        originals // 2,
+        fold,
+        originals == np.arange(12),
+        ["a", "b"],
+        nobody,
+        originals,
+    )
+    assert seen == [(8, None, [0, 0, 2, 2, 4, 4, 6, 6])] * 3
+    assert tested.rows.tolist() == [True, False] * 6 and len(tested.probabilities) == 6
+
+
+def test_images_that_belong_together_are_told_besides_their_views() -> None:
+    originals = np.array([0, 0, 2, 2, 4])
+    assert together(np.array([5, 5, 5, 5, 1]), originals)["units"].tolist() == [1, 1, 1, 1, 0]
+    assert together(np.array([5, 5, 5, 5, 1]), originals)["originals"] is originals
+    assert together(np.array([5, 5, 4, 4, 1]), originals).keys() == {"originals"}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -489,3 +489,63 @@ def test_groups_that_can_not_be_kept_apart_are_not(groups: np.ndarray) -> None:
     X, y = random.normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2
     with_groups, without = LogisticHead().fit(X, y, groups=groups), LogisticHead().fit(X, y)
     assert facts(with_groups) == facts(without)
+
+
+def with_views(
+    X: np.ndarray, y: np.ndarray, views: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of which each image has so many views that look like itself; and the originals."""
+    image = np.repeat(np.arange(len(X)), 1 + np.array(views))
+    return X[image], y[image], np.searchsorted(image, image)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("validation", [0, 40])
+def test_an_image_with_views_counts_as_much_as_one_without(
+    rows: tuple[np.ndarray, np.ndarray], several: bool, class_weight: str | None, validation: int
+) -> None:
+    """Views that look like their images change nothing: not the scale, what is chosen, nor the model."""
+    X, numbers = rows[0][: 120 + validation] + 0.0, rows[1][: 120 + validation] % 3
+    y = (numbers[:, None] <= [0, 1, 2]).astype(np.int8) if several else numbers  # which all have the last of
+    views = [number % 4 for number in range(120)]
+    X_train, y_train, originals = with_views(X[:120], y[:120], views)
+    head: dict[str, LogisticHead] = {}
+    parameters: Any = {"class_weight": class_weight, "calibration": "temperature"}
+    head["alone"] = LogisticHead(**parameters).fit_matrix(X.copy(), y, 120, list("abc"))
+    head["views"] = LogisticHead(**parameters).fit_matrix(
+        np.concatenate([X_train, X[120:]]),
+        np.concatenate([y_train, y[120:]]),
+        len(X_train),
+        list("abc"),
+        originals=originals,
+    )
+    tried = {name: [of["log_loss"] for of in facts(of)["log_loss"]] for name, of in head.items()}
+    assert tried["views"] == pytest.approx(tried["alone"], rel=1e-3)
+    assert facts(head["views"])["C"] == facts(head["alone"])["C"]
+    assert facts(head["views"])["temperature"] == pytest.approx(facts(head["alone"])["temperature"], rel=1e-2)
+    np.testing.assert_allclose(head["alone"].predict_proba(X), head["views"].predict_proba(X), atol=5e-3)
+
+
+def test_views_of_a_held_out_image_are_neither_learned_from_nor_chosen_on(
+    rows: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, y, originals = with_views(rows[0][:30], rows[1][:30] % 2, [2] * 30)
+    folds = _cross_validation(X, y, 0, None, originals)
+    alone = _cross_validation(X[::3], y[::3], 0, None)
+    for fold, of_images in zip(folds, alone, strict=True):
+        assert fold.held_out.tolist() == (3 * of_images.held_out).tolist()
+        assert fold.true.tolist() == of_images.true.tolist()
+        assert fold.weights is not None and of_images.weights is not None
+        assert fold.weights.tolist() == np.repeat(of_images.weights, 3).tolist()
+
+
+def test_noise_that_views_share_with_their_image_is_not_learned_by_heart() -> None:
+    """Labels that no feature tells: with views of one image on both sides, a large C would look best."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(60, 40)).astype(np.float32), np.arange(60) % 2
+    X, y, originals = with_views(X, y, [3] * 60)
+    head = LogisticHead().fit_matrix(X.copy(), y, len(X), ["a", "b"], originals=originals)
+    assert facts(head)["C"] < 0.01
+    leaking = LogisticHead().fit_matrix(X.copy(), y, len(X), ["a", "b"])
+    assert facts(leaking)["C"] > 0.1

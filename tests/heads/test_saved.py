@@ -16,12 +16,22 @@ import pytest
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.recipe import Column
+from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import DenseHead, LogisticHead, SavedHead, current_head, evaluate, list_heads, load_head
-from heads.saved import read_facts, save_head
+from heads import (
+    DenseHead,
+    LogisticHead,
+    SavedHead,
+    current_head,
+    evaluate,
+    list_heads,
+    load_head,
+    train_head,
+)
+from heads.saved import make_current, read_facts, save_head
 from tests.heads.conftest import LAYERS, RECIPE, AnyHead, narrow_table
-from tests.tables import make_table
+from tests.tables import add, make_rows, make_table
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "heads"
 
@@ -227,6 +237,44 @@ def test_which_head_is_current_is_never_half_written(
     os.link(current, store / "as-it-was")
     assert save_head(store, "inception_v3", trained, FACTS).id == current_head(store) != saved.id
     assert json.loads((store / "as-it-was").read_text()) == {"id": saved.id}
+
+
+def test_a_head_can_be_saved_without_becoming_the_current_one(
+    saved: SavedHead, store: Path, trained: LogisticHead
+) -> None:
+    other = save_head(store, "inception_v3", trained, FACTS, current=False)
+    assert current_head(store) == saved.id and load_head(store, id=other.id).id == other.id
+    make_current(store, "inception_v3", other.id)
+    assert current_head(store) == other.id == load_head(store).id
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_note_of_the_current_head_is_named(saved: SavedHead, store: Path, content: str) -> None:
+    (store / "heads" / "inception_v3" / "current.json").write_text(content)
+    with pytest.raises(
+        BottleneckError, match=r"current.json does not name a head: promote one, which writes it"
+    ):
+        load_head(store)
+    assert load_head(store, id=saved.id).id == saved.id
+
+
+def test_rows_are_given_as_they_were_when_a_head_was_trained(tmp_path: Path) -> None:
+    table = narrow_table(tmp_path, {LAYERS[0]: X}, LABELS, ["train"] * 4 + ["test"] * 2)
+    saved = train_head(tmp_path, C=0.1, folds=0)
+    rows = make_rows(table.facts, {LAYERS[0]: X}, LABELS, ["train"] * 6, prefix="more", run_id="run-2")
+    add(table, write_part(table.folder, [rows], table.facts.schema))
+    grown = feature_store.open(tmp_path)
+    then = saved.rows_then(grown, ["uri", "split"])
+    assert then is not None and then.equals(table.metadata(["uri", "split"])) and len(grown.metadata()) == 12
+    assert saved.is_of(grown)
+    saved.facts["table_version"] = None
+    assert saved.rows_then(grown, ["uri"]) is None
+    saved.facts["table_id"] = "another"
+    assert not saved.is_of(grown)
+    with pytest.raises(
+        BottleneckError, match=f"head {saved.id} was trained on another table of the name 'incep"
+    ):
+        saved.rows_then(grown, ["uri"])
 
 
 def test_a_half_written_head_is_not_listed(saved: SavedHead, store: Path) -> None:

@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.shares import class_counts, deal, hold_out, separable, strata, untestable
+from heads.shares import (
+    class_counts,
+    deal,
+    hold_out,
+    images_among,
+    originals_among,
+    separable,
+    share_images,
+    strata,
+    untestable,
+)
 
 #: Classes of rows, and units that they belong to.
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=60)
@@ -88,3 +100,31 @@ def test_units_are_kept_apart_where_each_class_has_several() -> None:
 def test_rows_of_each_class_are_counted_and_so_are_those_of_none() -> None:
     assert class_counts(np.array([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
     assert class_counts(np.array([[1, 0], [1, 0]], np.int8), 2).tolist() == [2, 0]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=25),
+    st.sampled_from([deal, hold_out]),
+    st.integers(0, 9),
+    st.booleans(),
+)
+def test_views_go_with_their_image_and_images_are_shared_out_as_without_them(
+    images: list[tuple[int, int]], share: Callable[..., np.ndarray], seed: int, grouped: bool
+) -> None:
+    y, views = np.array(images).T
+    units = np.arange(len(y)) // 3 if grouped else None
+    expected = share_images(share, y, 4, seed, units, None)
+    # The images in their order, and views of any of them in between.
+    place = np.cumsum(1 + views) - 1
+    originals = np.repeat(place, 1 + views)
+    others = np.flatnonzero(originals != np.arange(len(originals)))
+    originals[others] = np.random.default_rng(seed).permutation(originals[others])
+    image = np.searchsorted(place, originals)
+    shared = share_images(share, y[image], 4, seed, None if units is None else units[image], originals)
+    assert (shared == expected[image]).all()
+
+
+def test_the_images_of_views_are_found_among_some_rows() -> None:
+    originals = np.array([0, 0, 2, 3, 2, 3, 0])
+    assert images_among(originals).tolist() == [0, 2, 3]
+    assert originals_among(originals, np.array([3, 6, 5, 0])).tolist() == [0, 3, 0, 3]

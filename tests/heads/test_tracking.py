@@ -175,7 +175,9 @@ def test_a_head_is_a_run(saved: SavedHead, local_store: str, capfd: pytest.Captu
     tags = mlflow_tags(saved.facts)
     assert {name: value for name, value in run.data.tags.items() if name in tags} == tags
     assert artifacts(logged.id) == {path.name: path.stat().st_size for path in saved.directory.iterdir()}
-    assert artifacts(logged.id).keys() == {"head.json", "head.skops", "log.csv", "report.html"}
+    assert artifacts(logged.id).keys() == {
+        *("head.json", "head.skops", "log.csv", "promotion.json", "report.html")
+    }
 
 
 def test_a_large_model_stays_in_the_store(
@@ -186,7 +188,9 @@ def test_a_large_model_stays_in_the_store(
     monkeypatch.setattr(tracking_module, "_LARGEST_MODEL", size)
     assert "head.skops" in artifacts(log_to_mlflow(saved).id)
     monkeypatch.setattr(tracking_module, "_LARGEST_MODEL", size - 1)
-    assert artifacts(log_to_mlflow(saved).id).keys() == {"head.json", "log.csv", "report.html"}
+    assert artifacts(log_to_mlflow(saved).id).keys() == {
+        *("head.json", "log.csv", "promotion.json", "report.html")
+    }
 
 
 def test_heads_of_a_table_share_an_experiment_unless_another_is_named(

@@ -82,6 +82,15 @@ COMMON: dict[str, Any] = {
     "multi_label": False,
     "labels": ["daisy", "rose", "tulip"],
     "width": 48,
+    "settings": {
+        "kind": "logistic",
+        "parameters": {},
+        "layers": [LAYERS[0]],
+        "min_images": 2,
+        "views": None,
+        "folds": None,
+        "repeats": 1,
+    },
 }
 ROWS = {"train": 30, "validation": 10, "test": 10}
 
@@ -131,6 +140,7 @@ def test_head_json_of_a_dense_head(garden: FeatureTable) -> None:
     best = min(steps, key=lambda step: step[2]["val_loss"])
     assert facts["metrics"]["validation"]["log_loss"] == pytest.approx(best[2]["val_loss"], rel=1e-4)
     assert facts == COMMON | {
+        "settings": COMMON["settings"] | {"kind": "dense", "parameters": parameters},
         "splits": {"fitted": ["train"], "selected": ["validation"], "tested": ["test"], "rows": ROWS},
         "metrics": approximate(
             {split: expected_metrics(saved, garden, split) for split in ("validation", "test")}
@@ -510,3 +520,126 @@ def test_a_label_that_the_head_never_saw_is_an_error(garden: FeatureTable, tmp_p
     other = narrow_table(tmp_path, {LAYERS[0]: np.zeros((2, 48))}, ["daisy", "cactus"], ["test", "test"])
     with pytest.raises(BottleneckError, match="this head was not taught the labels 'cactus'"):
         head.evaluate(other)
+
+
+def viewed(store: Path, most: int, labels: Sequence[str], scale: float = 1.0) -> FeatureTable:
+    """60 images, and so many views of each of the 36 in train, of which those from the second on mislead."""
+    random = np.random.default_rng(0)
+    splits = [("train", "train", "train", "validation", "test")[number // 3 % 5] for number in range(60)]
+    centers = scale * random.normal(size=(3, 48))
+    X = centers[[TAUGHT.index(label) for label in labels]] + random.normal(size=(60, 48))
+    of_train = [number for number, split in enumerate(splits) if split == "train"]
+    looks = [X + random.normal(scale=0.1, size=X.shape), -X, -2 * X][:most]
+    shown = [*range(60), *of_train * most]
+    return narrow_table(
+        store,
+        {LAYERS[0]: np.concatenate([X, *(look[of_train] for look in looks)])},
+        [labels[number] for number in shown],
+        [splits[number] for number in shown],
+        [0] * 60 + [view for view in range(1, most + 1) for _ in of_train],
+        shown,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "folds", "views"),
+    [({}, 0, 0), ({}, 3, 1), ({"kind": "dense", "epochs": 2}, 0, 1), ({"kind": "dense", "epochs": 2}, 2, 0)],
+)
+def test_no_more_views_are_trained_on_than_asked_for(
+    tmp_path: Path, parameters: dict[str, Any], folds: int, views: int
+) -> None:
+    """The same head as from a table that has no more."""
+    fewer = viewed(tmp_path / "fewer", views, TAUGHT * 20)
+    saved = train_head(
+        viewed(tmp_path / "more", 3, TAUGHT * 20).store, views=views, folds=folds, **parameters
+    )
+    expected = train_head(fewer.store, folds=folds, **parameters)
+    known, other = known_by(saved), known_by(expected)
+    assert (known.pop("settings")["views"], other.pop("settings")["views"]) == (views, None)
+    assert known == other
+    X, _ = fewer.matrix()
+    np.testing.assert_array_equal(saved.head.predict_proba(X), expected.head.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"kind": "dense", "epochs": 6, "learning_rate": 0.03}], ids=["logistic", "dense"]
+)
+def test_views_are_trained_on_and_counted_apart_from_images(
+    tmp_path: Path, parameters: dict[str, Any]
+) -> None:
+    """Most of them show the opposite of their image here, and so does the head then."""
+    table = viewed(tmp_path, 3, TAUGHT * 20)
+    saved, without = train_head(tmp_path, **parameters), train_head(tmp_path, views=0, **parameters)
+    facts = saved.facts
+    assert (
+        facts["splits"]["rows"]
+        == without.facts["splits"]["rows"]
+        == {"train": 36, "validation": 12, "test": 12}
+    )
+    assert (facts["views"], facts["splits"]["augmented_views"]) == (3, 108)
+    assert "views" not in without.facts and "augmented_views" not in without.facts["splits"]
+    assert facts["metrics"]["test"]["count"] == facts["metrics"]["validation"]["count"] == 12
+    assert without.facts["metrics"]["test"]["accuracy"] == 1
+    X = table.matrix("test")[0]
+    sure = [head.head.predict_proba(X).max(axis=1).mean() for head in (saved, without)]
+    assert sure[0] < sure[1] - 0.1
+    assert saved.evaluate(table, "train")["count"] == 36
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"C": 10.0}, {"kind": "dense", "epochs": 20}], ids=["logistic", "dense"]
+)
+def test_views_of_an_image_are_in_its_fold(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    """Of noise nothing can be learned; who has seen a view of an image would know its label."""
+    table = viewed(tmp_path, 1, TAUGHT * 20, scale=0.0)
+    facts = train_head(tmp_path, folds=4, **parameters).facts
+    assert facts["metrics"]["folds"]["count"] == 48
+    assert facts["metrics"]["folds"]["accuracy"] < 0.55
+    assert facts["splits"]["rows"] == {"train": 36, "validation": 12} and facts["views"] == 1
+    assert len(table.metadata(["uri"])) == 60 + 36
+
+
+def test_views_that_an_extraction_has_not_come_to_are_told(tmp_path: Path) -> None:
+    labels, views = ["daisy", "rose"] * 10, [0, 1] * 4 + [0] * 12
+    X = np.random.default_rng(0).normal(size=(20, 48))
+    splits = ["train"] * 16 + ["test"] * 4
+    labels[:8] = ["daisy"] * 4 + ["rose"] * 4
+    table = narrow_table(tmp_path, {LAYERS[0]: X}, labels, splits, views)
+    notice = "8 of 12 augmented views of training images are missing: extract again with `views=1`"
+    for folds in (0, 2):
+        assert notice in train_head(table.store, C=1.0, folds=folds).facts["notices"]
+    assert not any("missing" in of for of in train_head(table.store, C=1.0, views=0).facts["notices"])
+
+
+@pytest.mark.parametrize(
+    ("most", "views", "message"),
+    [
+        (
+            2,
+            3,
+            "`views=3`: table 'inception_v3' has 2 augmented views of each image; extract again with "
+            "`views=3`, or train with fewer",
+        ),
+        (
+            0,
+            1,
+            "`views=1`: table 'inception_v3' has no augmented views; extract again with `views=1`, "
+            "or train with fewer",
+        ),
+        (2, -1, "`views=-1`: expected 0 or more"),
+    ],
+)
+def test_more_views_than_there_are_are_refused(tmp_path: Path, most: int, views: int, message: str) -> None:
+    table = viewed(tmp_path, most, TAUGHT * 20)
+    with pytest.raises(BottleneckError) as refusal:
+        train_head(table.store, views=views)
+    assert str(refusal.value) == message
+
+
+def test_memory_is_needed_for_views_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = viewed(tmp_path, 3, TAUGHT * 20)
+    needed = LogisticHead.bytes_needed(36 * 4 + 12, 48, 3)
+    monkeypatch.setattr(heads.fitting, "available_memory", lambda: needed - 1)
+    with pytest.raises(BottleneckError, match="a logistic head on 156 rows needs about"):
+        train_head(table.store)
+    assert train_head(table.store, views=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import numpy as np
 import pytest
 
 from features import store as feature_store
-from features.errors import BottleneckError
+from features.augmentation import Augmentation, parse_augmentation
+from features.errors import BottleneckError, MadeAnotherWay
+from features.store.commit import set_augmentation
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from pipelines.agreement import check_backbone, check_same, with_reading_of
-from pipelines.options import ExtractOptions
+from pipelines.agreement import (
+    check_backbone,
+    check_same,
+    choose_views,
+    with_reading_of,
+)
+from pipelines.options import EndToEndOptions, ExtractOptions
+from pipelines.runs import Run
+from tests.contents import Stored, part_of, table_of
 from tests.tables import RECIPE, add, make_rows
 from tests.tiny import weights_file
 
@@ -175,7 +185,111 @@ def test_folders_are_read_as_they_were_for_the_rows_there_are(tmp_path: Path):
     assert with_reading_of(table, ExtractOptions(chunk_size=7)).chunk_size == 7
 
 
+def test_of_an_input_that_was_moved_folders_are_read_as_before(tmp_path: Path):
+    table = made(tmp_path, splits=SITES, classes="deepest")
+    read = with_reading_of(table, ExtractOptions(data="/new", data_moved_from=f"{table.source}/"))
+    assert (read.splits, read.classes) == (dict(SITES), "deepest")
+    other = with_reading_of(table, ExtractOptions(data="/new", data_moved_from="/other"))
+    assert (other.splits, other.classes) == (None, None)
+    whole = with_reading_of(table, EndToEndOptions(data="/new"))  # which knows no such option
+    assert (whole.splits, whole.classes) == (None, None)
+
+
 def test_a_built_in_data_set_is_known_by_its_name(tmp_path: Path):
     table = made(tmp_path, source="digits", classes="top")
     assert with_reading_of(table, ExtractOptions(data="digits")).classes == "top"
     assert with_reading_of(table, ExtractOptions(data="flowers")).classes is None
+
+
+WEAK, STRONG = ("crop=0.1",), ("crop=0.4", "flip")
+
+
+def with_views(store: Path, views: int, augment: Sequence[str] | None = None) -> FeatureTable:
+    """Of an image with so many views, and one without."""
+    table = table_of(store, [Stored("/t", "tulip", split="test")])
+    if views:
+        table = set_augmentation(table, parse_augmentation(augment))
+        add(table, part_of(table, [Stored("/rose", "rose", views)]))
+    return feature_store.open(store)
+
+
+def chosen(table: FeatureTable, *others: Run, **options: Any) -> tuple[int, Augmentation | None]:
+    newest, views = choose_views(table, ExtractOptions(**options), others)
+    assert newest.augmentation == feature_store.open(table.store).augmentation
+    return views, newest.augmentation
+
+
+def test_by_default_a_table_has_as_many_views_as_it_had(tmp_path: Path):
+    table = with_views(tmp_path / "without", 0)
+    assert chosen(table) == chosen(table, views=0) == (0, None)
+    assert feature_store.open(table.store).version == table.version
+    table = with_views(tmp_path / "with", 2, WEAK)
+    for options in ({}, {"views": 2}, {"augment": WEAK}):
+        assert chosen(table, **options) == (2, parse_augmentation(WEAK))
+    assert chosen(table, views=3, augment=WEAK) == (3, parse_augmentation(WEAK))
+    assert feature_store.open(table.store).version == table.version
+
+
+@pytest.mark.parametrize(("views", "text"), [(0, "`views=0` is fewer"), (1, "`views=1` is fewer")])
+def test_fewer_views_than_a_table_has_are_refused(tmp_path: Path, views: int, text: str):
+    with pytest.raises(MadeAnotherWay) as error:
+        choose_views(with_views(tmp_path, 2), ExtractOptions(views=views), ())
+    assert str(error.value) == (
+        f"table 'inception_v3' has 2 views of each training image, and {text}: leave it out (a head can be "
+        f"trained with fewer), or name a new table with `features=NAME`"
+    )
+
+
+def test_how_the_first_views_are_made_is_kept_with_the_table(tmp_path: Path):
+    """And may be said again as long as there are none: a run may have been stopped before its first."""
+    table = with_views(tmp_path, 0)
+    assert chosen(table, views=1) == (1, Augmentation())
+    newest = feature_store.open(tmp_path)
+    assert chosen(newest, views=2, augment=STRONG) == (2, parse_augmentation(STRONG))
+    newest = feature_store.open(tmp_path)
+    assert chosen(newest, views=2) == (2, parse_augmentation(STRONG))
+    assert feature_store.open(tmp_path).version == newest.version
+
+
+def test_views_that_are_made_another_way_are_refused(tmp_path: Path):
+    table = with_views(tmp_path, 1, WEAK)
+    with pytest.raises(MadeAnotherWay) as error:
+        choose_views(table, ExtractOptions(views=2, augment=STRONG), ())
+    assert str(error.value) == (
+        "the views of table 'inception_v3' are made another way: crop was 0.1 and is now 0.4; flip was False "
+        "and is now True. Name a new table with `features=NAME` to keep both"
+    )
+    assert feature_store.open(tmp_path).augmentation == parse_augmentation(WEAK)
+
+
+@pytest.mark.parametrize("augment", [None, ("flip",)])
+def test_views_of_another_algorithm_are_refused(tmp_path: Path, augment: tuple[str, ...] | None):
+    """Of a later version of this program, or an earlier one."""
+    made_by = dataclasses.replace(parse_augmentation(augment), algorithm=99)
+    table = set_augmentation(table_of(tmp_path), made_by)
+    add(table, part_of(table, [Stored("/rose", "rose", 1)]))
+    with pytest.raises(MadeAnotherWay, match="made another way: algorithm was 99 and is now 1. Name a"):
+        choose_views(feature_store.open(tmp_path), ExtractOptions(augment=augment), ())
+
+
+def test_how_views_are_made_is_not_said_where_there_are_none(tmp_path: Path):
+    for options in ({"augment": WEAK}, {"augment": WEAK, "views": 0}):
+        with pytest.raises(BottleneckError) as error:
+            choose_views(with_views(tmp_path / str(len(options)), 0), ExtractOptions(**options), ())
+        assert str(error.value) == (
+            "`augment` says how views are made, and there are none: give `views`, too"
+        )
+
+
+def test_beside_others_views_are_made_as_these_make_them(tmp_path: Path):
+    """The first to want any says how, whether others without views are at work or not."""
+    other = Run(tmp_path, "other")
+    table = with_views(tmp_path, 0)
+    assert chosen(table, other, views=1, augment=WEAK) == (1, parse_augmentation(WEAK))
+    said = feature_store.open(tmp_path)
+    assert chosen(said, other, views=2) == (2, parse_augmentation(WEAK))
+    with pytest.raises(MadeAnotherWay, match="crop was 0.1 and is now 0.4"):
+        choose_views(said, ExtractOptions(views=2, augment=STRONG), [other])
+    with pytest.raises(MadeAnotherWay, match="crop was 0.1 and is now 0.4"):
+        choose_views(table, ExtractOptions(views=2, augment=STRONG), [other])  # said since it looked
+    assert feature_store.open(tmp_path).augmentation == parse_augmentation(WEAK)

@@ -23,10 +23,10 @@ from PIL import Image
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
+from features.decodings import DECODING
 from features.downloads import cache_dir
-from features.errors import BottleneckError
+from features.errors import BottleneckError, InputShrunk
 from features.extractor import InceptionV3
-from features.images import DECODING
 from features.inputs import list_images
 from features.splits import SPLITS, TRAIN_AND_VALIDATION, assign_split
 from features.store.commit import rejected_rows
@@ -98,7 +98,8 @@ def test_every_image_ends_in_exactly_one_table(messy: Path, tmp_path: Path):
     }
     assert (summary.seen, summary.stored, summary.rejected) == (11, 6, 5)
     assert summary.reasons == dict.fromkeys(rejected.values(), 1)
-    assert summary.rejected_share() == 5 / 11
+    assert (summary.new, summary.taken_over) == (5, {"same_bytes": 1})
+    assert summary.rejected_share() == 5 / 10, "of those that were inferred, or tried to"
     formats = {Path(row["uri"]).name: (row["format"], row["width"], row["height"]) for row in stored}
     assert formats["bitmap.jpg"] == ("bmp", 80, 60) and formats["one_pixel.png"] == ("png", 1, 1)
 
@@ -141,12 +142,12 @@ def test_a_run_says_what_it_finds_and_what_it_will_do(
     assert said() == [
         f"{UNTRAINED} {bring}, and name a new table with FEATURES=NAME.",
         "Preparing Tiny for openvino …",
-        "3 images of 2 classes (daisy, rose), 1 other file ignored; 3 to extract",
+        "3 images of 2 classes (daisy, rose), 1 other file ignored; 3 to extract or to take over",
     ]
     photo(20).save(data / "rose" / "new.jpg")
     photo(21).save(data / "daisy" / "1.jpg")
     run(data, store)
-    todo = "2 to extract, 1 of them changed or tried again"
+    todo = "2 to extract or to take over, 1 of them changed or tried again"
     assert said() == [UNTRAINED, f"4 images of 2 classes (daisy, rose), 1 other file ignored; {todo}"]
     assert [path.suffix for path in (store / "logs").iterdir()] == [".log"] * 2
 
@@ -174,16 +175,50 @@ def test_new_changed_mended_and_lost_images(messy: Path, tmp_path: Path):
     assert str(messy / "rose/2.jpg") in rejected and str(messy / "daisy/text.jpg") in stored
 
 
-def test_moved_images_stay_until_they_are_asked_to_go(data: Path, tmp_path: Path):
-    run(data, tmp_path / "store")
+def test_a_moved_image_replaces_its_row(data: Path, tmp_path: Path, prepared: list[str]):
+    store = tmp_path / "store"
+    first = run(data, store)
+    prepared.clear()
     (data / "daisy" / "0.jpg").rename(data / "rose" / "0.jpg")
-    moved = run(data, tmp_path / "store")
-    assert (moved.stored, moved.missing_from_input, moved.removed) == (3, 1, 0)
-    assert len(moved.table.metadata()) == 4 and len(moved.conflicts.labels) == 1
-    mended = run(data, tmp_path / "store", remove_gone=True)
-    assert (mended.stored, mended.missing_from_input, mended.removed, mended.new) == (3, 0, 1, 0)
-    assert len(mended.table.metadata()) == 3 and mended.conflicts == ([], [], [])
-    assert len(open_table(tmp_path / "store", moved.table.version).metadata()) == 4
+    moved = run(data, store, max_removed=0)
+    assert (moved.stored, moved.missing_from_input, moved.removed, moved.new) == (3, 0, 0, 0)
+    assert moved.taken_over == {"moved": 1} and prepared == [str(data / "rose" / "0.jpg")]
+    rows = moved.table.metadata(["uri", "labels", "run_id"]).sort_by("uri").to_pylist()
+    assert [(Path(row["uri"]).name, row["labels"], row["run_id"]) for row in rows] == [
+        ("1.jpg", ["daisy"], first.run_id),
+        ("0.jpg", ["rose"], first.run_id),
+        ("2.jpg", ["rose"], first.run_id),
+    ]
+    assert moved.conflicts == ([], [], [])
+    assert len(open_table(store, first.table.version).metadata()) == 3
+
+
+def test_images_that_are_gone_stay_until_they_are_asked_to_go(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    run(data, store)
+    (data / "daisy" / "0.jpg").unlink()
+    gone = run(data, store)
+    assert (gone.stored, gone.missing_from_input, gone.removed) == (2, 1, 0)
+    assert len(gone.table.metadata()) == 3
+    mended = run(data, store, remove_gone=True)
+    assert (mended.stored, mended.missing_from_input, mended.removed, mended.new) == (2, 0, 1, 0)
+    assert len(mended.table.metadata()) == 2
+    assert len(open_table(store, gone.table.version).metadata()) == 3
+
+
+def test_an_input_that_lost_most_images_is_refused_and_nothing_is_changed(data: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    first = run(data, store)
+    for name in ("0.jpg", "1.jpg"):
+        (data / "daisy" / name).unlink()
+    photo(20).save(data / "rose" / "new.jpg")
+    for remove_gone in (False, True):
+        with pytest.raises(InputShrunk, match="^2 of the 3 images in table 'tiny' are missing from "):
+            run(data, store, remove_gone=remove_gone)
+    assert open_table(store).version == first.table.version
+    assert list((store / "runs").iterdir()) == []
+    allowed = run(data, store, remove_gone=True, max_removed=0.7)
+    assert (allowed.stored, allowed.removed, allowed.new) == (2, 2, 1)
 
 
 def test_the_default_layers_are_those_of_the_table(data: Path, tmp_path: Path):
@@ -230,11 +265,18 @@ def test_rows_from_before_decodings_were_recorded_have_number_0(data: Path, tmp_
     table = open_table(store)
     assert table.decodings() == {0: 3}
     assert (
-        f"  decoding  0 (3 rows)\n            some kinds of images are read otherwise since number {DECODING}"
-        in (info_text(InfoOptions(store=str(store))))
+        f"  decoding  0 (3 rows)\n            3 images are read otherwise since number {DECODING} "
+        f"(ARGS=--redo-decoding makes them anew)\n" in info_text(InfoOptions(store=str(store)))
     )
     photo(21).save(data / "daisy" / "1.jpg")
-    assert run(data, store).table.decodings() == {DECODING: 1, 0: 2}
+    changed = run(data, store)
+    assert changed.table.decodings() == {DECODING: 1, 0: 2} and changed.stale == 3
+    (data / "daisy" / "0.jpg").rename(data / "rose" / "0.jpg")
+    moved = run(data, store)
+    assert (moved.new, moved.stale, moved.table.decodings()) == (0, 2, {DECODING: 1, 0: 2})
+    redone = run(data, store, redo_decoding=True)
+    assert (redone.new, redone.table.decodings()) == (2, {DECODING: 3})
+    assert run(data, store, redo_decoding=True).stale == 0
 
 
 def test_each_image_is_decoded_once(data: Path, tmp_path: Path, prepared: list[str]):
@@ -289,7 +331,7 @@ def test_a_run_may_skip_what_another_one_has_planned(
     with another_run(store, data, [str(data / "rose" / "new5.jpg")]):
         capfd.readouterr()
         summary = run(data, store, if_running="skip")
-        assert "; 1 to extract, 1 left to another run\n" in capfd.readouterr().err
+        assert "; 1 to extract or to take over, 1 left to another run\n" in capfd.readouterr().err
         assert (summary.new, summary.left, summary.seen) == (1, 1, 5)
         assert "5 images seen = 4 stored + 0 rejected + 1 left to another run" in summary_text(
             summary, ExtractOptions()
@@ -440,7 +482,7 @@ def test_no_group_is_torn_apart_whenever_its_images_come(grouped: list[str], tmp
     joins = {"s3": "s1", "s2": "s4"}  # of the same split, and of another
     moved = [line[:-2] + joins.get(line[-2:], line[-2:]) for line in grouped]
     regrouped = run(list_csv(moved), store)
-    assert (regrouped.new, regrouped.stored) == (8, 41)
+    assert (regrouped.new, regrouped.taken_over, regrouped.stored) == (0, {"relabelled": 8}, 41)
     splits = splits_of_groups(regrouped.table)
     assert (splits["s1"], splits["s4"]) == ({"train": 8}, {"validation": 8}) and not splits.keys() & joins
     assert all(len(found) == 1 for found in splits.values())

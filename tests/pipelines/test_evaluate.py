@@ -87,7 +87,7 @@ def test_evidence_is_gathered_kept_and_made_a_page_of(
 
     assert run("report", store, "--json") == 0
     assert json.loads(capfd.readouterr().out) == kept
-    assert main(["train-head", f"--store={store}", "--backbone=tiny", "--folds=0"]) == 0
+    assert main(["train-head", f"--store={store}", "--backbone=tiny", "--folds=0", "--retrain"]) == 0
     capfd.readouterr()
     assert run("report", store, f"--output={store / 'page.html'}", "--head-id", saved.id) == 0
     assert "Finding the neighbours" in capfd.readouterr().err, "another head is there to compare with"

@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from apache_beam.runners.runner import PipelineState
 from PIL import Image
 
 from features import store as feature_store
+from features.augmentation import Augmentation
+from features.decodings import DECODING
 from features.errors import BottleneckError
-from features.extractor import Extractor
-from features.images import DECODING
+from features.extractor import Extractor, Views
 from features.inputs import list_images
 from features.locations import features_path
 from features.recipe import FeatureRecipe
@@ -78,7 +81,8 @@ def settings(recipe: FeatureRecipe) -> ExtractorSettings:
 
 
 def extract(run: Run, number: int, recipe: FeatureRecipe) -> list[Any]:
-    return list(SliceHandler(run, settings(recipe)).run_inference([number], load_extractor(settings(recipe))))
+    handler = SliceHandler(run, settings(recipe))
+    return list(handler.run_inference([number], handler.load_model()))
 
 
 def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, images: pa.Table):
@@ -106,6 +110,10 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
     assert counters["images"] == 10 and counters["batches"] == 3 and counters["rejected_not_an_image"] == 1
     assert {f"milliseconds_{stage}" for stage in ("read", "decode", "infer", "wait")} <= counters.keys()
     assert not run.attempts(), "no slice is left in the middle"
+    did: Counter[str] = Counter()
+    for entry in entries:
+        did.update(entry["images"])
+    assert did == {"inferred": 9, "views": 9, "moved": 0, "touched": 0, "same_bytes": 0, "relabelled": 0}
 
 
 def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, images: pa.Table):
@@ -148,6 +156,77 @@ def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, ima
     np.testing.assert_allclose(X, expected["avg_pool"], rtol=1e-4, atol=1e-5)
 
 
+def settle_all(table: FeatureTable, run_id: str, images: pa.Table, views: int = 0) -> list[dict[str, Any]]:
+    """Do all that there is to do for an input; what the commits say, slice by slice."""
+    run = Run(table.store, run_id)
+    augmentation = Augmentation(rotation=0.1).to_dict() if views else None
+    with run.kept_alive("inception_v3", local=True):
+        plan = make_plan(images, table, views=views)
+        run.write_plan(Header(table.name, plan.basis, views, augmentation), plan.slices(20))
+        for number in range(run.slices()):
+            (extracted,) = extract(run, number, table.recipe)
+            commit_slice(write_slice(extracted), {})
+        assert not run.attempts()
+    newest = feature_store.open(table.store)
+    return newest.delta.history(newest.version - plan.basis.version)
+
+
+def test_what_is_only_said_of_images_is_changed_without_reading_or_inferring_any(
+    table: FeatureTable, images: pa.Table, prepared: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    settle_all(table, "run-1", images)
+    before = feature_store.open(table.store)
+    prepared.clear()
+    monkeypatch.setattr("pipelines.handler.load_extractor", None)  # nothing has use for a network
+    other = pa.array([["tulip"]] * len(images), images.schema.field("labels").type)
+    labelled = images.set_column(
+        images.schema.get_field_index("labels"), images.schema.field("labels"), other
+    )
+    (told,) = settle_all(before, "run-2", labelled)
+    assert prepared == [] and told["images"]["relabelled"] == 9 and told["images"]["inferred"] == 0
+    assert "precision_used" not in told and told["stored"] == 9
+    after = feature_store.open(table.store)
+    assert set(map(tuple, after.metadata(["labels"]).column("labels").to_pylist())) == {("tulip",)}
+    for name in ("run_id", "extracted_at", "image_id"):
+        assert sorted(after.metadata([name]).column(name).to_pylist()) == sorted(
+            before.metadata([name]).column(name).to_pylist()
+        )
+    assert after.decodings() == {DECODING: 9}
+
+
+def test_training_images_get_the_views_that_the_plan_wants(table: FeatureTable, images: pa.Table):
+    train = pa.array(["train"] * 8 + ["test"] * 2)
+    split = images.set_column(images.schema.get_field_index("split"), images.schema.field("split"), train)
+    (told,) = settle_all(table, "run-1", split, views=2)
+    newest = feature_store.open(table.store)
+    trained = split.filter(pc.equal(split.column("split"), "train")).column("uri").to_pylist()
+    (bad,) = rejected_rows(newest).column("uri").to_pylist()
+    rows = newest.metadata(["uri", "view"])
+    found = list(zip(rows.column("uri").to_pylist(), rows.column("view").to_pylist(), strict=True))
+    expected = [
+        (uri, view)
+        for uri in split.column("uri").to_pylist()
+        if uri != bad
+        for view in range(3 if uri in trained else 1)
+    ]
+    assert sorted(found) == sorted(expected)
+    assert (told["images"]["inferred"], told["images"]["views"]) == (9, len(expected))
+    assert newest.views == 2
+    model = load_extractor(settings(table.recipe))
+    views = Views(lambda place, image_id: (0, 1, 2), 3, Augmentation(rotation=0.1))
+    X, _ = newest.matrix()
+    wanted = {
+        (uri, row["view"]): row["avg_pool"]
+        for uri in trained
+        if uri != bad
+        for batch in model.extract([uri], views=views)
+        for row in batch.to_pylist()
+    }
+    places = [number for number, key in enumerate(found) if key in wanted]
+    assert len(places) == len(wanted) == 3 * len(set(trained) - {bad})
+    np.testing.assert_allclose(X[places], [wanted[found[number]] for number in places], rtol=1e-4, atol=1e-5)
+
+
 def test_a_slice_that_is_handed_out_again_is_passed_over_once_it_is_committed(
     run: Run, table: FeatureTable, prepared: list[str]
 ):
@@ -184,9 +263,9 @@ def test_an_image_that_processes_have_ended_on_twice_is_kept_apart(
     asked: list[bool] = []
     model = load_extractor(settings(table.recipe))
 
-    def note_and_extract(uris: list[str], *, isolated: bool) -> Iterator[pa.RecordBatch]:
+    def note_and_extract(uris: list[str], *, isolated: bool, views: Views) -> Iterator[pa.RecordBatch]:
         asked.append(isolated)
-        return Extractor.extract(model, uris)
+        return Extractor.extract(model, uris, views=views)
 
     monkeypatch.setattr(model, "extract", note_and_extract)
     extract(run, number, table.recipe)

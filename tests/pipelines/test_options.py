@@ -19,13 +19,14 @@ from pipelines.options import (
     Option,
     Options,
     PredictOptions,
+    PromoteOptions,
     ReportOptions,
     TrainOptions,
 )
 
 COMMANDS = (
     *(ExtractOptions, TrainOptions, EndToEndOptions, FineTuneOptions),
-    *(PredictOptions, EvaluateOptions, ReportOptions, InfoOptions),
+    *(PromoteOptions, PredictOptions, EvaluateOptions, ReportOptions, InfoOptions),
 )
 
 
@@ -125,8 +126,8 @@ def test_every_option_is_read_in_a_known_way_and_taken_by_somebody() -> None:
 
 
 def test_options_of_another_command_are_unknown() -> None:
-    with pytest.raises(TypeError, match="^train-head has no option data, views$"):
-        TrainOptions(views=1, data="photos")
+    with pytest.raises(TypeError, match="^train-head has no option data, images$"):
+        TrainOptions(images="some", data="photos")
     with pytest.raises(AttributeError, match="info has no option 'weights'"):
         _: Any = InfoOptions().weights
     assert ExtractOptions(data="a").replace(store="b").data == "a"
@@ -165,13 +166,16 @@ def test_the_table_says_of_each_variable_its_default_its_meaning_and_who_takes_i
 def test_what_a_command_takes_is_printed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert options.main(["train-head"]) == 0
     assert capsys.readouterr() == (
-        "STORE=--store BACKBONE=--backbone LAYERS=--layers FEATURES=--features HEAD=--head\n", ""
-    )  # fmt: skip
+        "STORE=--store BACKBONE=--backbone LAYERS=--layers VIEWS=--views FEATURES=--features HEAD=--head\n",
+        "",
+    )
     assert options.main(["predict"]) == 0
     assert capsys.readouterr().out.endswith(" HEAD_ID=--head-id IMAGES=--images\n")
 
 
 def test_a_command_that_is_not_known_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert options.main(["train"]) == 1
-    commands = "bench, evaluate, extract, fine-tune, info, predict, report, train-end-to-end, train-head"
+    commands = (
+        "bench, evaluate, extract, fine-tune, info, predict, promote, report, train-end-to-end, train-head"
+    )
     assert capsys.readouterr() == ("", f"'train' takes no variables: expected {commands}\n")

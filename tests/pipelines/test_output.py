@@ -14,16 +14,16 @@ import pytest
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
 from features.conflicting_images import Conflicts
+from features.decodings import DECODING
 from features.errors import BottleneckError
-from features.images import DECODING
 from features.locations import features_path, heads_path
 from features.recipe import FeatureRecipe
 from features.store.commit import Basis
 from features.store.parts import write_part
 from features.store.table import FeatureTable
 from pipelines.options import ExtractOptions, InfoOptions
-from pipelines.output import _score_text, info_text, rejection_error, summary_text
-from pipelines.runs import PLANNED_SCHEMA, Header, Run
+from pipelines.output import _score_text, info_text, rejection_error, summary_facts, summary_text
+from pipelines.runs import PLANNED_SCHEMA, READ, Header, Run
 from pipelines.summary import Summary
 from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table
 
@@ -40,8 +40,8 @@ def summary_of(table: FeatureTable, **facts: Any) -> Summary:
     """A run that saw a stored image and had nothing to do, but for some facts."""
     nothing = Summary(
         table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
-        left_out=0, new=0, new_rejected=0, precisions=[], reasons={}, examples=[], missing_from_input=0,
-        removed=0, conflicts=Conflicts([], [], []), seconds=0.0,
+        left_out=0, new=0, new_rejected=0, new_views=0, taken_over={}, stale=0, precisions=[], reasons={},
+        examples=[], missing_from_input=0, removed=0, conflicts=Conflicts([], [], []), seconds=0.0,
     )  # fmt: skip
     return nothing._replace(**facts)
 
@@ -59,7 +59,9 @@ def test_a_run_that_has_nothing_to_do_says_where_everything_is_and_what_comes_ne
 def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
     summary = summary_of(
         table, seen=12_010, stored=12_000, rejected=3, unsettled=2, left=5, missing_files=1, left_out=2,
-        new=7_998, new_rejected=2, precisions=["bfloat16", "float32"], reasons={"corrupt": 2, "empty": 1},
+        new=7_998, new_rejected=2, new_views=7_998, stale=1_234,
+        taken_over={"moved": 1_000, "touched": 3, "same_bytes": 2, "relabelled": 1},
+        precisions=["bfloat16", "float32"], reasons={"corrupt": 2, "empty": 1},
         missing_from_input=1, removed=1_000,
         conflicts=Conflicts(
             [["/a", "/b\n", "/c"], ["/d", "/e"], ["/f", "/g"], ["/h", "/i"]],
@@ -79,8 +81,7 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
         "  1 empty: the file holds no bytes\n"
         "run it again for those that changed while it went on\n"
         "removed 1,000 images no longer in the input\n"
-        "1 stored image is no longer in the input, moved or deleted: the rows stay "
-        "(ARGS=--remove-gone takes them out)\n"
+        "1 stored image is no longer in the input: the rows stay (ARGS=--remove-gone takes them out)\n"
         "4 images are there several times, the same bytes under different labels:\n"
         "  /a = /b\\n = /c\n"
         "  /d = /e\n"
@@ -94,6 +95,10 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
         "  p1: 2 in test, 1 in validation\n"
         "  … and 2 more\n"
         "7,998 extracted by this run, 2 rejected in 16.0 s, 500.0 images/s\n"
+        "features taken over without inference: 1,000 moved, 3 touched and the same, 2 with the bytes of "
+        "another, 1 with other labels, groups or splits\n"
+        "1,234 stored images are from before their format was read as it is now (ARGS=--redo-decoding makes "
+        "them anew)\n"
         "recipe:   inception_v3, weights imagenet (sha256 0123456789ab…), bfloat16\n"
         "          computed in bfloat16 and float32 by this run: its engine or processor has no bfloat16 "
         "arithmetic\n"
@@ -115,8 +120,7 @@ def test_a_run_without_faults_has_lines_for_none_and_untrained_weights_are_told_
         "2 stored images have no file now, where the input says it is: the rows stay\n"
         "1 more image left out: the name is not valid UTF-8\n"
         "removed 1 image no longer in the input\n"
-        "2 stored images are no longer in the input, moved or deleted: the rows stay "
-        "(ARGS=--remove-gone takes them out)\n"
+        "2 stored images are no longer in the input: the rows stay (ARGS=--remove-gone takes them out)\n"
         "3 images are there several times, the same bytes under different labels:\n"
         "  /a = /b\n"
         "  /a = /b\n"
@@ -128,6 +132,65 @@ def test_a_run_without_faults_has_lines_for_none_and_untrained_weights_are_told_
         f"features: {tmp_path}/features/inception_v3 (version 1)\n"
         f"{UNTRAINED}"
     )
+
+
+def test_features_that_are_taken_over_are_something_that_a_run_did(table: FeatureTable):
+    text = summary_text(summary_of(table, taken_over={"relabelled": 2}, stale=1), ExtractOptions())
+    assert text.splitlines()[1:3] == [
+        "features taken over without inference: 2 with other labels, groups or splits",
+        "1 stored image is from before their format was read as it is now (ARGS=--redo-decoding makes them "
+        "anew)",
+    ]
+
+
+def test_rows_of_views_are_told_beside_the_images_that_were_inferred(tmp_path: Path):
+    table = make_table(tmp_path, np.zeros((3, 2048)), ["a"] * 3, ["train"] * 3, views=[0, 1, 2])
+    text = summary_text(summary_of(table, new=1, new_views=3, seconds=0.5), ExtractOptions())
+    assert text.splitlines()[1] == "1 extracted by this run (3 rows, with views) in 0.5 s, 2.0 images/s"
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({}, "nothing to do"),
+        ({"missing_from_input": 3, "stale": 2}, "nothing to do"),
+        ({"new": 1}, "extracted"),
+        ({"new_rejected": 1}, "extracted"),
+        ({"taken_over": {"touched": 1}}, "extracted"),
+        ({"removed": 1}, "extracted"),
+    ],
+)
+def test_a_scheduler_is_told_what_a_run_did(table: FeatureTable, facts: dict[str, Any], status: str):
+    told = summary_facts(summary_of(table, seconds=1.2345, **facts), ExtractOptions())
+    assert json.loads(json.dumps(told)) == told
+    expected = {
+        "command": "extract",
+        "status": status,
+        "run_id": "run-1",
+        "table": "mine",
+        "table_version": 1,
+        "data": "digits",
+        "seen": 1,
+        "stored": 1,
+        "rejected": 0,
+        "left": 0,
+        "unsettled": 0,
+        "inferred": 0,
+        "inferred_rows": 0,
+        "taken_over": {},
+        "newly_rejected": 0,
+        "reasons": {},
+        "missing_from_input": 0,
+        "removed": 0,
+        "missing_files": 0,
+        "stale": 0,
+        "views": 0,
+        "untrained": False,
+        "fingerprints": {"avg_pool": TRAINED.fingerprint("avg_pool")},
+        "seconds": 1.23,
+    }
+    names = {"new": "inferred", "new_rejected": "newly_rejected"}
+    assert told == expected | {names.get(name, name): value for name, value in facts.items()}
 
 
 BAD = [
@@ -204,7 +267,8 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
     table = feature_store.open(tmp_path)
     write_heads(table, current="a-logistic")
     planning, working = Run(tmp_path, "run-3"), Run(tmp_path, "run-4")
-    image = {"uri": "/new.png", "labels": ["rose"], "size": 1, "modified_at": NOON, "attempts": 0}
+    image = {"uri": "/new.png", "labels": ["rose"], "size": 1, "modified_at": NOON}
+    image |= {"action": READ, "same_size": False, "attempts": 0}
     with planning.kept_alive(table.name, local=True), working.kept_alive(table.name, local=True):
         slices = [pa.Table.from_pylist([image, image], PLANNED_SCHEMA)]
         working.write_plan(Header(table.name, Basis.of(table)), slices)
@@ -215,7 +279,8 @@ def test_a_table_is_shown_with_its_recipe_counts_runs_and_heads(tmp_path: Path):
         "  recipe    inception_v3, weights imagenet (sha256 0123456789ab…), bfloat16\n"
         "            photos turned as their EXIF data say\n"
         f"  decoding  {DECODING} (1 row), 0 (5 rows)\n"
-        f"            some kinds of images are read otherwise since number {DECODING}\n"
+        f"            5 images are read otherwise since number {DECODING} "
+        "(ARGS=--redo-decoding makes them anew)\n"
         f"  layer     avg_pool, fingerprint {recipe.fingerprint('avg_pool')}\n"
         "  class            train  validation        test         all\n"
         "  (no label)           0           0           1           1\n"
@@ -293,7 +358,8 @@ def test_every_table_of_a_store_is_shown_or_the_one_that_is_named(tmp_path: Path
         "  data      digits\n"
         "  recipe    inception_v3, weights random (sha256 000000000000…), float32\n"
         "  decoding  0 (1 row)\n"
-        f"            some kinds of images are read otherwise since number {DECODING}\n"
+        f"            1 image is read otherwise since number {DECODING} "
+        "(ARGS=--redo-decoding makes them anew)\n"
         f"  layer     avg_pool, fingerprint {RECIPE.fingerprint('avg_pool')}\n"
         f"  {UNTRAINED}\n"
         "  class       train  validation        test         all\n"
@@ -340,3 +406,28 @@ def test_what_is_not_there_is_refused(tmp_path: Path):
         info_text(InfoOptions(store=str(tmp_path), backbone="resnet50"))
     with pytest.raises(BottleneckError, match="made with `backbone=inception_v3`, not resnet50"):
         info_text(InfoOptions(store=str(tmp_path), features="inception_v3", backbone="resnet50"))
+
+
+@pytest.mark.parametrize(
+    ("views", "line"),
+    [
+        ([0, 1, 2, 0, 1, 2, 0, 0], "2 of each training image (4 rows)"),
+        ([0, 1, 2, 0, 1, 0, 0, 0], "up to 2 of each training image (3 rows, 5 missing)"),
+    ],
+)
+def test_views_are_shown_apart_from_the_images(tmp_path: Path, views: list[int], line: str):
+    splits = ["train"] * 6 + (["test"] * 2 if line.startswith("2") else ["train", "test"])
+    labels = ["x"] * 3 + ["y"] * 5
+    groups = ["p"] * 6 + ["q", "r"]
+    make_table(tmp_path, np.zeros((8, 2048)), labels, splits, groups, views=views)
+    lines = info_text(InfoOptions(store=str(tmp_path))).splitlines()
+    assert lines[0] == "inception_v3  (version 1, 8 rows, 0 rejected images)"
+    place = lines.index(f"  views     {line}")
+    assert lines[place + 1] == "  groups    3 (each in one split)"
+    images = {label: views.count(0) - 1 if label == "y" else 1 for label in "xy"}
+    counts = {words[0]: words[1:] for words in map(str.split, lines) if words[0] in images}
+    in_test = splits.count("test")
+    assert counts == {
+        "x": ["1", "0", "0", "1"],
+        "y": [str(images["y"] - in_test), "0", str(in_test), str(images["y"])],
+    }

@@ -83,6 +83,7 @@ def test_what_is_said_of_a_head_that_is_trained_end_to_end(
         f"left out 1 image that can't be read: {bad}: not_an_image (unknown format; it begins with "
         "b'no image')\n"
         "trained in 2.2 s, 2 epochs; augmentation: flip, crop 0.2\n"
+        "promoted: table 'mine' had no current head\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… STORE={tmp_path} BACKBONE=tiny FEATURES=mine\n"
         f"{UNTRAINED}"
@@ -111,7 +112,7 @@ def ask(run: Any, options: Any) -> None:
 def test_options_of_end_to_end_reach_the_library(tiny: str, tmp_path: Path, asked: list[dict[str, Any]]):
     given = {"splits": "a=train", "classes": "deepest", "layers": "early", "exif_orientation": True}
     more = {"augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "set": ["dropout=0.5"]}
-    more |= {"learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6}
+    more |= {"learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6, "promote": "always"}
     ask(train_end_to_end, end_to_end(Path("/data"), tmp_path, **given, **more))
     (call,) = asked
     for name in ("progress", "reading", "download"):
@@ -121,7 +122,7 @@ def test_options_of_end_to_end_reach_the_library(tiny: str, tmp_path: Path, aske
         "arguments": (str(tmp_path), "tiny"),
         "data": "/data", "backbone": "tiny", "weights": "random",
         **given, "augment": ["none"], "min_images": 3, "seed": 7, "hidden": 5, "dropout": 0.5,
-        "learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6,
+        "learning_rate": 0.5, "epochs": 2, "patience": 4, "batch_size": 6, "promote": "always",
     }  # fmt: skip
 
 
@@ -190,6 +191,8 @@ def test_what_is_said_of_fine_tuning(
         f"validation loss: {training['start']['val_loss']:.3f} at the start, "
         f"{saved.facts['metrics']['validation']['log_loss']:.3f} now\n"
         f"weights: {saved.weights}\n"
+        f"promoted without a comparison: no table of the store has the features that head {saved.id} was "
+        f"trained on (early of weights {saved.id}-untrained), of all these test images\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… {store}\n"
         f"or:   make extract DATA='{photos}' WEIGHTS={saved.weights} LAYERS=early {store} "
@@ -243,16 +246,18 @@ def test_what_is_extracted_next_has_the_splits_that_the_head_was_trained_on(
 
 def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[dict[str, Any]]):
     numbers = {"blocks": 2, "learning_rate": 0.5, "epochs": 3, "patience": 4, "batch_size": 5, "seed": 6}
-    ask(fine_tune, tuning(head, weights="random", augment=["flip"], **numbers))
+    ask(fine_tune, tuning(head, weights="random", augment=["flip"], promote="never", **numbers))
     ask(fine_tune, FineTuneOptions(store=str(head.store), features="tiny"))
     first, second = asked
     for call in asked:
         assert call.pop("progress") and call.pop("reading") and call.pop("download")
         assert call.pop("callbacks") == []
     place = (str(head.store), "tiny")
-    assert first == {"arguments": place, "id": head.id, "augment": ["flip"], "weights": "random", **numbers}
+    given = {"augment": ["flip"], "weights": "random", "promote": "never", **numbers}
+    assert first == {"arguments": place, "id": head.id, **given}
     current = load_head(head.store, "tiny").id
-    assert second == {"arguments": place, "id": current, "augment": None, "weights": None}
+    default = {"augment": None, "weights": None, "promote": "evidence"}
+    assert second == {"arguments": place, "id": current, **default}
 
 
 def test_defaults_that_help_shows_are_those_of_the_library():

@@ -19,6 +19,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from features import store as feature_store
+from features.decodings import DECODING
 from features.inputs import LISTING_SCHEMA
 from features.splits import SPLITS, TRAIN_AND_VALIDATION, assign_split
 from features.store.commit import Change, commit
@@ -28,11 +29,12 @@ from features.store.rows import to_features
 from features.store.schema import REJECTED_SCHEMA
 from features.store.table import FeatureTable
 from pipelines.planning import MOST_ATTEMPTS, Plan, make_plan
-from pipelines.runs import ATTEMPTS_SCHEMA, PLANNED_SCHEMA, outdated
+from pipelines.runs import ATTEMPTS_SCHEMA, COPY, PLANNED_SCHEMA, READ, REDO, outdated
 from tests.tables import NOON, Rejected, make_table, rejections
 
 URIS = [f"/images/{number}.png" for number in range(10)]
 LABELS = ((), ("a",), ("b",), ("a", "b"), ("b", "a"))
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 numbers = itertools.count(2)  # of runs: the first one made the table
 GIVEN = (None, *SPLITS, TRAIN_AND_VALIDATION)
 #: Which are cut into all splits.
@@ -61,7 +63,7 @@ class Image(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a table holds of an image; labels, split and group of a rejected one are None."""
+    """What a table holds of an image; labels, split, group and views of a rejected one are None."""
 
     size: int | None
     modified_at: datetime.datetime | None
@@ -69,18 +71,23 @@ class Row(NamedTuple):
     labels: list[str] | None = None
     split: str | None = None
     group: str | None = None
+    views: int | None = None
+    decoding: int = DECODING
 
 
 class Step(NamedTuple):
     """What happens to images, and the run that then begins: how many slices of its plan it gets done."""
 
-    events: list[tuple[str, str, int]]
-    retry_rejected: bool
-    left: set[str]
-    attempts: list[tuple[str, int]]
-    remove_gone: bool
-    chunk_size: int
-    done: int
+    events: list[tuple[str, str, int]] = []
+    retry_rejected: bool = False
+    left: set[str] = set()
+    attempts: list[tuple[str, int]] = []
+    remove_gone: bool = False
+    chunk_size: int = 4
+    done: int = 99
+    views: int = 0
+    redo_decoding: bool = False
+    decoding: int = DECODING
 
 
 #: What may happen to an image (None for one that the input does not have), given a number.
@@ -101,7 +108,7 @@ uris = st.sampled_from(URIS)
 steps = st.builds(
     Step,
     events=st.lists(
-        st.tuples(uris, st.sampled_from([*sorted(EVENTS), "group"]), st.integers(0, 4)),
+        st.tuples(uris, st.sampled_from([*sorted(EVENTS), "group", "move", "move"]), st.integers(0, 4)),
         min_size=3,
         max_size=9,
     ),
@@ -111,6 +118,9 @@ steps = st.builds(
     remove_gone=st.booleans(),
     chunk_size=st.integers(1, 5),
     done=st.sampled_from([99, 99, 1]),
+    views=st.integers(0, 2),
+    redo_decoding=st.booleans(),
+    decoding=st.sampled_from([DECODING, DECODING, DECODING - 1]),
 )
 
 
@@ -130,8 +140,11 @@ class Store:
     def stored(self) -> dict[str, dict[str, Any]]:
         """By uri, what the files of the table really hold, in `STORED_SCHEMA`."""
         rows = rows_of_parts(self.table.paths, self.table.rejected_paths, pa.array(URIS)).to_pylist()
-        assert len(rows) == len({row["uri"] for row in rows})
-        return {row["uri"]: row for row in rows}
+        stored = {row["uri"]: row for row in rows}
+        assert Counter(row["uri"] for row in rows) == {
+            uri: 1 + (self.rows[uri].views or 0) for uri in stored
+        }, "an image is in one table, with its views beside it"
+        return stored
 
     def remove(self, plan: Plan) -> None:
         """Take out what is missing from the input."""
@@ -140,41 +153,67 @@ class Store:
             del self.rows[uri]
         self._check()
 
-    def execute(self, plan: Plan, slices: list[pa.Table], images: dict[str, Image]) -> None:
+    def execute(self, plan: Plan, slices: list[pa.Table], images: dict[str, Image], step: Step) -> None:
         """Do the work of some slices of a plan."""
         run_id = f"run-{next(numbers)}"
         for number, planned in enumerate(slices):
             bad = pa.array([images[uri].bad for uri in planned.column("uri").to_pylist()])
-            part = self._write_features(planned.filter(pc.invert(bad)), run_id)
-            rejected = self._write_rejections(planned.filter(bad), run_id)
-            self._commit(f"{run_id}/{number}", plan, outdated(planned), part=part, rejected=rejected)
+            good = planned.filter(pc.invert(bad)).to_pylist()
+            moved = [row["replaced_uri"] for row in good if is_moved(row)]
+            part = self._write_features(good, run_id, step)
+            rejected = self._write_rejections(planned.filter(bad), run_id, step)
+            own = pc.equal(planned.column("replaced_uri"), planned.column("uri"))
+            leaving = pc.or_kleene(
+                own, pc.is_in(planned.column("replaced_uri"), pa.array(moved, pa.string()))
+            )
+            leaving = outdated(planned.filter(leaving))
+            for uri in moved:
+                del self.rows[uri]
+            facts = {"decoding": step.decoding}
+            self._commit(f"{run_id}/{number}", plan, leaving, facts, part=part, rejected=rejected)
         self._check()
 
-    def _write_features(self, planned: pa.Table, run_id: str) -> Part | None:
-        n, schema = len(planned), self.table.facts.schema
-        extracted = {
-            "image_id": [hashlib.sha256(str(row).encode()).hexdigest() for row in planned.to_pylist()],
-            **{"width": [8] * n, "height": [8] * n, "format": ["png"] * n},
-            "avg_pool": list(np.zeros((n, 2048), np.float32)),
-        }
-        for name, values in extracted.items():
-            planned = planned.append_column(name, pa.array(values, schema.field(name).type))
-        rows = to_features(planned, self.table.facts, run_id, datetime.datetime.now(datetime.UTC))
-        for row in rows.to_pylist():
-            self.rows[row["uri"]] = Row(*(row.get(name) for name in Row._fields))
-        return write_part(self.table.folder, rows.to_batches(), schema, run_id=run_id) if n else None
+    def _write_features(self, planned: list[dict[str, Any]], run_id: str, step: Step) -> Part | None:
+        """Rows of images and their views, of bytes that follow from what is planned."""
+        schema, rows = self.table.facts.schema, []
+        for image in planned:
+            same = image["action"] == COPY or is_moved(image)
+            image_id = image["replaced_image_id"] if same else hashlib.sha256(str(image).encode()).hexdigest()
+            split = assign_split(image_id, image["split"], image["group"])
+            views = step.views if split == "train" else 0
+            facts = {"image_id": image_id, "width": 8, "height": 8, "format": "png", "avg_pool": [0.0] * 2048}
+            rows += [{**image, **facts, "view": view} for view in range(1 + views)]
+            use = {"labels": image["labels"], "split": split, "group": image["group"], "views": views}
+            when = image["size"] or 0, image["modified_at"] or EPOCH  # of a file that can be read since
+            self.rows[image["uri"]] = Row(*when, image_id, **use, decoding=step.decoding)
+        if not rows:
+            return None
+        extracted = pa.schema(
+            [*PLANNED_SCHEMA, *(schema.field(name) for name in (*facts, "view") if name in schema.names)]
+        )
+        now = datetime.datetime.now(datetime.UTC)
+        batches = to_features(pa.Table.from_pylist(rows, extracted), self.table.facts, run_id, now)
+        decodings = {run_id: step.decoding}
+        return write_part(self.table.folder, batches.to_batches(), schema, decodings, run_id=run_id)
 
-    def _write_rejections(self, planned: pa.Table, run_id: str) -> Part | None:
+    def _write_rejections(self, planned: pa.Table, run_id: str, step: Step) -> Part | None:
         images = []
         for row in planned.select(["uri", "size", "modified_at"]).to_pylist():
-            self.rows[row["uri"]] = Row(row["size"], row["modified_at"])
+            self.rows[row["uri"]] = Row(row["size"], row["modified_at"], decoding=step.decoding)
             images.append(Rejected(**row, reason="corrupt", detail=""))
         folder, rows = self.table.rejected_folder, rejections(images, run_id).to_batches()
         return write_part(folder, rows, REJECTED_SCHEMA, run_id=run_id) if images else None
 
-    def _commit(self, change_id: str, plan: Plan, leaving: pa.Table, **parts: Part | None) -> None:
+    def _commit(
+        self,
+        change_id: str,
+        plan: Plan,
+        leaving: pa.Table,
+        facts: dict[str, Any] | None = None,
+        **parts: Part | None,
+    ) -> None:
         change = Change(change_id, change_id.partition("/")[0], plan.basis, leaving)
-        commit(self.table.store, self.table.name, change, {}, **parts)
+        commit(self.table.store, self.table.name, change, facts or {}, **parts)
         self.table = feature_store.open(self.table.store)
 
     def _check(self) -> None:
@@ -184,21 +223,78 @@ class Store:
         assert stored == {uri: row[:3] for uri, row in self.rows.items()}
 
 
+def is_moved(planned: dict[str, Any]) -> bool:
+    """Whether an image turns out to have the bytes of a row of another name: some do."""
+    replaced = planned["replaced_uri"] not in (None, planned["uri"])
+    return replaced and int(planned["replaced_image_id"][0], 16) % 2 == 0
+
+
 def state(image: Image | None, row: Row | None, step: Step) -> str:
     """What should become of an image."""
     if image is None:
         return "missing from input"
     if row is None:
         return "new"
-    same_file = (image.listed("")["size"], image.listed("")["modified_at"]) == row[:2]
     if row.image_id is None:
-        return "changed" if step.retry_rejected or not same_file else "same"
+        again = step.retry_rejected or row.decoding < DECODING
+        return "changed" if again or not is_same_file(image, row) else "same"
     if image.away:
         return "missing file"
     same_labels = sorted(row.labels or ()) == sorted(image.labels)
     same_split = row.split == assign_split(row.image_id, image.split, image.group)
     same_use = same_labels and same_split and row.group == image.group
-    return "same" if same_file and same_use else "changed"
+    redone = step.redo_decoding and row.decoding < DECODING
+    same_views = row.views == wanted_views(image, row, step)
+    return "same" if is_same_file(image, row) and same_use and same_views and not redone else "changed"
+
+
+def is_same_file(image: Image, row: Row) -> bool:
+    return (image.listed("")["size"], image.listed("")["modified_at"]) == row[:2]
+
+
+def wanted_views(image: Image, row: Row, step: Step) -> int:
+    assert row.image_id is not None
+    return step.views if assign_split(row.image_id, image.split, image.group) == "train" else 0
+
+
+def action(image: Image, row: Row | None, step: Step) -> str:
+    """What is to be done with an image that is not the same."""
+    if row is None or row.image_id is None:
+        return READ
+    if step.redo_decoding and row.decoding < DECODING:
+        return REDO
+    enough = (row.views or 0) >= wanted_views(image, row, step)
+    return COPY if enough and is_same_file(image, row) else READ
+
+
+def pairs(
+    images: dict[str, Image], stored: dict[str, dict[str, Any]], states: dict[str, str]
+) -> dict[str, str]:
+    """From new images to rows of features of their size that are missing from the input, in order of time."""
+
+    def by_size(found: list[tuple[int, Any, str]]) -> dict[tuple[int, int], str]:
+        places: Counter[int] = Counter()
+        keys = {}
+        for size, _, uri in sorted(found):
+            keys[size, places[size]] = uri
+            places[size] += 1
+        return keys
+
+    new = by_size(
+        [
+            (images[uri].size, images[uri].time, uri)
+            for uri, what in states.items()
+            if what == "new" and not images[uri].away
+        ]
+    )
+    missing = by_size(
+        [
+            (stored[uri]["size"], stored[uri]["modified_at"], uri)
+            for uri, what in states.items()
+            if what == "missing from input" and stored[uri]["image_id"] is not None
+        ]
+    )
+    return {new[key]: missing[key] for key in new.keys() & missing.keys()}
 
 
 def checked_plan(images: dict[str, Image], store: Store, step: Step) -> tuple[Plan, list[pa.Table]]:
@@ -206,7 +302,9 @@ def checked_plan(images: dict[str, Image], store: Store, step: Step) -> tuple[Pl
     plan = make_plan(
         pa.Table.from_pylist([image.listed(uri) for uri, image in images.items()], LISTING_SCHEMA),
         store.table,
+        views=step.views,
         retry_rejected=step.retry_rejected,
+        redo_decoding=step.redo_decoding,
         attempts=pa.Table.from_pylist([{"uri": u, "attempts": n} for u, n in step.attempts], ATTEMPTS_SCHEMA),
         left_to_others=pa.chunked_array([sorted(step.left)], pa.string()),
     )
@@ -223,49 +321,73 @@ def checked_plan(images: dict[str, Image], store: Store, step: Step) -> tuple[Pl
     assert plan.rejected == sum(states[uri] == "same" for uri in rejected)
     assert plan.stored == counts["same"] - plan.rejected + counts["missing file"]
     assert plan.missing_files == counts["missing file"]
+    assert plan.stored_before == len(store.rows) - len(rejected)
+    assert plan.stale == sum(row.decoding < DECODING for row in store.rows.values() if row.image_id)
 
     stored = store.stored()
     gone = {uri for uri, what in states.items() if what == "missing from input"}
     assert plan.missing_from_input.schema == STORED_SCHEMA
     assert plan.missing_from_input.sort_by("uri").to_pylist() == [stored[uri] for uri in sorted(gone)]
     assert plan.stored_missing_from_input == len(gone - rejected)
+    moved = pairs(images, stored, states)
+    assert plan.moved == len(moved)
 
     attempts: Counter[str] = Counter()
     for uri, count in step.attempts:
         attempts[uri] += count
-    whole = {uri: stored[uri]["part"] if uri in stored and uri not in rejected else "" for uri in todo}
+    replaced = {uri: stored[moved.get(uri, uri)] for uri in todo if uri in stored or uri in moved}
+    whole = {uri: row["part"] for uri, row in replaced.items() if row["image_id"] is not None}
     doubtful = {uri for uri in todo if attempts[uri] >= MOST_ATTEMPTS}
-    doubtful |= {uri for uri in todo if whole[uri] and whole[uri] in {whole[other] for other in doubtful}}
+    parts = {whole.get(other) for other in doubtful} - {None}
+    doubtful |= {uri for uri in todo if whole.get(uri) in parts}
+    actions = {uri: action(images[uri], store.rows.get(uri), step) for uri in todo}
+    sizes = {stored[uri]["size"] for uri in stored.keys() - rejected}
+    sizes &= {images[uri].size for uri in todo if actions[uri] == READ and not images[uri].away}
     slices = list(plan.slices(step.chunk_size))
     planned = pa.concat_tables([PLANNED_SCHEMA.empty_table(), *slices])
     assert planned.schema == PLANNED_SCHEMA
     nothing = dict.fromkeys(STORED_SCHEMA.names)
+
+    def place(uri: str) -> tuple[Any, ...]:
+        away = images[uri].away
+        return (
+            uri in doubtful,
+            whole.get(uri, ""),
+            (0, False) if uri in whole else (0 if away else images[uri].size, away)[::-1],
+            uri,
+        )
+
     expected = [
         {
             **images[uri].listed(uri),
+            "action": actions[uri],
+            "same_size": not images[uri].away and images[uri].size in sizes,
             "attempts": attempts[uri],
-            **{
-                f"replaced_{name}": value for name, value in stored.get(uri, nothing).items() if name != "uri"
-            },
+            **{f"replaced_{name}": value for name, value in replaced.get(uri, nothing).items()},
         }
-        for uri in sorted(todo, key=lambda uri: (uri in doubtful, whole[uri], uri))
+        for uri in sorted(todo, key=place)
     ]
     assert planned.to_pylist() == expected
-    slices_of_parts: Counter[str] = Counter()
+    of_groups: Counter[Any] = Counter()
     for rows in slices:
         members = rows.column("uri").to_pylist()
-        parts = {whole[uri] for uri in members}
-        assert len(members) <= step.chunk_size or (len(parts) == 1 and "" not in parts)
+        groups = {whole.get(uri) or place(uri)[:3] for uri in members}
+        assert len(members) <= step.chunk_size or groups <= set(whole.values())
         assert len({uri in doubtful for uri in members}) == 1
-        slices_of_parts.update(parts - {""})
-    assert set(slices_of_parts.values()) <= {1}
+        of_groups.update(groups)
+    for group, count in of_groups.items():
+        size = sum((whole.get(uri) or place(uri)[:3]) == group for uri in todo)
+        assert count == (1 if group in whole.values() else -(-size // step.chunk_size))
     return plan, slices
 
 
 def happen(step: Step, images: dict[str, Image], **always: Any) -> None:
     """Let happen to images what a step says; of all of them, some facts are always the same."""
     for uri, event, value in step.events:
-        image = EVENTS[event](images.pop(uri, Image()), value)
+        before = images.pop(uri, Image())
+        if event == "move":
+            uri = next(other for other in URIS[value:] + URIS if other not in images)
+        image = before if event == "move" else EVENTS[event](before, value)
         if image is not None:
             images[uri] = image._replace(**always)
 
@@ -283,9 +405,10 @@ def begun(
         )
         for n, uri in enumerate(URIS[:8])
     }
-    plan, slices = checked_plan(images, store, Step([], False, set(), [], False, 4, 99))
+    step = Step()
+    plan, slices = checked_plan(images, store, step)
     assert [len(rows) for rows in slices] == [4, 4]
-    store.execute(plan, slices, images)
+    store.execute(plan, slices, images, step)
     return store, images
 
 
@@ -303,10 +426,14 @@ def test_a_plan_is_what_a_simple_model_says(
         if step.remove_gone and len(plan.missing_from_input):
             store.remove(plan)
             plan, slices = checked_plan(images, store, step)
-        store.execute(plan, slices[: step.done], images)
-        after, _ = checked_plan(images, store, step._replace(retry_rejected=False))
+        store.execute(plan, slices[: step.done], images, step)
+        after, _ = checked_plan(images, store, step._replace(retry_rejected=False, redo_decoding=False))
         if len(slices) <= step.done:
-            assert after.todo == 0 and after.listed == after.stored + after.rejected + after.left
+            again = {
+                uri for uri, row in store.rows.items() if row.image_id is None and row.decoding < DECODING
+            }
+            assert after.todo == len((again & images.keys()) - step.left)
+            assert after.listed == after.stored + after.rejected + after.left + after.todo
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +453,7 @@ def test_no_group_is_ever_torn_apart_where_nobody_gives_splits(
     for step in history:
         happen(step, images, split=cut)
         plan, slices = checked_plan(images, store, step)
-        store.execute(plan, slices[: step.done], images)
+        store.execute(plan, slices[: step.done], images, step)
         splits: dict[str, set[str]] = {}
         for row in store.table.metadata(["image_id", "group", "split"]).to_pylist():
             splits.setdefault(row["group"] or row["image_id"], set()).add(row["split"])

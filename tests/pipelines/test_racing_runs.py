@@ -18,7 +18,8 @@ import pyarrow as pa
 import pytest
 
 from features import store as feature_store
-from features.extractor import EXTRACTED_FIELDS
+from features.augmentation import Augmentation
+from features.extractor import EXTRACTED_FIELDS, Views
 from features.inputs import LISTING_SCHEMA
 from features.store.commit import rejected_rows
 from features.store.schema import TableFacts
@@ -33,26 +34,45 @@ from tests.tables import RECIPE
 FACTS = TableFacts("/images", "random", ("mixed0",), RECIPE)
 WIDTH = 256
 NOW = 1_700_000_000_000_000
+VIEWS = 1
 
 
 class MadeUpNetwork:
-    """Features that follow from an image's name, instead of a network and files; a fifth can't be read."""
+    """Features that follow from an image's name, instead of a network and files; a fifth can't be read.
+
+    Args:
+        old: whether files have the content that half of those that change had before.
+    """
 
     engine = SimpleNamespace(precision="float32")
     schema = pa.schema([*EXTRACTED_FIELDS, ("mixed0", pa.list_(pa.float32()))])
 
-    def __init__(self) -> None:
+    def __init__(self, *, old: bool) -> None:
+        self._old = old
         self.seconds: Counter[str] = Counter()
 
-    def extract(self, uris: Sequence[str], *, isolated: bool) -> Iterator[pa.RecordBatch]:
-        for uri in uris:
+    def load(self) -> MadeUpNetwork:
+        return self
+
+    def extract(self, uris: Sequence[str], *, isolated: bool, views: Views) -> Iterator[pa.RecordBatch]:
+        for place, uri in enumerate(uris):
             time.sleep(0.001)
-            digest = hashlib.sha256(uri.encode()).hexdigest()
-            row: dict[str, Any] = {"image_id": digest, "width": 8, "height": 8, "format": "png"}
-            row["mixed0"] = np.full(WIDTH, int(digest[:4], 16), np.float32)
-            if int(digest[:8], 16) % 5 == 0:
-                row = {"reason": "corrupt", "detail": digest}
-            yield pa.RecordBatch.from_pylist([row], self.schema)
+            content = f"old {uri}" if self._old and int(Path(uri).stem) % 2 else uri
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            chosen = views.choose(place, digest)
+            facts: dict[str, Any] = {"image": place, "image_id": digest}
+            if not chosen:
+                rows = [facts]
+            elif int(digest[:8], 16) % 5 == 0:
+                rows = [{"image": place, "view": 0, "reason": "corrupt", "detail": digest}]
+            else:
+                facts |= {"width": 8, "height": 8, "format": "png"}
+                value = int(digest[:4], 16)
+                rows = [
+                    {**facts, "view": view, "mixed0": np.full(WIDTH, value + view / 8, np.float32)}
+                    for view in chosen
+                ]
+            yield pa.RecordBatch.from_pylist(rows, self.schema)
 
 
 def listing(images: int, replaced: int) -> pa.Table:
@@ -73,14 +93,16 @@ def extract(run: Run, numbers: Sequence[int]) -> None:
     """Work on slices, one after the other, as a worker does."""
     handler = SliceHandler(run, ExtractorSettings("random", FACTS.layers, "openvino", RECIPE))
     for number in numbers:
-        for extracted in handler.run_inference([number], MadeUpNetwork()):  # type: ignore[arg-type]
+        network: Any = MadeUpNetwork(old=run.run_id == "first")
+        for extracted in handler.run_inference([number], network):
             commit_slice(write_slice(extracted), {})
 
 
 def plan_of(run: Run, images: pa.Table, table: FeatureTable, chunk_size: int) -> int:
     """Write the plan of a run; how many slices it has."""
-    plan = make_plan(images, table)
-    run.write_plan(Header(table.name, plan.basis), plan.slices(chunk_size))
+    plan = make_plan(images, table, views=VIEWS)
+    header = Header(table.name, plan.basis, VIEWS, Augmentation().to_dict())
+    run.write_plan(header, plan.slices(chunk_size))
     plan.close()
     return run.slices()
 
@@ -102,14 +124,15 @@ def rows_of(table: FeatureTable) -> tuple[list[dict], list[dict]]:
     X = np.concatenate([X for X, _ in table.batches()] or [np.empty((0, WIDTH))])
     stored = metadata.append_column("first", pa.array(X[:, 0])).append_column("sum", pa.array(X.sum(axis=1)))
     rejected = rejected_rows(table).drop_columns(["rejected_at", "run_id"])
-    return stored.sort_by("uri").to_pylist(), rejected.sort_by("uri").to_pylist()
+    in_order = [("uri", "ascending"), ("view", "ascending")]
+    return stored.sort_by(in_order).to_pylist(), rejected.sort_by("uri").to_pylist()
 
 
 def read_again_and_again(store: Path, stop, faults) -> None:
     """Whatever version is read, an image is there once."""
     while not stop.is_set():
         table = feature_store.open(store)
-        uris = table.metadata(["uri"]).column("uri").to_pylist()
+        uris = table.metadata(["uri"], views=0).column("uri").to_pylist()
         uris += rejected_rows(table).column("uri").to_pylist()
         if len(uris) != len(set(uris)):
             faults.put((table.version, [uri for uri, count in Counter(uris).items() if count > 1][:3]))
@@ -170,7 +193,9 @@ def test_what_many_processes_leave_is_what_one_run_alone_does(tmp_path: Path, si
     raced, alone = race(tmp_path, **sizes)
     assert raced == alone
     stored, rejected = alone
-    assert len(stored) + len(rejected) == sizes["images"]
+    images = [row for row in stored if row["view"] == 0]
+    assert len(images) + len(rejected) == sizes["images"]
+    assert len(stored) - len(images) == sum(row["split"] == "train" for row in images)
     assert len(rejected) == pytest.approx(sizes["images"] / 5, rel=0.5)
 
 

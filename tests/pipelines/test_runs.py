@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import files
+from features.augmentation import Augmentation
 from features.errors import BottleneckError
 from features.store.commit import Basis
 from features.store.conflicts import STORED_SCHEMA
@@ -24,6 +25,7 @@ from pipelines import runs
 from pipelines.runs import (
     ATTEMPTS_SCHEMA,
     PLANNED_SCHEMA,
+    READ,
     Header,
     Run,
     attempts_of_dead_runs,
@@ -42,9 +44,8 @@ def table(tmp_path: Path) -> FeatureTable:
 
 
 def rows(*names: str) -> pa.Table:
-    return pa.Table.from_pylist(
-        [{"uri": name, "labels": [], "attempts": 0} for name in names], PLANNED_SCHEMA
-    )
+    facts = {"labels": [], "action": READ, "same_size": False, "attempts": 0}
+    return pa.Table.from_pylist([{"uri": name, **facts} for name in names], PLANNED_SCHEMA)
 
 
 def planned(table: FeatureTable, run_id: str, *slices: tuple[str, ...]) -> Run:
@@ -63,14 +64,41 @@ def test_a_plan_is_read_slice_by_slice(table: FeatureTable):
     assert run.uris().to_pylist() == ["a", "b", "c"]
 
 
-def test_a_plan_from_before_images_had_groups_is_read(table: FeatureTable):
+def test_a_plan_says_which_views_are_wanted_and_how_they_are_made(table: FeatureTable):
+    run = planned(table, "run-1")
+    made = Augmentation(crop=0.5).to_dict()
+    header = Header(table.name, Basis.of(table), 4, made)
+    run.write_plan(header, [rows("a")])
+    assert run.header() == header and Augmentation.from_dict(header.augmentation or {}).crop == 0.5
+
+
+def as_old(run: Run, columns: list[str], facts: list[str]) -> None:
+    """Let a plan be one of an older version, without these columns and facts of its header."""
+    with pq.ParquetFile(run.plan_path) as file:
+        old, metadata = file.read().drop_columns(columns), file.schema_arrow.metadata
+    header = json.loads(metadata[b"bottlenecks.plan"])
+    for fact in facts:
+        del header[fact]
+    pq.write_table(old.replace_schema_metadata({b"bottlenecks.plan": json.dumps(header)}), run.plan_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "facts"),
+    [
+        (["action", "same_size", "replaced_uri"], ["views", "augmentation"]),
+        (["group", "action", "same_size", "replaced_uri"], ["views", "augmentation"]),
+    ],
+    ids=["before views", "before groups"],
+)
+def test_a_plan_of_an_older_version_is_read(table: FeatureTable, columns: list[str], facts: list[str]):
     run = planned(table, "run-1", ("a", "b"))
     run.begin(0)
-    with pq.ParquetFile(run.plan_path) as file:
-        old, metadata = file.read().drop_columns(["group"]), file.schema_arrow.metadata
-    pq.write_table(old.replace_schema_metadata(metadata), run.plan_path)
+    as_old(run, columns, facts)
+    assert run.header() == Header(table.name, Basis.of(table), 0, None)
     assert run.slice(0).equals(rows("a", "b"))
+    assert dead_runs(table)[0].run_id == "run-1"
     assert attempts_of_dead_runs(table).column("uri").to_pylist() == ["a", "b"]
+    assert run.uris().to_pylist() == ["a", "b"]
 
 
 def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
@@ -86,6 +114,8 @@ def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
     assert header == {
         "format": 1,
         "table": "inception_v3",
+        "views": 0,
+        "augmentation": None,
         "table_id": table.delta.metadata().id,
         "version": table.version,
         "facts": table.facts.to_json(),
@@ -97,7 +127,10 @@ def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
         "group: string",
         "size: int64",
         "modified_at: timestamp[us, tz=UTC]",
+        "action: string not null",
+        "same_size: bool not null",
         "attempts: int32 not null",
+        "replaced_uri: string",
         "replaced_part: string",
         "replaced_size: int64",
         "replaced_modified_at: timestamp[us, tz=UTC]",
@@ -109,11 +142,15 @@ def test_a_plan_on_disk_is_what_every_version_reads(table: FeatureTable):
 
 
 def test_what_a_plan_replaces_are_rows_of_the_tables():
-    new = {"uri": "/new.png", "labels": [], "attempts": 0}
+    new = {"uri": "/new.png", "labels": [], "action": READ, "same_size": True, "attempts": 0}
     row = {"part": "one.parquet", "size": 7, "modified_at": NOON, "image_id": "ab", "written_at": NOON}
-    old = {**new, "uri": "/old.png", "size": 8, **{f"replaced_{name}": value for name, value in row.items()}}
-    rows = outdated(pa.Table.from_pylist([new, old], PLANNED_SCHEMA))
-    assert rows.schema == STORED_SCHEMA and rows.to_pylist() == [{"uri": "/old.png", **row}]
+    stored = [{"uri": "/old.png", **row}, {"uri": "/missing.png", **row, "image_id": None}]
+    replacing = [
+        {**new, "uri": uri, "size": 8, **{f"replaced_{name}": value for name, value in one.items()}}
+        for uri, one in zip(("/old.png", "/moved.png"), stored, strict=True)
+    ]
+    rows = outdated(pa.Table.from_pylist([new, *replacing], PLANNED_SCHEMA))
+    assert rows.schema == STORED_SCHEMA and rows.to_pylist() == stored
 
 
 def test_a_plan_that_is_missing_or_half_written_is_none(table: FeatureTable):

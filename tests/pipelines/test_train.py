@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from features.recipe import FeatureRecipe
 from features.store.parts import write_part
 from features.store.schema import TableFacts
 from features.store.table import FeatureTable
-from heads import SavedHead, format_metrics, load_head
+from heads import SavedHead, current_head, format_metrics, list_heads, load_head
 from heads.tracking import MlflowRun
 from pipelines import cli
 from pipelines import tracking as tracking_module
@@ -26,7 +29,8 @@ from pipelines import train as train_module
 from pipelines.options import TrainOptions
 from pipelines.tracking import NotLogged
 from pipelines.train import train
-from tests.tables import add, make_rows
+from tests.tables import add, add_views, make_rows
+from tests.tiny import ROOT
 
 LABELS = ["daisy", "rose"] * 10 + ["tulip", "none"]
 SPLITS = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4 + ["train"] * 2
@@ -56,13 +60,15 @@ def table(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
 
 
 def options(table: FeatureTable, **values: object) -> TrainOptions:
-    return TrainOptions(**{"store": str(table.store), "backbone": "tiny", **values})
+    """Options of a training, which is not left out where it was done before."""
+    return TrainOptions(**{"store": str(table.store), "backbone": "tiny", "retrain": True, **values})
 
 
 def test_what_is_said_while_a_head_is_trained_and_afterwards(
-    table: FeatureTable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
-    times = iter([10.0, 12.25])
+    table = make_table(tmp_path, "random")
+    times = iter([9.0, 10.0, 12.25])
     monkeypatch.setattr(train_module, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
     said = train(options(table, layers="avg_pool,early", min_images=2))
     out, err = capfd.readouterr()
@@ -79,6 +85,7 @@ def test_what_is_said_while_a_head_is_trained_and_afterwards(
         "left out 1 image without a label\n"
         "left out 1 image of 1 of 3 classes, those with fewer than 2 training images: tulip (1)\n"
         "trained in 2.2 s from early, avg_pool of table 'tiny', version 1\n"
+        "promoted: table 'tiny' had no current head\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… STORE={table.store} BACKBONE=tiny\n"
         f"{UNTRAINED}"
@@ -208,7 +215,7 @@ def test_a_head_that_mlflow_does_not_get_is_kept(
     with pytest.raises(NotLogged):
         train(options(table, mlflow=True))
     capfd.readouterr()
-    arguments = ["train-head", "--store", str(table.store), "--backbone", "tiny", "--mlflow"]
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--mlflow", "--retrain"]
     assert cli.main(arguments) == 1
     out, err = capfd.readouterr()
     saved = load_head(table.store, "tiny")
@@ -262,3 +269,175 @@ def test_it_is_said_that_figures_are_by_folds(table: FeatureTable, capfd: pytest
     else:
         accuracy = saved.facts["metrics"]["folds"]["accuracy"]
         assert line.startswith(f"by folds, of all but the test split: accuracy {accuracy:.1%} (")
+
+
+def test_it_is_said_how_many_views_were_trained_on(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = add_views(make_table(tmp_path, "random"))
+    asked = options(table, layers="early", min_images=2)
+    assert "\ntrained on 16 images and 12 augmented views of them\n" in train(asked)
+    assert "augmented views" not in train(asked.replace(views=0))
+    assert load_head(table.store, "tiny").facts["splits"]["rows"] == {"train": 12, "validation": 4, "test": 4}
+
+
+def test_a_training_that_would_repeat_one_is_left_out(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "random")
+    train(options(table, set=["C=1"]))
+    first = load_head(table.store, "tiny")
+    capfd.readouterr()
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert train(options(table, set=["C=1"], retrain=False)) == (
+        f"nothing to do: head {first.id} was trained from version 1 of table 'tiny' with the same settings; "
+        f"it is the current one (--retrain trains anyway)\n{UNTRAINED}"
+    )
+    assert capfd.readouterr() == ("", "") and sorted((tmp_path / "logs").iterdir()) == logs
+    assert len(list_heads(table.store, "tiny")) == 1
+    said = train(options(table, set=["C=1"], retrain=False, mlflow=True))
+    assert "; it is the current one; nothing is logged (--retrain" in said
+    train(options(table, set=["C=2"], retrain=False, promote="always"))
+    other = load_head(table.store, "tiny")
+    assert other.id != first.id
+    said = train(options(table, set=["C=1"], retrain=False, promote="always"))
+    assert f"; the current one is {other.id} (--retrain" in said, "another head in between changes nothing"
+    assert len(list_heads(table.store, "tiny")) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"layers": "early"}, {"min_images": 2}, {"folds": 2}, {"repeats": 2}, {"seed": 1}, {"views": 0}],
+)
+def test_any_other_setting_is_trained(tiny: str, tmp_path: Path, changed: dict[str, object]):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table, set=["C=1"], retrain=False))
+    train(options(table, set=["C=1"], retrain=False, **changed))
+    assert len(list_heads(table.store, "tiny")) == 2
+
+
+def test_a_head_of_which_nothing_was_decided_is_decided_on(tiny: str, tmp_path: Path):
+    """The run that trained it left that open, or was stopped before."""
+    table = make_table(tmp_path, "imagenet")
+    said = train(options(table, promote="never", retrain=False))
+    saved = load_head(table.store, "tiny", list_heads(table.store, "tiny")[0]["id"])
+    assert said.splitlines()[-3:] == [
+        "not promoted, as was asked for",
+        f"head: {saved.directory} (no head is the current one)",
+        f"next: make promote HEAD_ID={saved.id} STORE={table.store} BACKBONE=tiny",
+    ]
+    said = train(options(table, promote="never", retrain=False))
+    assert "; the current one is none (" in said and current_head(table.store, "tiny") is None
+    said = train(options(table, retrain=False))
+    assert "; it is the current one (" in said and current_head(table.store, "tiny") == saved.id
+
+
+def test_looking_whether_there_is_anything_to_do_imports_nothing_that_trains(tiny: str, tmp_path: Path):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table, layers="early"))
+    code = (
+        "import sys; from tests.tiny import make_known; make_known(); from pipelines.cli import main;"
+        f"main(['train-head', '--store={table.store}', '--backbone=tiny', '--layers=early']);"
+        "loaded = {'sklearn', 'tensorflow', 'keras', 'apache_beam', 'scipy'} & set(sys.modules);"
+        "assert not loaded, loaded"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("nothing to do: head ")
+
+
+def grow(table: FeatureTable, labels: list[str]) -> FeatureTable:
+    """Add images to train: the early layer has the numbers of those that are there, the deep one others."""
+    random = np.random.default_rng(1)
+    one = TableFacts("digits", table.facts.weights, ("early",), table.recipe)
+    early = random.normal(scale=0.1, size=(len(labels), 8))
+    early[:, 0] += [label == "rose" for label in labels]
+    rows = make_rows(one, early, labels, ["train"] * len(labels), prefix="more", run_id="run-3")
+    deep = pa.array(list(random.normal(size=(len(labels), 16)).astype(np.float32)), pa.list_(pa.float32()))
+    both = pa.RecordBatch.from_arrays(
+        [*rows.columns, deep.cast(table.facts.schema.field(-1).type)], schema=table.facts.schema
+    )
+    add(table, write_part(features_path(table.store, "tiny"), [both], table.facts.schema), run_id="run-3")
+    return feature_store.open(table.store, "tiny")
+
+
+def test_drift_is_said_before_training_and_can_fail_the_run(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table))
+    first = load_head(table.store, "tiny")
+    assert "drift" not in capfd.readouterr().err
+    grow(table, ["rose"] * 30)
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--max-class-drift=0.2"]
+    assert cli.main(arguments) == 6
+    out, err = capfd.readouterr()
+    lines = err.splitlines()
+    assert out == "" and len(lines) == 4
+    assert lines[0] == (
+        f"drift: since version 1, which head {first.id} was trained on: 30 new images, 0 gone, 0 with other "
+        f"labels"
+    )
+    assert lines[1].startswith("drift: classes: their shares have moved by 31.5% of the images (p = ")
+    assert lines[2].startswith("drift: features: new images told from old ones, AUC ")
+    assert lines[3].startswith(
+        "bottlenecks train-head: the shares of the classes have moved by 0.315 since version 1, which the "
+        f"current head {first.id} was trained on, more than --max-class-drift 0.2 allows; "
+    )
+    assert len(list_heads(table.store, "tiny")) == 1
+    assert cli.main([*arguments[:-1], "--max-class-drift=0.4", "--max-feature-drift=0.99"]) == 0
+    assert capfd.readouterr().err.splitlines()[3] == "Training a logistic head …"
+    assert len(list_heads(table.store, "tiny")) == 2
+
+
+def test_where_drift_can_not_be_measured_it_is_said_and_trained(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table))
+    saved = load_head(table.store, "tiny")
+    (saved.directory / "head.json").write_text(json.dumps(saved.facts | {"table_id": "another"}))
+    capfd.readouterr()
+    train(options(table))
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line.startswith(
+        f"drift: can't be measured, since head {saved.id} was trained on another table of "
+    )
+    assert load_head(table.store, "tiny").id != saved.id
+
+
+def test_a_scheduler_reads_one_line(tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    table = make_table(tmp_path, "random")
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--json"]
+    assert cli.main(arguments) == 0
+    out, err = capfd.readouterr()
+    saved = load_head(table.store, "tiny")
+    assert len(out.splitlines()) == 1 and "Training a logistic head …" in err
+    facts = json.loads(out)
+    assert facts.pop("seconds") > 0
+    metrics = saved.facts["metrics"]["test"]
+    assert facts == {
+        "command": "train-head",
+        "status": "trained",
+        "table": "tiny",
+        "table_version": 1,
+        "head": saved.id,
+        "current_head": saved.id,
+        "promoted": True,
+        "why": "promoted: table 'tiny' had no current head",
+        "metrics": {name: metrics[name] for name in ("accuracy", "macro_f1", "log_loss")},
+        "untrained": True,
+        "drift": None,
+    }
+    assert cli.main(arguments) == 0
+    out, err = capfd.readouterr()
+    skipped = json.loads(out)
+    assert err == "" and skipped.pop("seconds") >= 0
+    assert skipped == facts | {"status": "skipped"}
+    grow(table, ["rose"] * 30)
+    assert cli.main(arguments) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert (facts["status"], facts["table_version"]) == ("trained", 2)
+    drift = facts["drift"]
+    assert (drift["head"], drift["since"], drift["version"], drift["new"]) == (saved.id, 1, 2, 30)
+    assert drift["classes_p_value"] < 0.05 and 0 <= drift["features"]["auc"] <= 1

@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.augmentation import Augmentation, augment
 from features.errors import BottleneckError
-from features.images import ImageError, decode, preparation, resize
+from features.images import ImageError, decode, decoded, decoding, preparation, resize
+from features.images.memory import MemoryBudget
 from features.images.preparation import IsolatedPreparation, prepare
 from tests.features.pictures import pixels_of, saved
 
 PIXELS = pixels_of(40, 30)
 DATA = saved(PIXELS, "PPM")
+IMAGE_ID = hashlib.sha256(DATA).hexdigest()
+AUGMENTATION = Augmentation()
 
 
 def empty() -> np.ndarray:
@@ -65,7 +69,7 @@ def test_an_image_is_read_named_by_all_its_bytes_decoded_and_resized(
     for image in (str(path), path, DATA):
         monkeypatch.setattr(time, "perf_counter", iter([100.0, 103.0, 110.0]).__next__)
         out = empty()
-        assert prepare(image, out) == (hashlib.sha256(DATA).hexdigest(), 30, 40, "ppm", 3.0, 7.0)
+        assert prepare(image, out) == (IMAGE_ID, 30, 40, "ppm", 3.0, 7.0, (0,))
         np.testing.assert_array_equal(out, resized(PIXELS))
 
 
@@ -103,6 +107,62 @@ def test_another_process_prepares_as_this_one_does(isolated: IsolatedPreparation
     assert isolated(DATA, empty()).format == "ppm", "it goes on after any of these"
 
 
+def augmented(view: int) -> np.ndarray:
+    out = empty()
+    augment(PIXELS, out, AUGMENTATION, IMAGE_ID, view)
+    return out
+
+
+def test_the_views_of_an_image_are_made_from_one_decoding(
+    isolated: IsolatedPreparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = 0
+
+    def decoded_here(*arguments: Any, **options: Any) -> Any:
+        nonlocal times
+        times += 1
+        return decoded(*arguments, **options)
+
+    monkeypatch.setattr(preparation, "decoded", decoded_here)
+    for prepare_image in (prepare, isolated):
+        asked: list[str] = []
+
+        def choose(image_id: str, asked: list[str] = asked) -> tuple[int, ...]:
+            asked.append(image_id)
+            return 3, 0, 1
+
+        places = np.stack([empty()] * 5)
+        prepared = prepare_image(DATA, places, choose=choose, augmentation=AUGMENTATION)
+        assert prepared[:4] == (IMAGE_ID, 30, 40, "ppm") and prepared.views == (3, 0, 1)
+        assert asked == [IMAGE_ID], "asked here, whichever process prepares"
+        np.testing.assert_array_equal(places[:3], [augmented(3), resized(PIXELS), augmented(1)])
+        assert np.isnan(places[3:]).all(), "these are for other images"
+    assert times == 1
+
+
+def test_an_image_of_which_no_view_is_wanted_is_not_decoded(isolated: IsolatedPreparation) -> None:
+    for prepare_image in (prepare, isolated):
+        places = np.stack([empty()] * 2)
+        prepared = prepare_image(b"no image", places, choose=lambda image_id: (), augmentation=AUGMENTATION)
+        assert prepared[:4] == (hashlib.sha256(b"no image").hexdigest(), 0, 0, "")
+        assert prepared.views == () and np.isnan(places).all()
+        with pytest.raises(ImageError, match="^missing"):
+            prepare_image("none.jpg", places, choose=lambda image_id: ())
+
+
+def test_the_memory_of_an_image_is_held_until_its_views_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget, held = MemoryBudget(2**20), []
+
+    def note(*arguments: Any) -> None:
+        held.append(budget._taken)
+
+    monkeypatch.setattr(decoding, "DECODING_BUDGET", budget)
+    monkeypatch.setattr(preparation, "resize", note)
+    monkeypatch.setattr(preparation, "augment", note)
+    prepare(DATA, np.stack([empty()] * 2), choose=lambda image_id: (0, 1), augmentation=AUGMENTATION)
+    assert len(held) == 2 and min(held) > len(DATA) and budget._taken == 0
+
+
 def test_an_image_that_ends_two_processes_is_rejected(isolated: IsolatedPreparation) -> None:
     abort = (os.abort, ())
     with pytest.raises(ImageError) as error:
@@ -114,6 +174,25 @@ def test_an_image_that_ends_two_processes_is_rejected(isolated: IsolatedPreparat
 def test_an_image_whose_process_was_ended_once_is_tried_again(isolated: IsolatedPreparation) -> None:
     once = Unpickled((os.abort, ()), (bytes, (DATA,)))
     assert isolated(once, empty())[:4] == prepare(DATA, empty())[:4]  # type: ignore[arg-type]
+
+
+def test_what_is_wanted_of_an_image_is_asked_again_after_its_process_was_ended(
+    isolated: IsolatedPreparation,
+) -> None:
+    asked = []
+
+    def choose(image_id: str) -> tuple[int, ...]:
+        asked.append(image_id)
+        if len(asked) == 1:
+            child = isolated._child()._process
+            child.kill()
+            child.join()
+        return (2,)
+
+    places = np.stack([empty()] * 2)
+    assert isolated(DATA, places, choose=choose, augmentation=AUGMENTATION).views == (2,)
+    assert asked == [IMAGE_ID] * 2
+    np.testing.assert_array_equal(places[0], augmented(2))
 
 
 def test_each_thread_has_one_process_and_none_is_left() -> None:

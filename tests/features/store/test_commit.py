@@ -16,17 +16,29 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from deltalake.table import TableAlterer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import store as feature_store
+from features.augmentation import Augmentation
 from features.errors import BottleneckError
 from features.locations import features_path, rejected_path
-from features.store.commit import Basis, Change, TableReplaced, commit, decide_anew, rejected_rows
+from features.store.commit import (
+    Basis,
+    Change,
+    TableReplaced,
+    commit,
+    commit_rejected,
+    decide_anew,
+    rejected_rows,
+    set_augmentation,
+)
+from features.store.log import part_names
 from features.store.parts import Part, read_decodings, write_part
-from features.store.schema import TableFacts
+from features.store.schema import REJECTED_SCHEMA, TableFacts
 from features.store.table import FeatureTable
-from tests.tables import NOON, RECIPE, Rejected, add, make_rows, make_table, rejections
+from tests.tables import NOON, RECIPE, Rejected, add, as_views, make_rows, make_table, rejections
 
 AT_NOON = round(NOON.timestamp() * 1_000_000)
 BAD = Rejected("/images/bad.jpg", "corrupt", "no image in it", 12, 1_700_000_000_000_000)
@@ -511,6 +523,86 @@ def test_a_table_that_got_rows_meanwhile_is_not_decided_anew(tmp_path: Path):
     facts = dataclasses.replace(table.facts, source="elsewhere")
     newest = decide_anew(table, facts)
     assert newest.facts == table.facts and len(newest.metadata()) == 2
+
+
+def test_how_views_are_made_is_said_once_a_table_is_to_have_any(tmp_path: Path):
+    table = table_of(tmp_path)
+    assert table.augmentation is None
+    weak, strong = Augmentation(rotation=0), Augmentation(crop=0.5)
+    said = set_augmentation(table, weak)
+    assert said.augmentation == weak and said.version == table.version + 1
+    txn = {"txn": {"appId": "bottlenecks/table", "version": said.version}}
+    assert txn in logged(said.folder, said.version)
+    assert said.facts == table.facts and len(said.metadata()) == 4
+    assert set_augmentation(said, weak).version == said.version
+    assert set_augmentation(table, strong).augmentation == weak, "another run has said it meanwhile"
+    changed = set_augmentation(said, strong)  # it has no views yet
+    assert changed.augmentation == strong
+    rows = as_views(make_rows(table.facts, features(2), ["a"] * 2, prefix="new"), [0, 1])
+    add(changed, write_part(changed.folder, [rows], table.facts.schema))
+    kept = set_augmentation(changed, weak)
+    assert kept.augmentation == strong and kept.views == 1, "views that are there are not said to be others"
+    add(kept, replacing=["/images/new-0.png"], run_id="run-3")
+    assert feature_store.open(tmp_path).augmentation == strong, "kept by later commits"
+
+
+def test_how_views_are_made_is_said_though_others_commit_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    table = table_of(tmp_path)
+    overtaken: list[bool] = []
+    set_properties = TableAlterer.set_table_properties
+
+    def be_overtaken(self, *arguments, **options):
+        if not overtaken:
+            overtaken.append(True)
+            add(table, part_of(table, "other"))
+        set_properties(self, *arguments, **options)
+
+    monkeypatch.setattr(TableAlterer, "set_table_properties", be_overtaken)
+    said = set_augmentation(table, Augmentation())
+    assert overtaken and said.augmentation == Augmentation() and said.version == table.version + 2
+    assert len(said.metadata()) == 6
+
+
+def test_rejections_are_committed_for_the_next_version_of_the_features(tmp_path: Path):
+    """Parts that are there stay, and what is not wanted leaves: also what a stopped writer left."""
+    table = table_of(tmp_path, rejected=[BAD])
+    folder, old = table.rejected_folder, table.rejected_names
+    write_deltalake(DeltaTable(folder), rejections([BAD._replace(uri="/orphan")]), mode="append")
+    rows = rejections([BAD._replace(uri="/new"), BAD._replace(uri="/new-2")])
+    new = write_part(folder, rows.to_batches(), REJECTED_SCHEMA, run_id="run-2")
+    wanted = [*old, new.name]
+    version = commit_rejected(table, wanted, {"note": "test"})
+    newest = DeltaTable(folder)
+    assert version == newest.version() == table.rejected_version + 2
+    assert part_names(newest) == sorted(wanted)
+    commit_info, part, leaves, moved_on = logged(folder, version)
+    assert commit_info == {"commitInfo": {"note": "test"}}
+    assert (part["add"]["path"], part["add"]["size"], part["add"]["stats"]) == (
+        new.name,
+        (folder / new.name).stat().st_size,
+        '{"numRecords": 2}',
+    )
+    assert leaves["remove"]["path"] not in wanted
+    assert moved_on == {"txn": {"appId": "bottlenecks/table", "version": table.version + 1}}
+    assert rejected_uris(feature_store.open(tmp_path)) == [BAD.uri], "no features name it yet"
+
+
+def test_rejections_that_are_those_already_are_not_committed_again(tmp_path: Path):
+    """By an attempt whose features were refused."""
+    table = table_of(tmp_path, rejected=[BAD])
+    assert commit_rejected(table, set(table.rejected_names), {}) == table.rejected_version
+    assert commit_rejected(table, [], {}) == table.rejected_version + 1
+    assert commit_rejected(table, [], {}) == table.rejected_version + 1
+    assert part_names(DeltaTable(table.rejected_folder)) == []
+
+
+def test_a_change_planned_before_it_was_said_how_views_are_made_is_committed(tmp_path: Path):
+    table = table_of(tmp_path)
+    set_augmentation(table, Augmentation())
+    add(table, part_of(table, "new"))
+    assert len(feature_store.open(tmp_path).metadata()) == 6
 
 
 def test_a_rewritten_part_keeps_the_decoding_of_the_runs_that_it_still_holds(tmp_path: Path):

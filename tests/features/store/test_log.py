@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.store.log import open_delta, part_names, read_part, read_parts
+from features import store as feature_store
+from features.store.log import logged_parts, open_delta, part_names, read_part, read_parts
 from features.store.parts import write_part
 from features.store.table import FeatureTable
-from tests.tables import Rejected, add, make_rows, make_table
+from tests.tables import Rejected, add, as_views, make_rows, make_table
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,6 +82,32 @@ def test_parts_are_named_in_order_whoever_wrote_them_when(table: FeatureTable) -
     names = part_names(open_delta(table.folder))
     assert [name.split(".")[0] for name in names] == ["run-0", "run-1", "run-2", "run-3"]
     assert all((table.folder / name).is_file() for name in names)
+
+
+def test_the_log_tells_the_greatest_number_of_a_view(table: FeatureTable) -> None:
+    def add_views(table: FeatureTable, run_id: str, views: list[int]) -> None:
+        rows = make_rows(table.facts, np.ones((len(views), 2048)), ["a"] * len(views), prefix=run_id)
+        part = write_part(table.folder, [as_views(rows, views)], table.facts.schema)
+        add(table, part, run_id=run_id)
+
+    assert logged_parts(open_delta(table.folder)).views == 0
+    for run_id, views in (("run-2", [0, 1, 2]), ("run-3", [0, 0, 1]), ("run-4", [0])):
+        add_views(table, run_id, views)
+    delta = open_delta(table.folder)
+    parts = logged_parts(delta)
+    assert parts.names == part_names(delta) and len(parts.names) == 4 and parts.views == 2
+    delta.create_checkpoint()
+    for commit in (table.folder / "_delta_log").glob("*.json"):
+        commit.unlink()
+    assert logged_parts(open_delta(table.folder)) == parts, "also where only a checkpoint is left of the log"
+
+
+def test_the_log_of_a_table_that_loses_its_views_tells_of_none(table: FeatureTable) -> None:
+    rows = as_views(make_rows(table.facts, np.ones((4, 2048)), ["a"] * 4, prefix="new"), [0, 1, 2, 0])
+    add(table, write_part(table.folder, [rows], table.facts.schema))
+    assert logged_parts(open_delta(table.folder)).views == 2
+    add(feature_store.open(table.store), replacing=["/images/new-0.png"], run_id="run-3")
+    assert logged_parts(open_delta(table.folder)).views == 0
 
 
 def test_rows_have_the_columns_of_the_schema_alone_in_the_order_of_the_files(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -138,6 +139,30 @@ def test_the_action_that_adds_a_part_tells_its_bytes_rows_and_time(monkeypatch: 
     )
 
 
+@pytest.mark.parametrize(("views", "told"), [([0, 3, 1], (0, 3)), ([2], (2, 2)), ([0, 0], None)])
+def test_a_part_tells_of_views_where_it_has_any(
+    tmp_path: Path, views: list[int], told: tuple[int, int] | None
+) -> None:
+    schema = WITH_RUN.append(pa.field("view", pa.int32()))
+    rows = with_run(narrow_rows(["train"] * len(views)), "run-1")
+    rows = rows.append_column(schema.field("view"), pa.array(views, pa.int32()))
+    part = write_part(tmp_path, [rows], schema)
+    assert part.views == told
+    stats = json.loads(part.add_action().stats)
+    if told is None:
+        assert stats == {"numRecords": len(views)}
+    else:
+        assert stats == {
+            "numRecords": len(views),
+            "minValues": {"view": told[0]},
+            "maxValues": {"view": told[1]},
+            "nullCount": {"view": 0},
+        }
+    if len(views) == 3:
+        rewritten = rewrite_part(tmp_path / part.name, pa.array(["1"]), schema, None)
+        assert rewritten and rewritten.views == (0, 1)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_not_written(tmp_path: Path, bad: float):
     X = np.zeros((2, 2048), np.float32)
@@ -192,3 +217,13 @@ def test_a_footer_tells_decodings_only_where_they_are_known(tmp_path: Path) -> N
     told = tmp_path / write_part(tmp_path, [narrow_rows(["test"])], NARROW, {"run-2": 3, "run-1": 0}).name
     metadata = pq.read_metadata(told).metadata
     assert metadata[b"bottlenecks.decodings"] == b'{"run-1": 0, "run-2": 3}'
+
+
+def test_each_view_of_a_split_has_row_groups_of_its_own(tmp_path: Path) -> None:
+    views = [0, 2, 1, 0, 1, 0, 2]
+    splits = ["train", "train", "train", "test", "train", "train", "train"]
+    rows = narrow_rows(splits).append_column(pa.field("view", pa.int32()), pa.array(views, pa.int32()))
+    file = pq.ParquetFile(tmp_path / write_part(tmp_path, [rows], rows.schema).name)
+    groups = [file.read_row_group(group) for group in range(file.num_row_groups)]
+    numbers = [list(map(int, group.column("uri").to_pylist())) for group in groups]
+    assert numbers == [[0, 5], [2, 4], [1, 6], [3]]

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.splits import SPLITS, assign_split
-from features.store.rows import to_features, to_rejections
+from features.store.rows import taken_over, to_features, to_rejections
 from features.store.schema import REJECTED_SCHEMA, TableFacts
 from tests.tables import NOON, RECIPE
 
@@ -26,6 +26,7 @@ def extracted() -> pa.Table:
         "group": pa.nulls(2, pa.string()),
         "size": [7, None],
         "modified_at": pa.array([NOON, None], pa.timestamp("us", tz="UTC")),
+        "view": pa.array([0, 2], pa.int32()),
         "image_id": ["1" * 64, "5" * 64],
         "width": [3, 4],
         "height": [5, 6],
@@ -58,6 +59,7 @@ def test_rows_of_features_have_all_columns_and_a_split() -> None:
         "uri": "/b.png",
         "labels": [],
         "split": "validation",  # by hash
+        "view": 2,
         "width": 4,
         "height": 6,
         "format": "jpeg",
@@ -80,6 +82,43 @@ def test_the_group_is_kept_and_decides_the_split() -> None:
     assert result.column("group").to_pylist() == groups
     splits = [assign_split("5" * 64, None, group) for group in groups]
     assert result.column("split").to_pylist() == splits and set(splits) == set(SPLITS)
+
+
+def test_rows_that_are_taken_over_are_of_another_image_and_made_as_they_were() -> None:
+    facts = dataclasses.replace(FACTS, groups=True)
+    stored = to_features(extracted(), facts, "run-1", NOON)
+    images = pa.table(
+        {
+            "uri": ["/moved/a.png", "/moved/b.png"],
+            "labels": [["c"], ["d", "e"]],
+            "split": pa.array([None, "test"], pa.string()),
+            "group": ["p", None],
+            "size": [8, None],
+            "modified_at": pa.array([LATER, None], pa.timestamp("us", tz="UTC")),
+        }
+    )
+    rows = taken_over(stored, images, facts)
+    assert rows.schema.equals(facts.schema, check_metadata=True)
+    first, second = stored.to_pylist()
+    assert rows.to_pylist() == [
+        first
+        | {
+            "uri": "/moved/a.png",
+            "labels": ["c"],
+            "split": assign_split("1" * 64, None, "p"),
+            "group": "p",
+            "size": 8,
+            "modified_at": LATER,
+        },
+        second
+        | {
+            "uri": "/moved/b.png",
+            "labels": ["d", "e"],
+            "split": "test",
+            "size": 0,
+            "modified_at": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
+        },
+    ]
 
 
 def test_rows_of_rejections_have_no_more_than_their_columns() -> None:

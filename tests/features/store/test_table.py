@@ -12,13 +12,14 @@ import polars
 import pyarrow as pa
 import pytest
 
+import features.store.table
 from features import store as feature_store
 from features.errors import BottleneckError
 from features.locations import features_path
 from features.store.parts import write_part
 from features.store.schema import IMAGE_COLUMNS
 from features.store.table import FeatureTable
-from tests.tables import RECIPE, Rejected, add, make_rows, make_table
+from tests.tables import RECIPE, Rejected, add, as_views, make_rows, make_table
 
 SPLITS = ["train"] * 7 + ["validation"] * 2 + ["test"]
 #: Where the rows stand within their part file: split by split.
@@ -230,3 +231,60 @@ def test_streaming_keeps_no_more_than_a_few_row_groups(large: FeatureTable, shuf
     tracemalloc.stop()
     pools = 3 if shuffle else 1  # one in use, one read ahead, one on its way out
     assert most < pools * 8 * 8 * 2**20 + 40 * 2**20
+
+
+@pytest.fixture
+def with_views(tmp_path: Path) -> FeatureTable:
+    """Three images, of which two are for training and have two augmented views, in two parts."""
+    X = np.arange(7, dtype=np.float32)[:, None] * np.ones(2048, np.float32)
+    splits = ["train"] * 3 + ["test"] + ["train"] * 3
+    table = make_table(tmp_path, X[:5], ["a"] * 5, splits[:5], views=[0, 1, 2, 0, 0])
+    rows = as_views(make_rows(table.facts, X, ["b"] * 7, splits), [0] * 5 + [1, 2]).slice(5)
+    add(table, write_part(table.folder, [rows], table.facts.schema))
+    return feature_store.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("views", "train"), [(None, [0, 1, 2, 4, 5, 6]), (2, [0, 1, 2, 4, 5, 6]), (1, [0, 1, 4, 5]), (0, [0, 4])]
+)
+def test_no_more_views_of_an_image_are_read_than_asked_for(
+    with_views: FeatureTable, views: int | None, train: list[int]
+):
+    def first(batches: Any) -> list[int]:
+        return sorted(np.concatenate([X for X, _ in batches])[:, 0].tolist())
+
+    table = with_views
+    assert table.views == 2
+    assert first([table.matrix("train", views=views)]) == train
+    assert first([table.matrix(views=views)]) == sorted([*train, 3])
+    for shuffle in (False, True):
+        assert first(table.batches("train", views=views, shuffle=shuffle)) == train
+    assert first(table.batches("test", views=views)) == [3]
+    groups = table.row_groups("train", views=views)
+    assert sum(len(group.rows) for group in groups) == len(train)
+    data = feature_store.dataset(table, "train", labels=["a", "b"], views=views, batch_size=4)
+    assert first((X.numpy(), y) for X, y in data) == train
+    assert data.cardinality().numpy() == -(-len(train) // 4)
+    rows = table.metadata(["view", "uri"], views=views)
+    assert rows.column_names == ["view", "uri"] and len(rows) == len(train) + 1
+    assert table.metadata(["uri"], views=views).column_names == ["uri"]
+    assert max(rows.column("view").to_pylist()) == (2 if views is None else views)
+
+
+def test_what_is_wanted_of_views_is_not_taken_for_what_was_asked_for_before(with_views: FeatureTable):
+    assert [len(with_views.matrix("train", views=views)[0]) for views in (0, 1, None, 0)] == [2, 4, 6, 2]
+
+
+def test_the_numbers_of_views_are_not_read_where_there_are_none(
+    table: FeatureTable, monkeypatch: pytest.MonkeyPatch
+):
+    wanted: list[int | None] = []
+    find = features.store.table.find_row_groups
+
+    def note(*arguments: Any, views: int | None, **more: Any) -> list:
+        wanted.append(views)
+        return find(*arguments, views=views, **more)
+
+    monkeypatch.setattr(features.store.table, "find_row_groups", note)
+    assert len(feature_store.open(table.store).matrix("test", views=0)[0]) == 250
+    assert wanted == [None]

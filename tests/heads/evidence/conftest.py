@@ -22,7 +22,7 @@ from heads import train_head
 from heads.evidence.images import LabelledRows, labelled_rows
 from tests.conftest import photo
 from tests.heads.conftest import LAYERS, RECIPE
-from tests.tables import add, make_rows
+from tests.tables import add, as_views, make_rows
 
 #: Widths of `LAYERS`.
 WIDTHS = (48, 64)
@@ -65,7 +65,7 @@ def put_table(
 
     Args:
         uris: of the images, which are there: their ids are those of their bytes.
-        views: of each row; all images first, then the first view of each, and so on.
+        views: of each row; all images first, then the first view of the first ones, and so on.
     """
     recipe = dataclasses.replace(RECIPE, weights="random" if weights == "random" else "trained")
     grouped = groups is not None
@@ -80,17 +80,18 @@ def put_table(
         run_id=run_id,
     )
     columns = [pa.array(list(features[layer]), facts.schema.field(layer).type) for layer in others]
-    changed: dict[str, Any] = {"view": pa.array(views, pa.int32())} if views else {}
+    changed: dict[str, Any] = {}
     if uris:
         ids = [hashlib.sha256(Path(uri).read_bytes()).hexdigest() for uri in uris]
         changed |= {"uri": pa.array(list(uris)), "image_id": pa.array(ids)}
         if splits is None:
             changed["split"] = pa.array([assign_split(image_id, None) for image_id in ids])
-    if views:  # of the image whose number is as many rows before
-        shown = [number - view * (len(labels) // (1 + max(views))) for number, view in enumerate(views)]
-        changed["uri"] = pa.array([f"/images/image-{number}.png" for number in shown])
     for column, values in changed.items():
         rows = rows.set_column(rows.schema.names.index(column), column, values)
+    if views:
+        images = list(views).count(0)
+        shown = [number % images if view else number for number, view in enumerate(views)]
+        rows = as_views(rows, views, shown)
     rows = pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=facts.schema)
     table = feature_store.create(store, name, facts)
     add(table, write_part(table.folder, [rows], facts.schema, run_id=run_id), run_id=run_id)

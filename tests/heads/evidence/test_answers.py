@@ -169,7 +169,7 @@ def test_a_backbone_of_its_own_is_run_over_few_files(
     saved.facts["table_id"] = str(images.table.delta.metadata().id)
     expected = answers_of(saved, images)
     assert (expected.probabilities.argmax(axis=1) == expected.images.y).mean() > 0.8
-    monkeypatch.setattr(heads.evidence.answers, "_table_for", lambda saved, images: None)
+    monkeypatch.setattr(heads.evidence.answers, "table_for", lambda saved, images: None)
     from_files = answers_of(saved, images)
     assert from_files.probabilities == pytest.approx(expected.probabilities, abs=1e-3)
     monkeypatch.setattr(heads.evidence.answers, "MOST_EXTRACTED", 5)
@@ -232,3 +232,25 @@ def test_copies_alone_can_not_be_tested_by_folds(tmp_path: Path) -> None:
     images = dataclasses.replace(images, units=images.y)  # as of copies
     with pytest.raises(NoAnswers, match="no class has two images, groups or pictures"):
         answers_of(saved, images)
+
+
+@pytest.mark.parametrize("views", [None, 1])
+def test_heads_fitted_anew_are_trained_on_as_many_views_as_the_head_was(
+    tmp_path: Path, views: int | None
+) -> None:
+    """Views here look like images of another class: the answers are as bad as the head's own test said."""
+    labels = classes_of(60)
+    put_table(
+        tmp_path / "store",
+        features_of([*labels, *labels, *labels[1:], labels[0]], scale=0.5),
+        labels * 3,
+        ["train"] * 180,
+        views=[0] * 60 + [1] * 60 + [2] * 60,
+    )
+    saved = train_head(tmp_path / "store", "photos", folds=4, C=0.01, views=views)
+    images = images_of(tmp_path / "store")
+    right = answers_of(saved, images).probabilities.argmax(axis=1) == images.y
+    assert right.mean() == saved.facts["metrics"]["test"]["accuracy"]
+    without = train_head(tmp_path / "store", "photos", folds=4, C=0.01, views=0)
+    answers = answers_of(without, images)
+    assert (answers_of_other(saved, answers) != answers.probabilities).any()

@@ -101,3 +101,15 @@ def test_the_newest_head_of_each_workflow_stands_with_its_seconds(tmp_path: Path
     assert row["skill"] == saved.facts["metrics"]["test"]["accuracy"] and row["extraction_seconds"] == 42
     assert row["seconds"] == saved.facts["seconds"] and row["total_seconds"] == 42 + saved.facts["seconds"]
     assert [name for name, _ in missing_workflows([row])] == ["end to end (workflow 1)", "fine-tuning"]
+
+
+def test_nothing_is_chosen_on_views_of_what_is_trained_on(make_images: MakeImages) -> None:
+    """Of noise a large C learns nothing but the images themselves, and their views, by heart."""
+    labels = classes_of(90)
+    X = np.random.default_rng(0).normal(size=(90, 64)).astype(np.float32)
+    both = {LAYERS[1]: np.concatenate([X, X + 0.01])}
+    images = make_images([*labels, *labels], ["train"] * 180, both, views=[0] * 90 + [1] * 90)
+    draws = draws_of(images, 5, 0, given_splits=False)
+    results = compare_views(LogisticHead(), images, LAYERS[1:], draws)
+    assert results is not None
+    assert results[1]["log_loss"] < 1.3, "with the largest C it would be above 2"

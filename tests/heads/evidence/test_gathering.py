@@ -125,7 +125,7 @@ def test_the_text_has_the_verdict_first_and_figures_of_each_part(evaluation: dic
         assert f"\n\n{title}" in text
     for claim in evaluation["transfer"]["claims"]:
         assert claim["sentence"] in text
-    assert "not measured: augmented views: this version can't extract them yet" in text
+    assert "not measured: augmented views: extract again with some: `views=4`" in text
     assert " (this one)" in text and "Split test: " in text
 
 

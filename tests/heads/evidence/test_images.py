@@ -56,3 +56,15 @@ def test_of_given_splits_each_has_its_share_in_a_sample(make_images: MakeImages)
     images = make_images(classes_of(90), splits_of(90))
     some = sample(images, 45, given_splits=True)
     assert (some.splits == "test").sum() == 9
+
+
+def test_views_of_images_are_found_by_their_names(make_images: MakeImages) -> None:
+    labels = ["rose", "daisy", "weed", "rose"]
+    images = make_images(
+        labels * 3, ["train"] * 12, features_of(labels * 3), views=[0] * 4 + [1] * 4 + [2] * 4
+    )
+    known = labelled_rows(images.table, ["daisy", "rose"], multi_label=False)
+    numbers, of_image = known.views()
+    assert numbers.tolist() == [4, 5, 7, 8, 9, 11] and of_image.tolist() == [0, 1, 2, 0, 1, 2]
+    assert [of.tolist() for of in known.among(np.array([2])).views(1)] == [[7], [0]]
+    assert [len(of) for of in known.views(0)] == [0, 0]

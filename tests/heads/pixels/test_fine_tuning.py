@@ -34,6 +34,7 @@ from heads.pixels.fine_tuning import _deviation, _start, _unfreeze
 from heads.pixels.models import whole_model
 from heads.pixels.streams import PixelReader, PixelStream
 from tests.heads.pictures import COLORS, make_photos, make_table
+from tests.tables import add_views
 from tests.tiny import BACKBONE, SHA256
 
 LAYERS = ("early", "avg_pool")
@@ -230,6 +231,16 @@ def test_a_head_that_was_fitted_on_validation_starts_anew_from_train_alone(
     assert not np.allclose(start.predict_proba(others), logistic.head.predict_proba(others), atol=1e-3)
 
 
+def test_views_are_nothing_to_start_from(logistic: SavedHead, table: FeatureTable) -> None:
+    viewed = add_views(table)
+    saved = train_head(table.store, "tiny", C=0.3)
+    assert saved.facts["views"] == 1 and saved.facts["splits"]["rows"] == logistic.facts["splits"]["rows"]
+    others = table.matrix("validation")[0]
+    first, second = (_start(*of)[0].predict_proba(others) for of in ((logistic, table), (saved, viewed)))
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(saved.head.predict_proba(others), logistic.head.predict_proba(others), atol=1e-3)
+
+
 def test_what_was_chosen_for_a_head_is_not_chosen_again(table: FeatureTable) -> None:
     saved = train_head(table.store, "tiny")
     start = _start(saved, table)[0]
@@ -402,7 +413,7 @@ def test_where_the_head_can_not_be_saved_no_weights_stay(
 ) -> None:
     there = sorted((dense.store / "weights").glob("*"))
 
-    def stop(*_: Any) -> Any:
+    def stop(*_: Any, **__: Any) -> Any:
         assert len(list((dense.store / "weights").glob("*"))) == len(there) + 1
         raise KeyboardInterrupt
 

@@ -21,7 +21,7 @@ from heads.pixels.images import LabelledImages, crashed_images, images_of_listin
 from heads.pixels.streams import PixelReader
 from tests import tables
 from tests.conftest import photo
-from tests.tables import Rejected, add, make_rows
+from tests.tables import Rejected, add, add_views, make_rows
 
 READER = PixelReader(8)
 
@@ -159,6 +159,9 @@ def test_the_images_of_a_table_have_its_labels_and_splits(folder: Path, tmp_path
     assert counts == [12]
     assert (images.name, images.notices) == ("table 'mine'", [])
     assert images.rows.equals(table.metadata(["uri", "image_id", "labels", "split", "view"]))
+    viewed = add_views(table)
+    assert len(viewed.metadata(["uri"])) > len(images.rows)
+    assert images_of_table(viewed, READER).rows.equals(images.rows)
 
 
 def test_files_of_a_table_that_are_gone_or_have_changed_are_refused(folder: Path, tmp_path: Path) -> None:

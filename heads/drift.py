@@ -1,0 +1,178 @@
+"""Drift: whether a table holds other images now than those that its current head was trained on.
+
+Three figures, of the images and not of their views:
+
+- how far the shares of the classes have moved: their total variation distance, then and now;
+- whether the images that are new since are told from those that were there, by their features: the AUC of a
+classifier
+  that has seen neither (`heads.two_samples`);
+- the same among as many new images as old ones of each class: shares of classes that have moved are enough
+for the
+  one before to rise.
+
+Each has a p-value, that chance alone gives as much, and the three are adjusted by Holm's method. Images of a
+group, and files of the same bytes, are not independent: one of each takes part in the tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.errors import BottleneckError, DriftExceeded
+from features.text import counted
+from heads.changes import Changes
+from heads.evidence.statistics import CONFIDENCE, holm
+from heads.saved import SavedHead
+from heads.two_samples import Told, tell_apart
+
+if TYPE_CHECKING:
+    from features.store.table import FeatureTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """What has changed in a table since a head was trained on it.
+
+    Attributes:
+        head: id of the head.
+        since, version: versions of the table: that it was trained on, and the one that is compared.
+        new, gone, relabelled: images that only the later version has, or only the earlier one, or both with
+            other labels.
+        classes: total variation distance of the shares of the classes, from 0 to 1.
+        classes_p_value: Holm-adjusted; None for too few images.
+        features, within_classes: how well new images are told from old ones, and so among as many of each
+            class; their p-values are Holm-adjusted. None for too few images.
+    """
+
+    head: str
+    since: int
+    version: int
+    new: int
+    gone: int
+    relabelled: int
+    classes: float
+    classes_p_value: float | None
+    features: Told | None
+    within_classes: Told | None
+
+    def facts(self) -> dict[str, Any]:
+        """The same, as JSON can hold it."""
+        told = {
+            name: None if of is None else of._asdict()
+            for name, of in (("features", self.features), ("within_classes", self.within_classes))
+        }
+        return {**dataclasses.asdict(self), **told}
+
+    def sentences(self) -> list[str]:
+        """The same for people, a line each."""
+        changes = (
+            f"{counted(self.new, 'new image')}, {self.gone:,} gone, {self.relabelled:,} with other labels"
+        )
+        p_value = "too few to tell" if self.classes_p_value is None else f"p = {self.classes_p_value:.2g}"
+        since = f"since version {self.since}, which head {self.head} was trained on"
+        if not (self.new or self.gone or self.relabelled):
+            return [f"{since}: the same images and labels"]
+        return [
+            f"{since}: {changes}",
+            f"classes: their shares have moved by {self.classes:.1%} of the images ({p_value})",
+            f"features: new images told from old ones, {_told_text(self.features)}; "
+            f"among as many of each class, {_told_text(self.within_classes)}",
+        ]
+
+    def check(self, max_class_drift: float | None = None, max_feature_drift: float | None = None) -> None:
+        """Refuse more drift than is allowed, unless chance alone may give it.
+
+        Args:
+            max_class_drift: the highest total variation distance of the shares of classes.
+            max_feature_drift: the highest AUC by which new images are told from old ones, among as many of
+                each class.
+
+        Raises:
+            DriftExceeded: for more than that.
+        """
+        since = f"since version {self.since}, which the current head {self.head} was trained on"
+        remedy = "nothing was trained: look at what has changed, then train with a higher limit or none"
+        moved = max_class_drift is not None and self.classes > max_class_drift
+        if moved and (self.classes_p_value is None or self.classes_p_value < 1 - CONFIDENCE):
+            raise DriftExceeded(
+                f"the shares of the classes have moved by {self.classes:.3g} {since}, more than "
+                f"`max_class_drift={max_class_drift:g}` allows; {remedy}"
+            )
+        told = self.within_classes
+        apart = told is not None and max_feature_drift is not None and told.auc > max_feature_drift
+        if told is not None and apart and told.p_value < 1 - CONFIDENCE:
+            raise DriftExceeded(
+                f"the features of new images differ {since}: an AUC of {told.auc:.3g} tells them from old "
+                f"ones, more than `max_feature_drift={max_feature_drift:g}` allows; {remedy}"
+            )
+
+
+def measure_drift(saved: SavedHead, table: FeatureTable, seed: int = 0) -> Drift:
+    """Compare a table with the version of it that a head was trained on.
+
+    Args:
+        saved: the current head; features are compared on the layers that it uses.
+        table: a later version.
+        seed: of the images that are drawn, and of the tests.
+
+    Raises:
+        BottleneckError: where that version can't be read, or there is none, or the table lacks such layers.
+    """
+    keys = ["image_id", "labels", "view", *(["group"] if table.facts.groups else [])]
+    then = saved.rows_then(table, keys)
+    if then is None:
+        raise BottleneckError(
+            f"head {saved.id} was trained on images, and not on a version of table {table.name!r}: how far "
+            f"that has drifted since can't be told"
+        )
+    layers = [column.layer for column in table.columns(saved.layers)]
+    changes = Changes(then, table.metadata(keys))
+    anywhere = np.zeros_like(changes.classes)
+    told = [
+        None if rows is None else _tell_apart(table, layers, changes, rows, strata, seed)
+        for rows, strata in (
+            (changes.draw(seed), anywhere),
+            (changes.draw_within_classes(seed), changes.classes),
+        )
+    ]
+    p_values = [changes.classes_p_value(), *(None if of is None else of.p_value for of in told)]
+    adjusted = iter(holm([p_value for p_value in p_values if p_value is not None]))
+    classes, *of_told = (None if p_value is None else next(adjusted) for p_value in p_values)
+    features, within_classes = (
+        None if of is None or p_value is None else of._replace(p_value=p_value)
+        for of, p_value in zip(told, of_told, strict=True)
+    )
+    return Drift(
+        head=saved.id,
+        since=saved.facts["table_version"],
+        version=table.version,
+        new=int(changes.is_new.sum()),
+        gone=changes.gone,
+        relabelled=changes.relabelled,
+        classes=changes.classes_distance(),
+        classes_p_value=classes,
+        features=features,
+        within_classes=within_classes,
+    )
+
+
+def _tell_apart(
+    table: FeatureTable,
+    layers: list[str],
+    changes: Changes,
+    rows: np.ndarray,
+    strata: np.ndarray,
+    seed: int,
+) -> Told:
+    X = table.take(changes.numbers[rows], layers=layers)
+    return tell_apart(X, changes.is_new[rows], strata[rows], seed)
+
+
+def _told_text(told: Told | None) -> str:
+    if told is None:
+        return "too few to tell"
+    low, high = told.interval
+    return f"AUC {told.auc:.2f} ({low:.2f} to {high:.2f}; p = {told.p_value:.2g})"
