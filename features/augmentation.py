@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.errors import BottleneckError
+from features.strengths import Kind, check_strength, parse_strengths
 
 #: Of what `Augmentation.to_dict` gives.
 _FORMAT = 1
@@ -62,7 +63,7 @@ class Augmentation:
             raise BottleneckError(f"the augmentation flip is on or off, True or False, not {self.flip!r}")
         for name, kind in _KINDS.items():
             if kind.strength is not None:
-                strength = _strength(name, kind, getattr(self, name), may_be_off=True)
+                strength = check_strength(name, kind, getattr(self, name), may_be_off=True)
                 object.__setattr__(self, name, strength)  # a float: 0 would have another fingerprint than 0.0
 
     def __str__(self) -> str:
@@ -107,27 +108,13 @@ class Augmentation:
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
 
 
-class _Kind(NamedTuple):
-    """One kind of augmentation.
-
-    Attributes:
-        meaning: what its strength is, for people.
-        strength: the strength where none is given; None for a kind that has none.
-        most: the greatest strength.
-    """
-
-    meaning: str
-    strength: float | None
-    most: float
-
-
 _KINDS = {
-    "crop": _Kind("the most of each side that is cut off", Augmentation.crop, 0.5),
-    "flip": _Kind("", None, 0),
-    "rotation": _Kind("the most that a view is turned by, in full turns", Augmentation.rotation, 0.5),
-    "brightness": _Kind("the most that is added, white being 1", Augmentation.brightness, 1),
-    "contrast": _Kind("the most that the factor of contrast differs from 1", Augmentation.contrast, 1),
-    "saturation": _Kind("the most that the factor of saturation differs from 1", Augmentation.saturation, 1),
+    "crop": Kind("the most of each side that is cut off", Augmentation.crop, 0.5),
+    "flip": Kind("", None, 0),
+    "rotation": Kind("the most that a view is turned by, in full turns", Augmentation.rotation, 0.5),
+    "brightness": Kind("the most that is added, white being 1", Augmentation.brightness, 1),
+    "contrast": Kind("the most that the factor of contrast differs from 1", Augmentation.contrast, 1),
+    "saturation": Kind("the most that the factor of saturation differs from 1", Augmentation.saturation, 1),
 }
 
 
@@ -148,40 +135,10 @@ def parse_augmentation(given: Iterable[str] | None) -> Augmentation:
             f"augmented views without augmentation would be copies: choose from {', '.join(_KINDS)}, "
             f"or ask for no views, `views=0`"
         )
-    strengths = _parse_strengths(texts, _KINDS)
+    strengths = parse_strengths(texts, _KINDS)
     off = {name: False if kind.strength is None else 0.0 for name, kind in _KINDS.items()}
     on = {name: True if strength is None else strength for name, strength in strengths.items()}
     return Augmentation(**{**off, **on})  # type: ignore[arg-type]
-
-
-def _parse_strengths(texts: Iterable[str], kinds: Mapping[str, _Kind]) -> dict[str, float | None]:
-    """From name to strength, None for a kind that has none."""
-    strengths: dict[str, float | None] = {}
-    for text in texts:
-        name, equals, strength = (part.strip() for part in text.partition("="))
-        if name not in kinds:
-            raise BottleneckError(f"there is no augmentation {name!r}: choose from {', '.join(kinds)}")
-        if name in strengths:
-            raise BottleneckError(f"the augmentation {name!r} is given twice")
-        kind = kinds[name]
-        if not equals:
-            strengths[name] = kind.strength
-        elif kind.strength is None:
-            raise BottleneckError(f"the augmentation {name} takes no strength, and is given {strength!r}")
-        else:
-            strengths[name] = _strength(name, kind, strength)
-    return strengths
-
-
-def _strength(name: str, kind: _Kind, given: Any, *, may_be_off: bool = False) -> float:
-    try:
-        strength = float(given)
-    except (TypeError, ValueError):
-        strength = math.nan
-    if not (0 < strength <= kind.most or (may_be_off and strength == 0)):
-        range = f"{'at least' if may_be_off else 'above'} 0 and at most {kind.most:g}"
-        raise BottleneckError(f"the augmentation {name} expects {kind.meaning}, {range}, not {given!r}")
-    return abs(strength)  # -0.0 is 0.0
 
 
 class Drawn(NamedTuple):

@@ -114,6 +114,7 @@ def summary_facts(summary: Summary, options: ExtractOptions) -> dict[str, Any]:
         "inferred_rows": summary.new_views,
         "taken_over": summary.taken_over,
         "newly_rejected": summary.new_rejected,
+        "rejected_again": summary.rejected_again,
         "reasons": summary.reasons,
         "missing_from_input": summary.missing_from_input,
         "removed": summary.removed,

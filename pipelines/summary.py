@@ -46,6 +46,7 @@ class Summary(NamedTuple):
         left_out: images whose names are not UTF-8, which are not among those seen.
         new: images that this run inferred.
         new_rejected: images that it rejected.
+        rejected_again: of these, images that had been rejected before.
         new_views: rows that it inferred: images and their augmented views.
         taken_over: images whose stored features this run gave new rows, without inference, by why: `moved`,
             `touched`, `same_bytes` or `relabelled`.
@@ -69,6 +70,7 @@ class Summary(NamedTuple):
     left_out: int
     new: int
     new_rejected: int
+    rejected_again: int
     new_views: int
     taken_over: dict[str, int]
     stale: int
@@ -81,9 +83,11 @@ class Summary(NamedTuple):
     seconds: float
 
     def rejected_share(self) -> float:
-        """Share of the images this run tried that gave no features."""
-        tried = self.new + self.new_rejected
-        return self.new_rejected / tried if tried else 0.0
+        """Share of the images that this run read that gave no features, but those that never did."""
+        rejected = self.new_rejected - self.rejected_again
+        taken_over = sum(count for why, count in self.taken_over.items() if why != "relabelled")
+        tried = self.new + taken_over + rejected
+        return rejected / tried if tried else 0.0
 
 
 def summarize(
@@ -112,12 +116,15 @@ def summarize(
         (number,) = connection.execute(f"SELECT count(*) FROM {sql}", values).fetchall()[0]
         return number
 
-    stored_now = rejected_now = new_rejected = 0
+    stored_now = rejected_now = new_rejected = rejected_again = 0
     if plan.todo:
         planned = parts_relation(connection, [str(run.plan_path)], PLANNED_SCHEMA)
         stored_now = count(f"{planned} SEMI JOIN (SELECT uri FROM {features} WHERE view = 0) USING (uri)")
         rejected_now = count(f"{planned} SEMI JOIN {rejected} USING (uri)")
-        new_rejected = count(f"{rejected} WHERE run_id = ?", run.run_id)
+        of_run = f"(SELECT uri FROM {rejected} WHERE run_id = ?)"
+        again = f"(SELECT uri FROM {planned} WHERE replaced_image_id IS NULL AND replaced_uri = uri)"
+        new_rejected = count(of_run, run.run_id)
+        rejected_again = count(f"{of_run} SEMI JOIN {again} USING (uri)", run.run_id)
     connection.register("missing", plan.missing_from_input)
     listed = f"FROM {rejected} ANTI JOIN missing USING (uri)"
     reasons = dict(
@@ -146,6 +153,7 @@ def summarize(
         left_out=left_out,
         new=did.pop("inferred", 0),
         new_rejected=new_rejected,
+        rejected_again=rejected_again,
         new_views=did.pop("views", 0),
         taken_over={why: images for why, images in did.items() if images},
         stale=plan.stale,

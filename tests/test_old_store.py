@@ -99,7 +99,7 @@ def test_what_it_rejected_is_tried_once_more_and_nothing_else_is_to_do(
     old: FeatureTable, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept = by_name(old, "run_id", "extracted_at", "image_id")
-    assert main(["extract", "--store", str(STORE), "--max-rejected", "1"]) == 0
+    assert main(["extract", "--store", str(STORE)]) == 0
     out = capfd.readouterr().out
     assert "26 images seen = 24 stored + 2 rejected" in out and "0 extracted by this run, 2 rejected" in out
     assert "24 stored images are from before their format was read as it is now" in out
@@ -112,7 +112,7 @@ def test_what_it_rejected_is_tried_once_more_and_nothing_else_is_to_do(
 
 
 def test_its_rows_are_made_anew_where_that_is_asked_for(old: FeatureTable) -> None:
-    assert main(["extract", "--store", str(STORE), "--redo-decoding", "--max-rejected", "1"]) == 0
+    assert main(["extract", "--store", str(STORE), "--redo-decoding"]) == 0
     table = feature_store.open(STORE)
     assert table.decodings() == {DECODING: 24}
     assert by_name(table, "image_id", "split") == by_name(old, "image_id", "split")
@@ -129,7 +129,7 @@ def test_it_is_continued(old: FeatureTable, capfd: pytest.CaptureFixture[str]) -
     photo(902, 44, 30).save(PHOTOS / "daisy" / "broken.jpg")  # mended
     (PHOTOS / "daisy" / "01.jpg").unlink()
     arguments = ["--store", str(STORE), "--precision", "float32", "--remove-gone", "--retry-rejected"]
-    assert main(["extract", *arguments, "--max-rejected", "1"]) == 0
+    assert main(["extract", *arguments]) == 0
     assert "26 images seen = 25 stored + 1 rejected" in capfd.readouterr().out
 
     table = feature_store.open(STORE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.decodings import DECODING, formats_mended_since
 from features.store.log import read_parts
@@ -15,7 +16,7 @@ from features.store.parts import read_decodings
 from features.store.table import FeatureTable
 
 _FEATURES_SCHEMA = pa.schema([("part", pa.int64()), ("run_id", pa.string()), ("format", pa.string())])
-_STALE_SCHEMA = pa.schema([("run_id", pa.string()), ("format", pa.string()), ("view", pa.int32())])
+_ROW_SCHEMA = pa.schema([("run_id", pa.string()), ("format", pa.string()), ("view", pa.int32())])
 _RUN_SCHEMA = pa.schema([("run_id", pa.string())])
 
 
@@ -45,18 +46,15 @@ def count_stale_features(table: FeatureTable, stale: pa.Table | None = None) -> 
     Args:
         stale: what `find_stale_features` says, where that is known.
     """
-    count = 0
-    for of_part in (
-        (find_stale_features(table) if stale is None else stale)
-        .group_by("part")
-        .aggregate([("run_id", "list"), ("format", "list")])
-        .to_pylist()
-    ):
-        wanted = set(zip(of_part["run_id_list"], of_part["format_list"], strict=True))
-        rows = read_parts([table.paths[of_part["part"]]], _STALE_SCHEMA)
-        values = zip(*(column.to_pylist() for column in rows.columns), strict=True)
-        count += sum(view == 0 and (run, format) in wanted for run, format, view in values)
-    return count
+    stale = find_stale_features(table) if stale is None else stale
+    wanted = {tuple(row.values()) for row in stale.to_pylist()}
+    images = 0
+    for part in stale.column("part").unique().to_pylist():
+        rows = read_parts([table.paths[part]], _ROW_SCHEMA)
+        counts = rows.filter(pc.equal(rows.column("view"), 0)).group_by(["run_id", "format"])
+        for of in counts.aggregate([([], "count_all")]).to_pylist():
+            images += of["count_all"] if (part, of["run_id"], of["format"]) in wanted else 0
+    return images
 
 
 def find_stale_rejections(table: FeatureTable) -> pa.Table:

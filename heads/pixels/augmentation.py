@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from features.errors import BottleneckError
+from features.strengths import parse_strengths
 
 if TYPE_CHECKING:
     import keras
@@ -55,35 +55,9 @@ def parse_augmentation(given: Iterable[str] | None) -> dict[str, float | None]:
     """
     if given is None:
         return dict(DEFAULT)
-    parsed: dict[str, float | None] = {}
     texts = [text.strip() for text in given]
-    for text in [] if texts == ["none"] else texts:
-        name, _, strength = (part.strip() for part in text.partition("="))
-        if name not in AUGMENTATIONS:
-            raise BottleneckError(
-                f"there is no augmentation {name!r}: choose from {', '.join(AUGMENTATIONS)}, or none alone"
-            )
-        if name in parsed:
-            raise BottleneckError(f"the augmentation {name!r} is given twice")
-        parsed[name] = _strength(name, strength if "=" in text else None)
+    parsed = parse_strengths([] if texts == ["none"] else texts, AUGMENTATIONS, ", or none alone")
     return {name: parsed[name] for name in AUGMENTATIONS if name in parsed}
-
-
-def _strength(name: str, text: str | None) -> float | None:
-    kind = AUGMENTATIONS[name]
-    if text is None:
-        return kind.strength
-    if kind.strength is None:
-        raise BottleneckError(f"the augmentation {name} takes no strength, and is given {text!r}")
-    try:
-        strength = float(text)
-    except ValueError:
-        strength = float("nan")
-    if not 0 < strength <= kind.most:
-        raise BottleneckError(
-            f"the augmentation {name} expects {kind.meaning}, above 0 and at most {kind.most:g}, not {text!r}"
-        )
-    return strength
 
 
 def augment_pixels(pixels: keras.KerasTensor, strengths: Strengths, seed: int = 0) -> keras.KerasTensor:

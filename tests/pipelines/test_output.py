@@ -40,7 +40,8 @@ def summary_of(table: FeatureTable, **facts: Any) -> Summary:
     """A run that saw a stored image and had nothing to do, but for some facts."""
     nothing = Summary(
         table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
-        left_out=0, new=0, new_rejected=0, new_views=0, taken_over={}, stale=0, precisions=[], reasons={},
+        left_out=0, new=0, new_rejected=0, rejected_again=0, new_views=0, taken_over={}, stale=0,
+        precisions=[], reasons={},
         examples=[], missing_from_input=0, removed=0, conflicts=Conflicts([], [], []), seconds=0.0,
     )  # fmt: skip
     return nothing._replace(**facts)
@@ -59,7 +60,7 @@ def test_a_run_that_has_nothing_to_do_says_where_everything_is_and_what_comes_ne
 def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
     summary = summary_of(
         table, seen=12_010, stored=12_000, rejected=3, unsettled=2, left=5, missing_files=1, left_out=2,
-        new=7_998, new_rejected=2, new_views=7_998, stale=1_234,
+        new=7_998, new_rejected=2, rejected_again=0, new_views=7_998, stale=1_234,
         taken_over={"moved": 1_000, "touched": 3, "same_bytes": 2, "relabelled": 1},
         precisions=["bfloat16", "float32"], reasons={"corrupt": 2, "empty": 1},
         missing_from_input=1, removed=1_000,
@@ -205,6 +206,8 @@ BAD = [
         ({}, None),
         ({"seen": 0, "stored": 0}, None),
         ({"stored": 9, "rejected": 1, "new": 9, "new_rejected": 1, "examples": BAD}, None),
+        ({"new_rejected": 3, "rejected_again": 3}, None),
+        ({"new_rejected": 1, "taken_over": {"moved": 8, "touched": 1}}, None),
         (
             {"seen": 1, "stored": 0, "rejected": 1, "examples": BAD[1:]},
             "nothing is stored: 1 of 1 image are rejected. The first that are empty: /b.jpg (0\\tbytes). "

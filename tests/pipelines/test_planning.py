@@ -150,8 +150,8 @@ def test_new_images_may_replace_rows_of_their_size_that_are_missing_from_the_inp
     later = NOON + datetime.timedelta(seconds=1)
     table = with_facts(table, "old", size=[7, 7, 8, 9], modified_at=[later, NOON, NOON, NOON])
     new = [
-        ref(10, "a", size=7),
-        ref(11, "a", size=7, modified_at=AT_NOON + 1_000_000),
+        ref(10, "a", size=7, modified_at=AT_NOON + 1_000_000),
+        ref(11, "a", size=7),
         ref(12, "a", size=7, modified_at=AT_NOON + 2_000_000),
         ref(13, "a", size=9),
         ref(14, "a", size=100),
@@ -159,8 +159,8 @@ def test_new_images_may_replace_rows_of_their_size_that_are_missing_from_the_inp
     ]
     plan = plan_of([*STORED, *new, REJECTED], table)
     assert replacing(plan) == {
-        new[0].uri: "/images/old-1.png",
-        new[1].uri: "/images/old-0.png",  # in the order in which they were changed
+        new[0].uri: "/images/old-0.png",  # in the order in which they were changed
+        new[1].uri: "/images/old-1.png",
         new[2].uri: None,
         new[3].uri: "/images/old-3.png",
         new[4].uri: None,  # rows of its size are in the input

@@ -70,7 +70,7 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
         result = summarize(newest, plan, run, left_out=3, removed=1, missing=5, seconds=2.5)
     assert result == Summary(
         table=newest, run_id="run-2", seen=12, stored=4, rejected=6, unsettled=1, left=1, missing_files=1,
-        left_out=3, new=2, new_rejected=1, new_views=5,
+        left_out=3, new=2, new_rejected=1, rejected_again=0, new_views=5,
         taken_over={"moved": 4, "same_bytes": 1, "relabelled": 7}, stale=3,
         precisions=["bfloat16", "float32"],
         reasons={"empty": 4, "corrupt": 1, "truncated": 1},
@@ -78,7 +78,8 @@ def test_images_are_counted_where_they_are_committed(tmp_path: Path):
         missing_from_input=5, removed=1, conflicts=Conflicts([], [], []), seconds=2.5,
     )  # fmt: skip
     assert list(result.reasons) == ["empty", "corrupt", "truncated"]
-    assert result.rejected_share() == 1 / 3
+    # Two inferred, five whose bytes were known, one rejected; seven were not read.
+    assert result.rejected_share() == 1 / 8
 
 
 def test_a_run_without_work_has_written_nothing(tmp_path: Path):
@@ -87,7 +88,8 @@ def test_a_run_without_work_has_written_nothing(tmp_path: Path):
     result = summarize(table, plan, Run(tmp_path, "run-1"), left_out=0, removed=0, missing=0)
     assert result == Summary(
         table=table, run_id="run-1", seen=1, stored=0, rejected=1, unsettled=0, left=0, missing_files=0,
-        left_out=0, new=0, new_rejected=0, new_views=0, taken_over={}, stale=0, precisions=[],
+        left_out=0, new=0, new_rejected=0, rejected_again=0, new_views=0, taken_over={}, stale=0,
+        precisions=[],
         reasons={"empty": 1},
         examples=[("/images/a.png", "empty", "a.png is bad")], missing_from_input=0, removed=0,
         conflicts=Conflicts([], [], []), seconds=0.0,
