@@ -66,14 +66,15 @@ class Changing:
     Args:
         source: where photos come from, a sub-folder for each class.
         folder: that is changed.
+        first_day: how many photos it has then.
     """
 
-    def __init__(self, source: Path, folder: Path, seed: int = 0) -> None:
+    def __init__(self, source: Path, folder: Path, first_day: int = _FIRST_DAY, seed: int = 0) -> None:
         self.folder = folder
+        self._first_day = first_day
         self._random = np.random.default_rng(seed)
         photos = [path for path in sorted(source.glob("*/*")) if path.is_file()]
         self._coming = [photos[number] for number in self._random.permutation(len(photos))]
-        self._hidden: list[tuple[Path, Path]] = []
         self._later: dict[int, list[Callable[[], str]]] = {}
         self._day = 0
 
@@ -82,7 +83,7 @@ class Changing:
         self._day += 1
         events = [undo() for undo in self._later.pop(self._day, [])]
         if self._day == 1:
-            return [self._grow(_FIRST_DAY)]
+            return [self._grow(self._first_day)]
         if self._day % 10 == 0:
             return [*events, "nothing"]
         planned = {

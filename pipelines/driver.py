@@ -197,14 +197,20 @@ def _make_plan(
 
 
 def _intention(listing: Listing, plan: Plan) -> str:
-    """What the input holds, and what is to be done, in a line."""
+    """What the input holds, and what of it is not as it is stored, in a line."""
     labels = listing.labels()
     ignored = f", {counted(listing.ignored, 'other file')} ignored" if listing.ignored else ""
-    changed = f", {plan.replaced:,} of them changed or tried again" if plan.replaced else ""
-    left = f", {plan.left:,} left to another run" if plan.left else ""
     classes = f" of {counted(len(labels), 'class', 'classes')} ({some(labels)})" if labels else ""
     images = counted(len(listing.images), "image")
-    return f"{images}{classes}{ignored}; {plan.todo:,} to extract or to take over{changed}{left}"
+    moved = min(plan.moved, plan.todo - plan.replaced)
+    counts = {
+        "new": plan.todo - plan.replaced - moved,
+        "new or moved": moved,
+        "changed or tried again": plan.replaced,
+        "left to another run": plan.left,
+    }
+    work = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return f"{images}{classes}{ignored}; {', '.join(work) or 'nothing is new or changed'}"
 
 
 def _run_pipeline(run: Run, table: FeatureTable, plan: Plan, options: ExtractOptions, screen: Screen) -> None:

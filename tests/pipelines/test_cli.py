@@ -78,7 +78,7 @@ def test_extract_ends_with_what_was_seen_and_what_to_run_next(
         f"{UNTRAINED}\n"
     )
     first, _, last = err.splitlines()
-    assert (first, last) == (UNTRAINED, "20 images of 2 classes (daisy, rose); 0 to extract or to take over")
+    assert (first, last) == (UNTRAINED, "20 images of 2 classes (daisy, rose); nothing is new or changed")
 
 
 def test_flags_reach_the_training_and_the_prediction(

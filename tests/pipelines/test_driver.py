@@ -142,12 +142,12 @@ def test_a_run_says_what_it_finds_and_what_it_will_do(
     assert said() == [
         f"{UNTRAINED} {bring}, and name a new table with FEATURES=NAME.",
         "Preparing Tiny for openvino …",
-        "3 images of 2 classes (daisy, rose), 1 other file ignored; 3 to extract or to take over",
+        "3 images of 2 classes (daisy, rose), 1 other file ignored; 3 new",
     ]
     photo(20).save(data / "rose" / "new.jpg")
     photo(21).save(data / "daisy" / "1.jpg")
     run(data, store)
-    todo = "2 to extract or to take over, 1 of them changed or tried again"
+    todo = "1 new, 1 changed or tried again"
     assert said() == [UNTRAINED, f"4 images of 2 classes (daisy, rose), 1 other file ignored; {todo}"]
     assert [path.suffix for path in (store / "logs").iterdir()] == [".log"] * 2
 
@@ -331,7 +331,7 @@ def test_a_run_may_skip_what_another_one_has_planned(
     with another_run(store, data, [str(data / "rose" / "new5.jpg")]):
         capfd.readouterr()
         summary = run(data, store, if_running="skip")
-        assert "; 1 to extract or to take over, 1 left to another run\n" in capfd.readouterr().err
+        assert "; 1 new, 1 left to another run\n" in capfd.readouterr().err
         assert (summary.new, summary.left, summary.seen) == (1, 1, 5)
         assert "5 images seen = 4 stored + 0 rejected + 1 left to another run" in summary_text(
             summary, ExtractOptions()

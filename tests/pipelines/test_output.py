@@ -180,6 +180,7 @@ def test_a_scheduler_is_told_what_a_run_did(table: FeatureTable, facts: dict[str
         "inferred_rows": 0,
         "taken_over": {},
         "newly_rejected": 0,
+        "rejected_again": 0,
         "reasons": {},
         "missing_from_input": 0,
         "removed": 0,
