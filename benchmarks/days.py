@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -306,8 +307,8 @@ def draw(days: list[Day], path: Path) -> None:
     events.set_axis_off()
     for day in days:
         refused = [f"refused: exit code {day.exit_code}"] if day.exit_code else []
-        text = "\n".join([*day.events, *refused])
-        events.text(day.number, 0, text, rotation=90, fontsize=6.5, ha="center", va="bottom")
+        text = textwrap.fill(", ".join([*day.events, *refused]), 44)
+        events.text(day.number, 0, text, rotation=90, fontsize=7, ha="center", va="bottom")
     draw_heads(days, accuracy, difference)
     difference.set_xlabel("day")
     difference.set_xticks(numbers)

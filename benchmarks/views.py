@@ -70,9 +70,9 @@ def compare(data: Path, weights: str, draws: int, folder: Path) -> Iterator[str]
     options = ExtractOptions(data=str(images), store=str(folder / "store"), weights=weights)
     for views in VIEWS:
         summary = extract(options.replace(views=views), quiet=True)
-        rate = summary.new_views / summary.seconds
+        rate = summary.inferred_rows / summary.seconds
         yield (
-            f"VIEWS={views}: {summary.new_views:,} rows inferred in {summary.seconds:.1f} s "
+            f"VIEWS={views}: {summary.inferred_rows:,} rows inferred in {summary.seconds:.1f} s "
             f"({rate:.1f} rows/s, {summary.table.recipe.precision})"
         )
     rows = read_rows(summary.table)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 
 class BottleneckError(Exception):
@@ -11,9 +11,14 @@ class BottleneckError(Exception):
 
     Attributes:
         exit_code: what the command ends with, so that a scheduler tells the kinds of failure apart.
+        facts: figures for the line of JSON that tells a scheduler of it.
     """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: object, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(*args)
+        self.facts = dict(facts or {})
 
 
 class TooManyRejected(BottleneckError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,13 +13,16 @@ from features.locations import local_path
 from features.splits import parse_split
 from features.store.commit import set_augmentation
 from features.store.table import FeatureTable
-from features.text import counted, differences_text
+from features.text import counted, differences_text, printable
 from pipelines.options import EndToEndOptions, ExtractOptions, Options
 from pipelines.runs import Run
 from pipelines.screen import show_download
 
 if TYPE_CHECKING:
     from heads import SavedHead
+
+#: Views that an image may have: a worker has the pixels of all in memory.
+MOST_VIEWS = 64
 
 #: Options that say how `data` is read.
 ReadingOptions = TypeVar("ReadingOptions", ExtractOptions, EndToEndOptions)
@@ -106,9 +108,12 @@ def check_same(table: FeatureTable, options: ExtractOptions, source: str, *, gro
             )
     if differences:
         text = differences_text({f"`{name}`": pair for name, pair in differences.items()})
+        moved = ""
+        if differences.keys() == {"data"}:
+            moved = f", or, where the images were moved, say `data_moved_from={printable(table.source)}`"
         raise MadeAnotherWay(
             f"table {table.name!r} was made another way: {text}. "
-            f"Name a new table with `features=NAME` to keep both"
+            f"Name a new table with `features=NAME` to keep both{moved}"
         )
 
 
@@ -133,6 +138,8 @@ def choose_views(
             f"`views={views}` is fewer: leave it out (a head can be trained with fewer), or name a new table "
             f"with `features=NAME`"
         )
+    if views > MOST_VIEWS:
+        raise BottleneckError(f"`views={views}`: expected {MOST_VIEWS} at most")
     if not views:
         if options.augment is not None:
             raise BottleneckError("`augment` says how views are made, and there are none: give `views`, too")
@@ -140,16 +147,16 @@ def choose_views(
     wanted = parse_augmentation(options.augment)
     if not table.views and (table.augmentation is None or (options.augment is not None and not others)):
         table = set_augmentation(table, wanted)
-    stored = table.augmentation or wanted
-    # The algorithm of this version may be another one than that of the table's views.
-    wanted = stored if options.augment is None else wanted
-    differences = stored.differences(
-        dataclasses.replace(wanted, algorithm=parse_augmentation(None).algorithm)
-    )
-    if differences:
+    stored, ours = table.augmentation or wanted, wanted.algorithm
+    if stored.algorithm != ours:
         raise MadeAnotherWay(
-            f"the views of table {table.name!r} are made another way: {differences_text(differences)}. "
-            f"Name a new table with `features=NAME` to keep both"
+            f"the views of table {table.name!r} are made by algorithm {stored.algorithm}, and this version "
+            f"has {ours}: name a new table with `features=NAME`"
+        )
+    if options.augment is not None and stored != wanted:
+        raise MadeAnotherWay(
+            f"the views of table {table.name!r} are made by {stored}, and `augment` asks for {wanted}: leave "
+            f"it out, or name a new table with `features=NAME` to keep both"
         )
     return table, views
 

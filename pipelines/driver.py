@@ -25,7 +25,7 @@ from features.text import counted, printable, some
 from pipelines.agreement import check_same, choose_views, with_reading_of
 from pipelines.creation import create_table
 from pipelines.local import LOCAL_RUNNER, import_pipeline
-from pipelines.missing import check_lost, check_shrunk, images_with_features
+from pipelines.missing import check_lost, check_shrunk, check_there, nothing_lost
 from pipelines.moving import move_data, remove_moved
 from pipelines.options import ExtractOptions
 from pipelines.planning import Plan, make_plan
@@ -97,12 +97,13 @@ def _settle_all(options: ExtractOptions, run: Run, screen: Screen, say: Callable
         if left_to.keys() >= {other.run_id for other in ahead}:
             break
         run.withdraw()  # another run had planned while this one did: its images are left to it
-    removes = options.remove_gone or not table.has_rows  # as it was planned: what holds nothing binds nobody
+    # As it was planned: what holds nothing binds nobody, and what another run is moving is not gone.
+    removes = (options.remove_gone or not table.has_rows) and not plan.left
     if plan.todo:
         _run_pipeline(run, table, plan, options, screen)
         table = open_planned(run.store, options.features)
         check_basis(table, plan.basis)
-    missing = remove_moved(plan, run)
+    missing = remove_moved(plan, run, dead_runs(table))
     if len(missing) and removes:
         check_lost(missing, plan, options)
         change = Change(f"{run.run_id}/remove-gone", run.run_id, plan.basis, missing)
@@ -116,8 +117,8 @@ def _settle_all(options: ExtractOptions, run: Run, screen: Screen, say: Callable
         plan,
         run,
         left_out=left_out,
-        removed=len(missing) if options.remove_gone else 0,
-        missing=0 if removes else images_with_features(missing),
+        removed=len(missing) if removes and options.remove_gone else 0,
+        missing=missing.slice(0, 0) if removes else missing,
         seconds=seconds,
     )
 
@@ -137,12 +138,14 @@ def _list(
     store, name = run.store, options.features
     table = feature_store.open(store, name) if name in feature_store.table_names(store) else None
     options = with_reading_of(table, options)
-    listing = list_images(
-        table.source if table and options.data == "auto" else options.data,
-        splits=options.splits,
-        classes=options.classes,
-        progress=show_download,
-    )
+    check_there(table, options)
+    with nothing_lost(table):
+        listing = list_images(
+            table.source if table and options.data == "auto" else options.data,
+            splits=options.splits,
+            classes=options.classes,
+            progress=show_download,
+        )
     _refuse_missing(listing, say)
     if options.data_moved_from is not None:
         table = move_data(table, listing, options, run)
@@ -206,7 +209,7 @@ def _intention(listing: Listing, plan: Plan) -> str:
     counts = {
         "new": plan.todo - plan.replaced - moved,
         "new or moved": moved,
-        "changed or tried again": plan.replaced,
+        "changed, short of views, or tried again": plan.replaced,
         "left to another run": plan.left,
     }
     work = [f"{count:,} {what}" for what, count in counts.items() if count]

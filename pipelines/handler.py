@@ -24,7 +24,7 @@ from pipelines.extractor import ExtractorSettings, load_extractor
 from pipelines.planning import MOST_ATTEMPTS
 from pipelines.runs import Run
 from pipelines.screen import progress
-from pipelines.settling import Settled, SliceWork
+from pipelines.settling import SettledSlice, SliceWork
 
 NAMESPACE = "bottlenecks"
 
@@ -48,7 +48,7 @@ class ExtractedSlice(NamedTuple):
     table: str
     facts: TableFacts
     change: Change
-    settled: Settled
+    settled: SettledSlice
     precision: str | None
     mark: Path
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 import pyarrow as pa
 
-from features.errors import InputShrunk
-from features.text import counted
+from features import files
+from features.errors import BottleneckError, InputShrunk
+from features.locations import local_path
+from features.store.table import FeatureTable
+from features.text import counted, printable
 from pipelines.options import ExtractOptions
 from pipelines.planning import Plan
+
+
+def check_there(table: FeatureTable | None, options: ExtractOptions) -> None:
+    """Refuse an input that a table was made from and that is not there now, as where its disk is not mounted.
+
+    Raises:
+        InputShrunk: where it is missing.
+        BottleneckError: where it was moved, and it is not said where it is now.
+    """
+    if options.data_moved_from is not None and options.data == "auto":
+        raise BottleneckError("`data_moved_from` says where the images were: give `data`, where they are now")
+    if table is None or not table.has_rows or not os.path.isabs(table.source):
+        return
+    asked = options.data == "auto" or local_path(options.data) == table.source
+    if asked and not (files.is_folder(table.source) or files.is_file(table.source)):
+        raise InputShrunk(
+            f"{printable(table.source)} is missing, which table {table.name!r} was made from: mount it, or "
+            f"say where it is now with `data` and `data_moved_from`; nothing was changed"
+        )
+
+
+@contextlib.contextmanager
+def nothing_lost(table: FeatureTable | None) -> Iterator[None]:
+    """Say of an empty input what it means for a table that holds its images."""
+    try:
+        yield
+    except InputShrunk as error:
+        if table is None or not table.has_rows:
+            raise
+        raise InputShrunk(f"{error}; nothing was changed in table {table.name!r}") from None
 
 
 def check_shrunk(plan: Plan, options: ExtractOptions) -> None:
@@ -40,6 +77,6 @@ def _check(lost: int, plan: Plan, options: ExtractOptions, kept: str) -> None:
     if lost > options.max_removed * stored:
         raise InputShrunk(
             f"{lost:,} of the {counted(stored, 'image')} in table {plan.table!r} are missing from the input, "
-            f"more than `max_removed={options.max_removed:g}` allows: is it whole? If so, allow more; "
-            f"{kept}"
+            f"more than `max_removed={options.max_removed:g}` allows. If they are gone for good, run it once "
+            f"with `remove_gone` and `max_removed=1`; {kept}"
         )

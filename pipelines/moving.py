@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +33,8 @@ _STILL_THERE = """
         UNION ALL
         SELECT missing.* FROM missing JOIN {rejected} AS rejected USING (uri) WHERE missing.image_id IS NULL
     ), new AS (
-        SELECT image_id, count(*) AS images FROM {features} AS features JOIN {planned} AS planned USING (uri)
+        SELECT image_id, count(DISTINCT uri) AS images
+        FROM {features} AS features JOIN {planned} AS planned USING (uri)
         WHERE view = 0 AND (replaced_uri IS DISTINCT FROM uri OR replaced_image_id IS DISTINCT FROM image_id)
         GROUP BY image_id
     ), replaced AS (
@@ -46,21 +48,25 @@ _STILL_THERE = """
 """
 
 
-def remove_moved(plan: Plan, run: Run) -> pa.Table:
+def remove_moved(plan: Plan, run: Run, dead: Iterable[Run] = ()) -> pa.Table:
     """Take out the rows of images that are under another uri since this run, and were left by its slices.
 
     A slice replaces the row of an image that was moved where both are in it: nearly always.
+
+    Args:
+        dead: runs that had work for the table and were stopped: before this, perhaps.
 
     Returns:
         The other rows that are missing from the input, in `features.store.conflicts.STORED_SCHEMA`.
     """
     missing = plan.missing_from_input
-    if not len(missing) or not plan.todo:
+    plans = [str(one.plan_path) for one in [*([run] if plan.todo else []), *dead] if one.says_what_moved()]
+    if not len(missing) or not plans:
         return missing
     table = open_planned(run.store, plan.table)
     connection = connect()
     connection.register("missing", missing)
-    planned = parts_relation(connection, [str(run.plan_path)], PLANNED_SCHEMA)
+    planned = parts_relation(connection, plans, PLANNED_SCHEMA)
     rows = connection.sql(
         _STILL_THERE.format(
             features=parts_relation(connection, table.paths, table.facts.schema),

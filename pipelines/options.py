@@ -113,7 +113,7 @@ OPTIONS = (
     _variable(
         "head_id", None, (*_TUNE, *_PROMOTE, *_PREDICT, *_EVIDENCE),
         "head to use: to label images, to fine-tune, to evaluate, to make the current one",
-        unset="the current one; to promote, the newest"
+        unset="the current one; to promote, the newest, if nothing was decided of it"
     ),
     _variable("images", None, _PREDICT, "images to label: a file or a folder", kind="path", needed=True),
     _variable("runner", "local", _EXTRACT, "where the pipeline runs: local, or the name of a Beam runner"),
@@ -183,6 +183,11 @@ OPTIONS = (
         choices=("heads.promotion:MODES",)
     ),
     Option(
+        "if_undecided", False, _PROMOTE,
+        "leave all as it is where something was decided of the head before, and the current one can be used",
+        kind="switch"
+    ),
+    Option(
         "max_class_drift", None, _TRAIN,
         "the run fails, before it trains, when the shares of the classes have moved by more than this share "
         "of the images since the current head was trained", kind="share", unset="no limit"
@@ -246,7 +251,7 @@ OPTIONS = (
     ),
     Option(
         "json", False, (*_EXTRACT, *_TRAIN, *_PROMOTE, *_EVIDENCE),
-        "print one line of JSON, or of evidence all figures as JSON", kind="switch"
+        "print one line of JSON; of evaluate, all figures as JSON", kind="switch"
     ),
     Option(
         "output", None, (*_PREDICT, "report"), "file to write: .csv or .parquet of labels, .html of the page",
@@ -331,10 +336,11 @@ def table(width: int = 100) -> str:
         if option.make:
             default = "(needed)" if option.needed else option.default_text or "(none)"
             takers = f" [{', '.join(option.commands)}]" if option.commands else ""
-            head = f"  {option.variable:<11}{default:<16}"
-            lines += textwrap.wrap(
-                option.help + takers, width, initial_indent=head, subsequent_indent=" " * len(head)
-            )
+            head, indent = f"  {option.variable:<11}{default:<16}", " " * 29
+            if len(head) > len(indent):
+                lines.append(head)
+                head = indent
+            lines += textwrap.wrap(option.help + takers, width, initial_indent=head, subsequent_indent=indent)
     return "\n".join(lines)
 
 

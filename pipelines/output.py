@@ -45,8 +45,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     seen = counted(summary.seen, "image")
     lines = [f"{seen} seen = {summary.stored:,} stored + {summary.rejected:,} rejected{unsettled}"]
     if missing := summary.missing_files:
-        files = counted(missing, "stored image has no file now", "stored images have no file now")
-        lines.append(f"{files}, where the input says it is: the rows stay")
+        images = counted(missing, "stored image can't be read now", "stored images can't be read now")
+        lines.append(f"{images}, where the input says it is: the rows stay")
     if summary.left_out:
         lines.append(f"{counted(summary.left_out, 'more image')} left out: the name is not valid UTF-8")
     for reason, count in summary.reasons.items():
@@ -58,15 +58,18 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.missing_from_input:
         images = counted(summary.missing_from_input, "stored image is", "stored images are")
         lines.append(f"{images} no longer in the input: the rows stay (ARGS=--remove-gone takes them out)")
+    if gone := summary.rejections_missing_from_input:
+        images = counted(gone, "rejected image is", "rejected images are")
+        lines.append(f"{images} no longer in the input (ARGS=--remove-gone takes them out, too)")
     lines += conflict_lines(summary.conflicts)
     tried = summary.new + summary.new_rejected
     if tried:
         rate = tried / summary.seconds
         rejected = f", {summary.new_rejected:,} rejected" if summary.new_rejected else ""
-        views = f" ({summary.new_views:,} rows, with views)" if table.views else ""
+        views = f" ({summary.inferred_rows:,} rows, with views)" if table.views else ""
         seconds = f"{summary.seconds:.1f} s, {rate:.1f} images/s"
         lines.append(f"{summary.new:,} extracted by this run{views}{rejected} in {seconds}")
-    elif not summary.taken_over:
+    elif not summary.taken_over and not summary.removed:
         lines.append("nothing new to extract")
     if summary.taken_over:
         why = ", ".join(f"{images:,} {_WHY[why]}" for why, images in summary.taken_over.items())
@@ -74,7 +77,8 @@ def summary_text(summary: Summary, options: ExtractOptions) -> str:
     if summary.stale:
         images = counted(summary.stale, "stored image is", "stored images are")
         lines.append(
-            f"{images} from before their format was read as it is now (ARGS=--redo-decoding makes them anew)"
+            f"{images} from before some images of their format were read as they are now "
+            f"(ARGS=--redo-decoding makes them anew)"
         )
     lines.append(f"recipe:   {table.recipe}")
     if summary.precisions not in ([], [table.recipe.precision]):
@@ -111,12 +115,13 @@ def summary_facts(summary: Summary, options: ExtractOptions) -> dict[str, Any]:
         "left": summary.left,
         "unsettled": summary.unsettled,
         "inferred": summary.new,
-        "inferred_rows": summary.new_views,
+        "inferred_rows": summary.inferred_rows,
         "taken_over": summary.taken_over,
         "newly_rejected": summary.new_rejected,
         "rejected_again": summary.rejected_again,
         "reasons": summary.reasons,
         "missing_from_input": summary.missing_from_input,
+        "rejections_missing_from_input": summary.rejections_missing_from_input,
         "removed": summary.removed,
         "missing_files": summary.missing_files,
         "stale": summary.stale,

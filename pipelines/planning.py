@@ -96,6 +96,7 @@ _WORK = f"""
             END AS action,
             coalesce(listing.uri, stored.uri) AS uri,
             listing.labels, listing.split, listing."group", listing.size, listing.modified_at,
+            coalesce(stored.views < wanted, false) AS lacks_views,
             coalesce(ended.attempts, 0)::INTEGER AS attempts,
             stored.uri AS replaced_uri,
             CASE WHEN stored.image_id IS NULL THEN $rejected ELSE $features END[1 + stored.part]
@@ -218,12 +219,19 @@ class Plan:
         self._connection.close()
 
     def slices(self, chunk_size: int) -> Iterator[pa.Table]:
-        """The images to settle, in slices of at most `chunk_size`: rows in `PLANNED_SCHEMA`."""
+        """The images to settle, in slices of at most `chunk_size`: rows in `PLANNED_SCHEMA`.
+
+        A part whose images get more views is rewritten by each of its slices: what they infer is worth more.
+        """
         most = max(1, min(chunk_size, _SLICE_BYTES // self._image_bytes, max(_SMALL, -(-self.todo // _MANY))))
         groups = self._connection.sql(
             """
-            SELECT doubtful, whole, CASE WHEN whole IS NULL THEN size END AS of_size, count(*) AS images
-            FROM todo GROUP BY ALL ORDER BY doubtful, whole NULLS FIRST, of_size
+            SELECT doubtful, CASE WHEN NOT bool_or(lacks_views) THEN part END AS whole, count(*) AS images
+            FROM (
+                SELECT doubtful, whole AS part, CASE WHEN whole IS NULL THEN size END AS of_size, lacks_views
+                FROM todo
+            )
+            GROUP BY doubtful, part, of_size ORDER BY doubtful, part NULLS FIRST, of_size
             """
         ).to_arrow_table()
         columns = ", ".join(f'"{name}"' for name in PLANNED_SCHEMA.names)
@@ -300,7 +308,8 @@ def slice_lengths(groups: pa.Table, most: int) -> list[int]:
     Args:
         groups: what stays together, in that order: `doubtful`, `whole` (the part whose rows are replaced,
             null for none), and how many `images`. Those that replace rows of a part are never cut, so that
-            such a slice may be larger; those of no part only where more are of one size than `most`.
+            such a slice may be larger, and the part is rewritten once; those of none only where there are
+            more of them than `most`.
         most: images in a slice.
     """
     if not len(groups):

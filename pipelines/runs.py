@@ -135,6 +135,10 @@ class Run:
         others = {name: facts.pop(name) for name in ("table", "views", "augmentation") if name in facts}
         return Header(**others, basis=Basis(**{name: facts[name] for name in Basis._fields}))
 
+    def says_what_moved(self) -> bool:
+        """Whether the plan tells new images from those that were stored: those of older versions do not."""
+        return "replaced_uri" in _footer(self.plan_path).schema.names
+
     def slices(self) -> int:
         """How many slices the plan has."""
         return _footer(self.plan_path).num_row_groups

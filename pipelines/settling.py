@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from features.augmentation import Augmentation
 from features.decodings import DECODING
 from features.extractor import EXTRACTED_FIELDS, Views
+from features.images.errors import UNREAD
 from features.splits import assign_split
 from features.store.rows import taken_over, to_features, to_rejections
 from features.store.stored import Place, StoredImages, Wanted, copy_rows
@@ -25,7 +26,7 @@ from features.store.table import FeatureTable
 from pipelines.runs import COPY, READ, REDO, Header, outdated
 
 
-class Settled(NamedTuple):
+class SettledSlice(NamedTuple):
     """What is to be committed of a slice.
 
     Attributes:
@@ -33,8 +34,8 @@ class Settled(NamedTuple):
         rejected: rows of the rejected table.
         outdated: rows that leave either, as the plan saw them (`features.store.conflicts.STORED_SCHEMA`).
         decodings: by which the features were read (`features.store.parts.read_decodings`).
-        counts: images by what was done: `inferred`, `views` (rows that were inferred), `moved`, `touched`,
-            `same_bytes`, `relabelled`.
+        counts: images by what was done: `inferred`, `rows` (that were inferred, views included), `moved`,
+            `touched`, `same_bytes`, `relabelled`, and `unread`: stored ones that could not be read now.
     """
 
     features: pa.Table
@@ -63,8 +64,10 @@ class SliceWork:
         self._most = header.views
         self._actions = planned.column("action").to_pylist()
         self._splits, self._groups = (planned.column(name).to_pylist() for name in ("split", "group"))
-        may_be_stored = pc.and_(planned.column("same_size"), pc.equal(planned.column("action"), READ))
-        self._stored = StoredImages(table, planned.filter(may_be_stored).column("size"))
+        read = planned.filter(pc.equal(planned.column("action"), READ))
+        # The own row has another size where the file had changed after it was listed.
+        sizes = [read.filter(read.column("same_size")).column("size"), read.column("replaced_size")]
+        self._stored = StoredImages(table, pa.chunked_array([*sizes[0].chunks, *sizes[1].chunks], pa.int64()))
         self._read = [number for number, action in enumerate(self._actions) if action != COPY]
         uris = planned.column("uri").to_pylist()
         self.images = [uris[number] for number in self._read]
@@ -99,7 +102,7 @@ class SliceWork:
         split = assign_split(image_id, self._splits[number], self._groups[number])
         return range(1 + (self._most if split == "train" else 0))
 
-    def settle(self, extracted: pa.Table | None, run_id: str, now: datetime.datetime) -> Settled:
+    def settle(self, extracted: pa.Table | None, run_id: str, now: datetime.datetime) -> SettledSlice:
         """What is to be committed.
 
         Args:
@@ -109,48 +112,58 @@ class SliceWork:
         if extracted is None:
             extracted = self._nothing_extracted()
         numbers = pa.array(np.array(self._read, int)).take(extracted.column("image"))
-        rejected = self._rejections(extracted, numbers)
+        failed = self._failures(extracted, numbers)
+        unread = {number for number, (reason, _) in failed.items() if reason in UNREAD and self._own(number)}
+        rejected = {number: why for number, why in failed.items() if number not in unread}
         tables, decodings = [self._table.facts.schema.empty_table()], {}
-        inferred = self._inferred(extracted, numbers, rejected, run_id, now)
+        inferred = self._inferred(extracted, numbers, failed, run_id, now)
         if len(inferred):
             tables, decodings = [inferred], {run_id: DECODING}
-        for table, read_by in self._taken_over(inferred, rejected):
+        for table, read_by in self._taken_over(inferred, failed):
             tables.append(table)
             decodings |= read_by
         reasons = self._planned.take(pa.array(list(rejected), pa.int64()))
         for position, name in enumerate(("reason", "detail")):
             column = pa.array([facts[position] for facts in rejected.values()], pa.string())
             reasons = reasons.append_column(name, column)
-        leaving = self._leaving(rejected)
+        leaving = self._leaving(failed, unread)
         features = pa.concat_tables(tables)
         runs = set(features.column("run_id").unique().to_pylist())
-        return Settled(
+        return SettledSlice(
             features,
             to_rejections(reasons, run_id, now),
             outdated(self._planned.take(pa.array(sorted(leaving.values()), pa.int64()))),
             # Of every run: a footer that names only some of them would pass for one without older rows.
             {run: decodings.get(run, 0) for run in sorted(runs)},
-            self._counts(rejected, leaving, len(inferred)),
+            self._counts(failed, leaving, len(inferred)) | {"unread": len(unread)},
         )
 
     def _nothing_extracted(self) -> pa.Table:
         layers = [self._table.facts.schema.field(layer) for layer in self._table.layers]
         return pa.schema([*EXTRACTED_FIELDS, *layers]).empty_table()
 
-    def _rejections(self, extracted: pa.Table, numbers: pa.Array) -> dict[int, tuple[str, str]]:
-        """Reason and detail of each rejected image, and of those that one of the same bytes stood for."""
+    def _own(self, number: int) -> bool:
+        """Whether an image has features that are stored under its uri."""
+        own, uri, image_id = (
+            self._planned.column(name)[number].as_py()
+            for name in ("uri", "replaced_uri", "replaced_image_id")
+        )
+        return own == uri and image_id is not None
+
+    def _failures(self, extracted: pa.Table, numbers: pa.Array) -> dict[int, tuple[str, str]]:
+        """Why images have no features: also those that one of the same bytes stood for."""
         bad = extracted.column("reason").is_valid()
         columns = (numbers.filter(bad), *extracted.filter(bad).select(["reason", "detail"]).columns)
-        rejected = {
+        failed = {
             number: (reason, detail)
             for number, reason, detail in zip(*(column.to_pylist() for column in columns), strict=True)
         }
         for (image_id, _), owner in self._owners.items():
-            if owner in rejected:
+            if owner in failed:
                 for number, of_number in self._ids.items():
                     if of_number == image_id and self._lacks(number, owner):
-                        rejected.setdefault(number, rejected[owner])
-        return dict(sorted(rejected.items()))
+                        failed.setdefault(number, failed[owner])
+        return dict(sorted(failed.items()))
 
     def _lacks(self, number: int, owner: int) -> bool:
         """Whether an image takes any view from what is inferred for `owner`."""
@@ -163,13 +176,13 @@ class SliceWork:
         self,
         extracted: pa.Table,
         numbers: pa.Array,
-        rejected: dict[int, tuple[str, str]],
+        failed: dict[int, tuple[str, str]],
         run_id: str,
         now: datetime.datetime,
     ) -> pa.Table:
         """Rows of the feature table of what was inferred, in its schema."""
         good = pc.and_(extracted.column("view").is_valid(), extracted.column("reason").is_null())
-        good = pc.and_(good, pc.invert(pc.is_in(numbers, pa.array(list(rejected), pa.int64()))))
+        good = pc.and_(good, pc.invert(pc.is_in(numbers, pa.array(list(failed), pa.int64()))))
         rows, of_plan = extracted.filter(good), self._planned.take(numbers.filter(good))
         names = [*of_plan.column_names, *rows.column_names]
         return to_features(
@@ -177,12 +190,12 @@ class SliceWork:
         )
 
     def _taken_over(
-        self, inferred: pa.Table, rejected: dict[int, tuple[str, str]]
+        self, inferred: pa.Table, failed: dict[int, tuple[str, str]]
     ) -> list[tuple[pa.Table, dict[str, int]]]:
         """Rows of images whose features are stored, or inferred for another of the slice; their decodings."""
         of_parts: dict[str, list[tuple[int, Wanted]]] = collections.defaultdict(list)
         others: list[tuple[int, tuple[str, int]]] = []
-        for number, image_id, place in self._not_rejected(rejected):
+        for number, image_id, place in self._with_features(failed):
             wanted = self._wanted(number, image_id)
             if self._actions[number] == COPY:
                 part, uri = (self._replaced(number, name) for name in ("part", "uri"))
@@ -211,24 +224,25 @@ class SliceWork:
     def _made_of(self, stored: pa.Table, numbers: np.ndarray) -> pa.Table:
         return taken_over(stored, self._planned.take(pa.array(numbers)), self._table.facts)
 
-    def _not_rejected(self, rejected: dict[int, tuple[str, str]]) -> list[tuple[int, str, Place | None]]:
+    def _with_features(self, failed: dict[int, tuple[str, str]]) -> list[tuple[int, str, Place | None]]:
         """The images that have features: number, id, and where these are stored."""
         return [
             (number, self._replaced(number, "image_id"), None)
             if action == COPY
             else (number, self._ids[number], self._places[number])
             for number, action in enumerate(self._actions)
-            if number not in rejected
+            if number not in failed
         ]
 
     def _replaced(self, number: int, name: str) -> str:
         return self._planned.column(f"replaced_{name}")[number].as_py()
 
-    def _leaving(self, rejected: dict[int, tuple[str, str]]) -> dict[int, int]:
+    def _leaving(self, failed: dict[int, tuple[str, str]], unread: set[int]) -> dict[int, int]:
         """Which images replace a row, and of which of the slice the plan says what that row is.
 
-        A row of the same uri is replaced whatever became of the image. One of another uri, which is missing
-        from the input, by an image of the same bytes: one row by one image.
+        A row of the same uri is replaced whatever became of the image, unless that could not be read at all:
+        a disk that is away for a minute costs no features. A row of another uri, which is missing from the
+        input, is replaced by an image of the same bytes: one row by one image.
         """
         own, uris, ids = (
             self._planned.column(name).to_pylist() for name in ("uri", "replaced_uri", "replaced_image_id")
@@ -236,23 +250,25 @@ class SliceWork:
         leaving: dict[int, int] = {}
         missing: dict[str, list[int]] = collections.defaultdict(list)
         for number, (uri, replaced) in enumerate(zip(own, uris, strict=True)):
+            if number in unread:
+                continue
             if replaced == uri:
                 leaving[number] = number
             elif replaced is not None:
                 missing[ids[number]].append(number)
-        for number, image_id, _ in self._not_rejected(rejected):
+        for number, image_id, _ in self._with_features(failed):
             if number not in leaving and missing[image_id]:
                 leaving[number] = missing[image_id].pop()
         return leaving
 
     def _counts(
-        self, rejected: dict[int, tuple[str, str]], leaving: dict[int, int], inferred_rows: int
+        self, failed: dict[int, tuple[str, str]], leaving: dict[int, int], inferred_rows: int
     ) -> dict[str, int]:
         own, ids = (self._planned.column(name).to_pylist() for name in ("uri", "replaced_image_id"))
         replaced = self._planned.column("replaced_uri").to_pylist()
-        counts = dict.fromkeys(("inferred", "views", "moved", "touched", "same_bytes", "relabelled"), 0)
-        counts["views"] = inferred_rows
-        for number, image_id, _ in self._not_rejected(rejected):
+        counts = dict.fromkeys(("inferred", "rows", "moved", "touched", "same_bytes", "relabelled"), 0)
+        counts["rows"] = inferred_rows
+        for number, image_id, _ in self._with_features(failed):
             if self._actions[number] == COPY:
                 counts["relabelled"] += 1
             elif self._chosen[number]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import collections
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from features.conflicting_images import Conflicts
 from features.splits import SPLITS
+from features.store.conflicts import STORED_SCHEMA
 from features.store.schema import REJECTED_SCHEMA
+from features.store.stale import count_stale_features
 from features.store.table import FeatureTable
+from pipelines.missing import images_with_features
 from pipelines.planning import Plan
 from pipelines.queries import connect, parts_relation
 from pipelines.runs import PLANNED_SCHEMA, Run
@@ -33,6 +38,9 @@ _TORN = f"""
     GROUP BY "group" HAVING min(split) <> max(split) ORDER BY "group"
 """
 
+#: No rows of images that are missing.
+_NONE = STORED_SCHEMA.empty_table()
+
 
 class Summary(NamedTuple):
     """What a run saw and did, counted from committed rows.
@@ -42,12 +50,12 @@ class Summary(NamedTuple):
         stored, rejected: of these, in the feature table and in the rejected table.
         unsettled: images that are in neither, since others removed them while the run went on.
         left: images that another run is to extract.
-        missing_files: of the stored, images whose files are not there now.
+        missing_files: of the stored, images whose files are not there now, or can't be read.
         left_out: images whose names are not UTF-8, which are not among those seen.
         new: images that this run inferred.
         new_rejected: images that it rejected.
         rejected_again: of these, images that had been rejected before.
-        new_views: rows that it inferred: images and their augmented views.
+        inferred_rows: rows that it inferred: images and their augmented views.
         taken_over: images whose stored features this run gave new rows, without inference, by why: `moved`,
             `touched`, `same_bytes` or `relabelled`.
         stale: stored images that would be read otherwise now.
@@ -55,6 +63,7 @@ class Summary(NamedTuple):
         reasons: of the rejected images of the input, reason to count, the most frequent first.
         examples: the first rejected images of the most frequent reason: (uri, reason, detail).
         missing_from_input: images with features that the input no longer has.
+        rejections_missing_from_input: rejected images that it no longer has.
         removed: images, stored or rejected, that this run took out of the tables for that.
         seconds: from when the images were listed to the last commit, loading the network included.
     """
@@ -71,13 +80,14 @@ class Summary(NamedTuple):
     new: int
     new_rejected: int
     rejected_again: int
-    new_views: int
+    inferred_rows: int
     taken_over: dict[str, int]
     stale: int
     precisions: list[str]
     reasons: dict[str, int]
     examples: list[tuple[str, str, str]]
     missing_from_input: int
+    rejections_missing_from_input: int
     removed: int
     conflicts: Conflicts
     seconds: float
@@ -97,7 +107,7 @@ def summarize(
     *,
     left_out: int,
     removed: int,
-    missing: int,
+    missing: pa.Table = _NONE,
     seconds: float = 0.0,
 ) -> Summary:
     """Count what the tables hold after a run, whose folder is still there if it had work.
@@ -105,7 +115,8 @@ def summarize(
     Args:
         table: as it is now.
         plan: what there was to do.
-        missing: images with features that the input no longer has, and that stay.
+        missing: rows of images that the input no longer has, and that stay, as in
+            `features.store.conflicts.STORED_SCHEMA`.
         left_out, removed, seconds: as in `Summary`.
     """
     connection = connect()
@@ -149,18 +160,19 @@ def summarize(
         rejected=plan.rejected + rejected_now,
         unsettled=plan.todo - stored_now - rejected_now,
         left=plan.left,
-        missing_files=plan.missing_files,
+        missing_files=plan.missing_files + did.pop("unread", 0),
         left_out=left_out,
         new=did.pop("inferred", 0),
         new_rejected=new_rejected,
         rejected_again=rejected_again,
-        new_views=did.pop("views", 0),
+        inferred_rows=did.pop("rows", 0),
         taken_over={why: images for why, images in did.items() if images},
-        stale=plan.stale,
+        stale=count_stale_features(table) if plan.stale and plan.todo else plan.stale,
         precisions=precisions,
         reasons=reasons,
         examples=examples,
-        missing_from_input=missing,
+        missing_from_input=images_with_features(missing),
+        rejections_missing_from_input=len(missing) - images_with_features(missing),
         removed=removed,
         conflicts=Conflicts(
             [uris for uris, labels, _ in duplicates if labels],

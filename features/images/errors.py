@@ -32,6 +32,9 @@ REMEDIES: dict[str, str] = {
     "not_finite": "Check the file of the weights",
 }
 
+#: Reasons that say nothing of an image: it could not be read at all, perhaps only now.
+UNREAD = frozenset({"missing", "unreadable"})
+
 
 class ImageError(Exception):
     """An image that can't be used: `reason` is a key of REASONS, `detail` says what exactly was seen."""

@@ -91,15 +91,17 @@ def settle(brought: pa.Table, outdated: pa.Table, since: pa.Table, parts: Collec
 
 
 def rows_of_parts(features: Iterable[str | Path], rejected: Iterable[str | Path], uris: pa.Array) -> pa.Table:
-    """The rows of some images in part files of the two tables, in `STORED_SCHEMA`."""
+    """The rows of some images in part files of the two tables, in `STORED_SCHEMA`, without views."""
 
-    def read(path: str | Path, written_at: str, *ids: str, **others: Any) -> pa.Table:
-        names = ["uri", "size", "modified_at", written_at, *ids]
+    def read(path: str | Path, written_at: str, *more: str, **others: Any) -> pa.Table:
+        names = ["uri", "size", "modified_at", written_at, *more]
         rows = among(files.parquet_file(path).read(names, use_threads=False), uris)
+        if "view" in more:
+            rows = rows.filter(pc.equal(rows.column("view"), 0))
         others |= {"part": os.path.basename(path), "written_at": rows.column(written_at)}
         return to_schema(rows, STORED_SCHEMA, **others)
 
-    tables = [read(path, "extracted_at", "image_id") for path in features]
+    tables = [read(path, "extracted_at", "image_id", "view") for path in features]
     tables += [read(path, "rejected_at", image_id=None) for path in rejected]
     return pa.concat_tables([STORED_SCHEMA.empty_table(), *tables])
 

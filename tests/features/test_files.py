@@ -45,6 +45,7 @@ LOCAL_MODULES = {
     "features/inputs/walk.py": {"is_dir", "scandir", "realpath"},
     "features/locations.py": {"realpath"},  # where links lead
     "features/machine.py": {"read_text", "exists", "is_file", "is_dir"},  # /proc
+    "heads/current.py": {"open"},  # a lock
     "heads/page/document.py": {"read_text"},  # of the package itself
     "pipelines/cli.py": {"open"},  # /dev/null
     "pipelines/liveness.py": {"open", "stat", "utime"},  # a lock

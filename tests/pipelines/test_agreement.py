@@ -127,9 +127,10 @@ def test_a_table_refuses_what_it_was_not_made_with(
 ):
     with pytest.raises(BottleneckError) as error:
         check(made(tmp_path, **facts), **options)
+    moved = ", or, where the images were moved, say `data_moved_from=/a`"
     assert str(error.value) == (
         f"table 'flowers' was made another way: {differences}. "
-        f"Name a new table with `features=NAME` to keep both"
+        f"Name a new table with `features=NAME` to keep both{moved if '`data`' in differences else ''}"
     )
 
 
@@ -256,8 +257,8 @@ def test_views_that_are_made_another_way_are_refused(tmp_path: Path):
     with pytest.raises(MadeAnotherWay) as error:
         choose_views(table, ExtractOptions(views=2, augment=STRONG), ())
     assert str(error.value) == (
-        "the views of table 'inception_v3' are made another way: crop was 0.1 and is now 0.4; flip was False "
-        "and is now True. Name a new table with `features=NAME` to keep both"
+        "the views of table 'inception_v3' are made by crop 0.1, and `augment` asks for crop 0.4, flip: "
+        "leave it out, or name a new table with `features=NAME` to keep both"
     )
     assert feature_store.open(tmp_path).augmentation == parse_augmentation(WEAK)
 
@@ -268,7 +269,7 @@ def test_views_of_another_algorithm_are_refused(tmp_path: Path, augment: tuple[s
     made_by = dataclasses.replace(parse_augmentation(augment), algorithm=99)
     table = set_augmentation(table_of(tmp_path), made_by)
     add(table, part_of(table, [Stored("/rose", "rose", 1)]))
-    with pytest.raises(MadeAnotherWay, match="made another way: algorithm was 99 and is now 1. Name a"):
+    with pytest.raises(MadeAnotherWay, match="are made by algorithm 99, and this version has 1: name a"):
         choose_views(feature_store.open(tmp_path), ExtractOptions(augment=augment), ())
 
 
@@ -288,8 +289,8 @@ def test_beside_others_views_are_made_as_these_make_them(tmp_path: Path):
     assert chosen(table, other, views=1, augment=WEAK) == (1, parse_augmentation(WEAK))
     said = feature_store.open(tmp_path)
     assert chosen(said, other, views=2) == (2, parse_augmentation(WEAK))
-    with pytest.raises(MadeAnotherWay, match="crop was 0.1 and is now 0.4"):
+    with pytest.raises(MadeAnotherWay, match="made by crop 0.1, and `augment` asks for crop 0.4"):
         choose_views(said, ExtractOptions(views=2, augment=STRONG), [other])
-    with pytest.raises(MadeAnotherWay, match="crop was 0.1 and is now 0.4"):
+    with pytest.raises(MadeAnotherWay, match="made by crop 0.1, and `augment` asks for crop 0.4"):
         choose_views(table, ExtractOptions(views=2, augment=STRONG), [other])  # said since it looked
     assert feature_store.open(tmp_path).augmentation == parse_augmentation(WEAK)

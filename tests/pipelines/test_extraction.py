@@ -113,7 +113,9 @@ def test_every_slice_is_a_commit_and_beam_counts(run: Run, table: FeatureTable, 
     did: Counter[str] = Counter()
     for entry in entries:
         did.update(entry["images"])
-    assert did == {"inferred": 9, "views": 9, "moved": 0, "touched": 0, "same_bytes": 0, "relabelled": 0}
+    assert did == {
+        "inferred": 9, "rows": 9, "moved": 0, "touched": 0, "same_bytes": 0, "relabelled": 0, "unread": 0,
+    }  # fmt: skip
 
 
 def test_rows_have_what_is_known_of_the_image(run: Run, table: FeatureTable, images: pa.Table):
@@ -210,7 +212,7 @@ def test_training_images_get_the_views_that_the_plan_wants(table: FeatureTable, 
         for view in range(3 if uri in trained else 1)
     ]
     assert sorted(found) == sorted(expected)
-    assert (told["images"]["inferred"], told["images"]["views"]) == (9, len(expected))
+    assert (told["images"]["inferred"], told["images"]["rows"]) == (9, len(expected))
     assert newest.views == 2
     model = load_extractor(settings(table.recipe))
     views = Views(lambda place, image_id: (0, 1, 2), 3, Augmentation(rotation=0.1))

@@ -23,13 +23,21 @@ from sklearn.datasets import load_sample_images
 from features import extractor as extractor_module
 from features import store as feature_store
 from features.errors import BottleneckError, InputShrunk, MadeAnotherWay
+from features.images import ImageError
 from features.images.preparation import Prepared
+from features.inputs import list_images
 from features.splits import assign_split
 from features.store.commit import rejected_rows
 from features.store.table import FeatureTable
+from pipelines import driver, extraction
 from pipelines.cli import main
 from pipelines.driver import extract
+from pipelines.extraction import run_pipeline
+from pipelines.extractor import ExtractorSettings
 from pipelines.options import ExtractOptions
+from pipelines.output import summary_text
+from pipelines.planning import make_plan
+from pipelines.runs import Header, Run
 from pipelines.summary import Summary
 from tests.tiny import BACKBONE
 
@@ -243,20 +251,24 @@ def test_everything_moved_with_new_times_is_found_by_its_bytes(days: Days):
     assert summary.missing_from_input == 0
 
 
+def bitmaps(folder: Path, numbers: range) -> Path:
+    """Images of noise in two classes; each file has the size of every other."""
+    for number in numbers:
+        path = folder / "bitmaps" / f"class-{number % 2}" / f"{number:02}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+        Image.fromarray(noise).save(path)
+    return folder / "bitmaps"
+
+
 def test_files_of_one_size_that_are_moved_are_matched_by_their_bytes(tmp_path: Path, inferred: Inferred):
-    """Bitmaps: each file has the size of every other, and the plan can't tell them apart."""
-    data = tmp_path / "bitmaps"
-    random = np.random.default_rng(0)
-    for number in range(12):
-        folder = data / f"class-{number % 2}"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{number:02}.bmp")
-    days = Days(data, tmp_path, inferred, chunk_size=4)
+    """The plan can't tell them apart."""
+    days = Days(bitmaps(tmp_path, range(12)), tmp_path, inferred, chunk_size=4)
     days.run()
-    for number, path in enumerate(sorted(data.glob("*/*.bmp"))):
+    for number, path in enumerate(sorted(days.data.glob("*/*.bmp"))):
         path.rename(path.with_name(f"moved-{11 - number:02}.bmp"))
         later(path.with_name(f"moved-{11 - number:02}.bmp"), (7 * number) % 12)
-    (data / "class-0/new.bmp").write_bytes((data / "class-1/moved-00.bmp").read_bytes())
+    (days.data / "class-0/new.bmp").write_bytes((days.data / "class-1/moved-00.bmp").read_bytes())
     summary = days.run()
     assert days.seen == [] and summary.stored == 13 and summary.missing_from_input == 0
     assert sum(summary.taken_over.values()) == 13
@@ -407,7 +419,7 @@ def test_rows_of_an_older_decoding_are_named_and_made_anew_when_asked_for(
     summary = days.run_alone()
     assert (inferred(), summary.stale) == ([], 1)
     summary = days.run(redo_decoding=True)
-    assert days.seen == [("23.png", 0)] and summary.new == 1
+    assert days.seen == [("23.png", 0)] and (summary.new, summary.stale) == (1, 0)
     summary = days.run_alone(redo_decoding=True)
     assert (inferred(), summary.stale) == ([], 0)
 
@@ -436,7 +448,7 @@ def test_more_views_infer_the_missing_ones_alone(listed: tuple[Days, Callable[..
     summary = days.run(views=2)
     train = [name for name in views_of(days) if name not in ("00.jpg", "01.jpg", "19.jpg")]
     assert days.seen == [(name, view) for name in train for view in (1, 2)]
-    assert (summary.new, summary.new_views) == (17, 34)
+    assert (summary.new, summary.inferred_rows) == (17, 34)
     others = dict.fromkeys(("00.jpg", "01.jpg", "19.jpg"), [0])
     assert views_of(days) == {**others, **dict.fromkeys(train, [0, 1, 2])}
     originals = rows_of(days.table())
@@ -543,6 +555,135 @@ def test_a_list_that_was_moved_with_its_images_is_not_read(
     }
 
 
+def test_features_stay_where_files_can_not_be_read_for_a_while(
+    days: Days, inferred: Inferred, monkeypatch: pytest.MonkeyPatch
+):
+    """An image that is read only for its views, or for a new time, costs no features if that fails."""
+    before = rows_of(days.table())
+    later(days.data / "china/00.jpg")
+    with monkeypatch.context() as away:
+        read = extractor_module.prepare
+
+        def fail(image: Any, *arguments: Any) -> Prepared:
+            if Path(image).parent.name == "china":
+                raise ImageError("unreadable", "Input/output error")
+            return read(image, *arguments)
+
+        away.setattr(extractor_module, "prepare", fail)
+        summary = days.run_alone(views=1)
+    kept = rows_of(days.table())
+    kept = kept.filter(pa.array(np.array(kept.column("view")) == 0))
+    assert kept.to_pylist() == before.to_pylist()
+    assert (summary.stored, summary.rejected) == (20, 0) and 1 < summary.missing_files <= 10
+    inferred()
+    summary = days.run(views=1)
+    assert all(view == 1 for _, view in days.seen) and summary.missing_files == 0
+
+
+def test_what_another_run_is_moving_is_not_gone(days: Days, inferred: Inferred):
+    """A run that leaves them to it takes nothing out, and refuses nothing."""
+    (days.data / "china").rename(days.data / "porcelain")
+    images = list_images(str(days.data)).images
+    other = Run(days.store, "0-before")
+    with other.kept_alive("tiny", local=True):
+        plan = make_plan(images, days.table())
+        other.write_plan(Header("tiny", plan.basis), plan.slices(100))
+        summary = days.run_alone(if_running="skip", remove_gone=True, max_removed=0.1)
+    assert (summary.removed, summary.left, inferred()) == (0, 10, [])
+    summary = days.run(remove_gone=True)
+    assert days.seen == [] and summary.taken_over == {"moved": 10}
+
+
+def test_rows_of_moved_images_leave_also_where_a_run_was_stopped_before(
+    tmp_path: Path, inferred: Inferred, monkeypatch: pytest.MonkeyPatch
+):
+    """Files of one size in slices of a few: some rows are replaced at the end of the run only."""
+    days = Days(bitmaps(tmp_path, range(12)), tmp_path, inferred, chunk_size=4)
+    days.run()
+    for number, path in enumerate(sorted(days.data.glob("*/*.bmp"))):
+        path.rename(path.with_name(f"moved-{11 - number:02}.bmp"))
+        later(path.with_name(f"moved-{11 - number:02}.bmp"), (7 * number) % 12)
+
+    def stop(*_: Any) -> pa.Table:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(driver, "remove_moved", stop)
+        days.run_alone()
+    assert len(days.table().metadata()) > 12, "else there is nothing to test here"
+    summary = days.run()
+    assert days.seen == [] and summary.missing_from_input == 0
+
+
+def test_what_others_relabel_beside_views_that_came_later_is_not_lost(
+    listed: tuple[Days, Callable[..., None]],
+):
+    """Rows of an image and of its views are of two runs: the image's says whether it is the one planned."""
+    days, write = listed
+    days._options["views"] = 1
+    days.run()
+    made = days.table().augmentation
+    assert made is not None
+    write(_02=("vase", "train"))
+    images = list_images(str(days.data)).images
+    first = Run(days.store, "0-first")
+    with first.kept_alive("tiny", local=True):
+        plan = make_plan(images, days.table(), views=1)
+        first.write_plan(Header("tiny", plan.basis, 1, made.to_dict()), plan.slices(100))
+        write(_04=("bowl", "train"))
+        days.run_alone(if_running="skip")  # rewrites the part that the first one's row is in
+        settings = ExtractorSettings("random", days.table().layers, "openvino", days.table().recipe)
+        run_pipeline(first, days.table(), settings, "local", [])
+    days.run()
+    labels = {Path(row["uri"]).name: row["labels"] for row in days.table().metadata().to_pylist()}
+    assert (labels["02.jpg"], labels["04.jpg"]) == (["vase"], ["bowl"])
+    commits = days.table().delta.history()
+    assert [commit["left_out"] for commit in commits if commit.get("run_id") == "0-first"] == [0]
+
+
+def test_a_file_that_changes_after_it_was_listed_is_inferred_once(
+    days: Days, crops: list[Image.Image], monkeypatch: pytest.MonkeyPatch, inferred: Inferred
+):
+    path = days.data / "china/02.jpg"
+    later(path)
+    read = extractor_module.prepare
+
+    def change_and_read(image: Any, *arguments: Any) -> Prepared:
+        if Path(image) == path:
+            crops[33].save(path, quality=80)
+        return read(image, *arguments)
+
+    with monkeypatch.context() as changing:
+        changing.setattr(extractor_module, "prepare", change_and_read)
+        days.run_alone()
+    assert inferred() == [("02.jpg", 0)]
+    summary = days.run()
+    assert days.seen == [] and summary.taken_over == {"touched": 1}
+
+
+def test_an_input_that_is_missing_is_refused_with_what_may_have_happened(days: Days):
+    shutil.rmtree(days.data)
+    with pytest.raises(
+        InputShrunk, match=r"/data is missing, which table 'tiny' was made from: mount it, or"
+    ):
+        days.run_alone()
+    with pytest.raises(BottleneckError, match=r"^`data_moved_from` says where .*: give `data`"):
+        extract(ExtractOptions(**SETTINGS, store=str(days.store), data_moved_from=str(days.data)), quiet=True)
+
+
+def test_a_rejected_file_that_is_renamed_is_said_to_be_gone(rejecting: Days):
+    (rejecting.data / "china/text.jpg").rename(rejecting.data / "china/other.jpg")
+    summary = rejecting.run_alone()
+    assert (summary.rejected, summary.rejections_missing_from_input) == (1, 1)
+    assert "1 rejected image is no longer in the input" in summary_text(summary, ExtractOptions())
+    assert rejecting.run(remove_gone=True).rejections_missing_from_input == 0
+
+
+def test_there_may_not_be_any_number_of_views(days: Days):
+    with pytest.raises(BottleneckError, match=r"^`views=65`: expected 64 at most$"):
+        days.run_alone(views=65)
+
+
 @pytest.fixture
 def flags(days: Days) -> Iterator[list[str]]:
     given = {**SETTINGS, "data": days.data, "store": days.store}
@@ -560,32 +701,42 @@ def test_kinds_of_failure_have_exit_codes_of_their_own(
         path.unlink()
     crops[0].save(days.data / "china/other.jpg")
     assert main(flags) == 4
-    shutil.rmtree(days.data)
-    assert main(flags) == 1
+    assert main([*flags, "--views=65"]) == 1
     assert BACKBONE.name in feature_store.table_names(days.store)
-    with pytest.raises(BottleneckError):
-        days.run_alone()
 
 
 def test_lost_files_of_the_size_of_new_ones_are_noticed_before_they_are_removed(
     tmp_path: Path, inferred: Inferred
 ):
     """By their sizes, all may have been moved; by their bytes, none was."""
-    random = np.random.default_rng(0)
-
-    def bitmaps(numbers: range) -> None:
-        for number in numbers:
-            folder = tmp_path / "bitmaps" / f"class-{number % 2}"
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(random.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{number:02}.bmp")
-
-    bitmaps(range(6))
-    days = Days(tmp_path / "bitmaps", tmp_path, inferred)
+    days = Days(bitmaps(tmp_path, range(6)), tmp_path, inferred)
     days.run()
     for path in sorted(days.data.glob("*/*.bmp"))[:4]:
         path.unlink()
-    bitmaps(range(6, 10))
+    bitmaps(tmp_path, range(6, 10))
     with pytest.raises(InputShrunk, match=r"^4 of the 6 images .* none was taken out$"):
         days.run_alone(remove_gone=True)
     assert len(days.table().metadata()) == 10
     days.run(remove_gone=True)
+
+
+def test_a_stop_loses_a_slice_also_where_views_are_added(
+    listed: tuple[Days, Callable[..., None]], monkeypatch: pytest.MonkeyPatch, inferred: Inferred
+):
+    """All images are in one part, which is rewritten by each slice then."""
+    days, _ = listed
+    committed, commit = 0, extraction.commit
+
+    def stop_after_two(*arguments: Any, **more: Any) -> int:
+        nonlocal committed
+        committed += 1
+        if committed == 3:
+            raise KeyboardInterrupt
+        return commit(*arguments, **more)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(extraction, "commit", stop_after_two)
+        days.run_alone(views=1, chunk_size=4)
+    inferred()
+    summary = days.run(views=1, chunk_size=4)
+    assert len(days.seen) == summary.new == 17 - 8

@@ -43,7 +43,8 @@ def test_an_input_may_lose_a_share_of_the_stored_images(tmp_path: Path):
         shrunk(table, "/0", "/bad-0", "/bad-1")
     assert str(error.value) == (
         "3 of the 4 images in table 'inception_v3' are missing from the input, more than `max_removed=0.5` "
-        "allows: is it whole? If so, allow more; nothing was changed"
+        "allows. If they are gone for good, run it once with `remove_gone` and `max_removed=1`; "
+        "nothing was changed"
     )
     with pytest.raises(InputShrunk, match="1 of the 4 .* `max_removed=0.2` allows"):
         shrunk(table, "/0", "/1", "/2", max_removed=0.2)
@@ -81,7 +82,8 @@ def test_what_is_missing_for_sure_is_looked_at_before_it_is_taken_out(tmp_path: 
         check_lost(plan.missing_from_input, plan, options)
     assert str(error.value) == (
         "3 of the 4 images in table 'inception_v3' are missing from the input, more than `max_removed=0.5` "
-        "allows: is it whole? If so, allow more; none was taken out"
+        "allows. If they are gone for good, run it once with `remove_gone` and `max_removed=1`; "
+        "none was taken out"
     )
     images = plan.missing_from_input.filter(plan.missing_from_input.column("image_id").is_valid())
     rejected = plan.missing_from_input.filter(plan.missing_from_input.column("image_id").is_null())

@@ -40,9 +40,10 @@ def summary_of(table: FeatureTable, **facts: Any) -> Summary:
     """A run that saw a stored image and had nothing to do, but for some facts."""
     nothing = Summary(
         table=table, run_id="run-1", seen=1, stored=1, rejected=0, unsettled=0, left=0, missing_files=0,
-        left_out=0, new=0, new_rejected=0, rejected_again=0, new_views=0, taken_over={}, stale=0,
+        left_out=0, new=0, new_rejected=0, rejected_again=0, inferred_rows=0, taken_over={}, stale=0,
         precisions=[], reasons={},
-        examples=[], missing_from_input=0, removed=0, conflicts=Conflicts([], [], []), seconds=0.0,
+        examples=[], missing_from_input=0, rejections_missing_from_input=0, removed=0,
+        conflicts=Conflicts([], [], []), seconds=0.0,
     )  # fmt: skip
     return nothing._replace(**facts)
 
@@ -60,7 +61,7 @@ def test_a_run_that_has_nothing_to_do_says_where_everything_is_and_what_comes_ne
 def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
     summary = summary_of(
         table, seen=12_010, stored=12_000, rejected=3, unsettled=2, left=5, missing_files=1, left_out=2,
-        new=7_998, new_rejected=2, rejected_again=0, new_views=7_998, stale=1_234,
+        new=7_998, new_rejected=2, rejected_again=0, inferred_rows=7_998, stale=1_234,
         taken_over={"moved": 1_000, "touched": 3, "same_bytes": 2, "relabelled": 1},
         precisions=["bfloat16", "float32"], reasons={"corrupt": 2, "empty": 1},
         missing_from_input=1, removed=1_000,
@@ -76,7 +77,7 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
     )  # fmt: skip
     assert summary_text(summary, ExtractOptions(store=str(table.store))) == (
         "12,010 images seen = 12,000 stored + 3 rejected + 2 changed meanwhile + 5 left to another run\n"
-        "1 stored image has no file now, where the input says it is: the rows stay\n"
+        "1 stored image can't be read now, where the input says it is: the rows stay\n"
         "2 more images left out: the name is not valid UTF-8\n"
         "  2 corrupt: the image's data are damaged\n"
         "  1 empty: the file holds no bytes\n"
@@ -98,7 +99,8 @@ def test_a_run_says_all_that_it_saw_and_did(table: FeatureTable):
         "7,998 extracted by this run, 2 rejected in 16.0 s, 500.0 images/s\n"
         "features taken over without inference: 1,000 moved, 3 touched and the same, 2 with the bytes of "
         "another, 1 with other labels, groups or splits\n"
-        "1,234 stored images are from before their format was read as it is now (ARGS=--redo-decoding makes "
+        "1,234 stored images are from before some images of their format "
+        "were read as they are now (ARGS=--redo-decoding makes "
         "them anew)\n"
         "recipe:   inception_v3, weights imagenet (sha256 0123456789ab…), bfloat16\n"
         "          computed in bfloat16 and float32 by this run: its engine or processor has no bfloat16 "
@@ -118,7 +120,7 @@ def test_a_run_without_faults_has_lines_for_none_and_untrained_weights_are_told_
     )  # fmt: skip
     assert summary_text(summary, ExtractOptions(store=str(tmp_path))) == (
         "4 images seen = 0 stored + 0 rejected\n"
-        "2 stored images have no file now, where the input says it is: the rows stay\n"
+        "2 stored images can't be read now, where the input says it is: the rows stay\n"
         "1 more image left out: the name is not valid UTF-8\n"
         "removed 1 image no longer in the input\n"
         "2 stored images are no longer in the input: the rows stay (ARGS=--remove-gone takes them out)\n"
@@ -139,14 +141,15 @@ def test_features_that_are_taken_over_are_something_that_a_run_did(table: Featur
     text = summary_text(summary_of(table, taken_over={"relabelled": 2}, stale=1), ExtractOptions())
     assert text.splitlines()[1:3] == [
         "features taken over without inference: 2 with other labels, groups or splits",
-        "1 stored image is from before their format was read as it is now (ARGS=--redo-decoding makes them "
+        "1 stored image is from before some images of their format "
+        "were read as they are now (ARGS=--redo-decoding makes them "
         "anew)",
     ]
 
 
 def test_rows_of_views_are_told_beside_the_images_that_were_inferred(tmp_path: Path):
     table = make_table(tmp_path, np.zeros((3, 2048)), ["a"] * 3, ["train"] * 3, views=[0, 1, 2])
-    text = summary_text(summary_of(table, new=1, new_views=3, seconds=0.5), ExtractOptions())
+    text = summary_text(summary_of(table, new=1, inferred_rows=3, seconds=0.5), ExtractOptions())
     assert text.splitlines()[1] == "1 extracted by this run (3 rows, with views) in 0.5 s, 2.0 images/s"
 
 
@@ -183,6 +186,7 @@ def test_a_scheduler_is_told_what_a_run_did(table: FeatureTable, facts: dict[str
         "rejected_again": 0,
         "reasons": {},
         "missing_from_input": 0,
+        "rejections_missing_from_input": 0,
         "removed": 0,
         "missing_files": 0,
         "stale": 0,

@@ -29,14 +29,14 @@ from features.store.schema import REJECTED_SCHEMA, TableFacts
 from features.store.table import FeatureTable
 from pipelines.planning import make_plan
 from pipelines.runs import COPY, PLANNED_SCHEMA, READ, REDO, Header
-from pipelines.settling import Settled, SliceWork
+from pipelines.settling import SettledSlice, SliceWork
 from tests.contents import FACTS, Stored, Wish, extracted, has_its_own_features, id_of, part_of, table_of
 from tests.tables import NOON, Rejected, add
 
 NOW = NOON + datetime.timedelta(days=1)
 BAD = Rejected("/bad", "corrupt", "no image in it", 100, 1_700_000_000_000_000)
 CORRUPT, GONE = ("corrupt", "no image in it"), ("unreadable", "it is no longer there")
-NOTHING = {"inferred": 0, "views": 0, "moved": 0, "touched": 0, "same_bytes": 0, "relabelled": 0}
+NOTHING = dict.fromkeys(("inferred", "rows", "moved", "touched", "same_bytes", "relabelled", "unread"), 0)
 
 
 def planned(table: FeatureTable, wishes: Sequence[Wish]) -> pa.Table:
@@ -61,7 +61,7 @@ def settle(
     views: int = 0,
     bad: Mapping[str, tuple[str, str]] | None = None,
     order: Sequence[int] = (),
-) -> Settled:
+) -> SettledSlice:
     """Settle a slice; each row that comes of it has the features of its own bytes and view."""
     work = work_of(table, wishes, views)
     settled = work.settle(extracted(work, wishes, bad or {}, order), "run-2", NOW)
@@ -75,11 +75,11 @@ def settle(
     assert settled.decodings.keys() == runs
     settled_uris = {*settled.features.column("uri").to_pylist(), *settled.rejected.column("uri").to_pylist()}
     assert settled_uris == {wish.uri for wish in wishes}
-    assert sum(settled.counts.values()) - settled.counts["views"] == len(wishes) - len(settled.rejected)
+    assert sum(settled.counts.values()) - settled.counts["rows"] == len(wishes) - len(settled.rejected)
     return settled
 
 
-def rows(settled: Settled, *names: str) -> list[tuple[Any, ...]]:
+def rows(settled: SettledSlice, *names: str) -> list[tuple[Any, ...]]:
     """Of features, in the order of uris and views: these of their columns."""
     found = settled.features.sort_by([("uri", "ascending"), ("view", "ascending")])
     return list(zip(*(found.column(name).to_pylist() for name in names), strict=True))
@@ -89,7 +89,7 @@ def counts(**others: int) -> dict[str, int]:
     return NOTHING | others
 
 
-def leaving(settled: Settled) -> list[str]:
+def leaving(settled: SettledSlice) -> list[str]:
     return sorted(settled.outdated.column("uri").to_pylist())
 
 
@@ -100,7 +100,7 @@ def test_new_images_are_inferred(tmp_path: Path):
     table = table_of(tmp_path, [ROSE])
     wishes = Wish("/new", "new", same_size=False), Wish("/known-size", "other", labels=())
     settled = settle(table, *wishes)
-    assert settled.counts == counts(inferred=2, views=2) and leaving(settled) == []
+    assert settled.counts == counts(inferred=2, rows=2) and leaving(settled) == []
     assert rows(settled, "uri", "view", "labels", "run_id", "extracted_at", "format") == [
         ("/known-size", 0, [], "run-2", NOW, "png"),
         ("/new", 0, ["a"], "run-2", NOW, "png"),
@@ -119,7 +119,7 @@ def test_the_same_bytes_twice_in_a_slice_are_inferred_once(tmp_path: Path):
     ]
     for order in ((0, 1, 2, 3), (3, 2, 1, 0)):
         settled = settle(table, *wishes, order=order)
-        assert settled.counts == counts(inferred=2, views=2, same_bytes=2)
+        assert settled.counts == counts(inferred=2, rows=2, same_bytes=2)
         assert rows(settled, "uri", "labels", "split", "size", "modified_at", "run_id", "extracted_at") == [
             ("/a", ["a"], "train", 7, NOON, "run-2", NOW),
             ("/b", ["b", "c"], "test", 100, NOW, "run-2", NOW),
@@ -149,7 +149,7 @@ def test_bytes_are_known_among_files_of_the_sizes_of_the_slice_alone(tmp_path: P
     """The plan's join has found no stored file of this size: none is looked for."""
     table = table_of(tmp_path, [ROSE])
     settled = settle(table, Wish("/copy", "rose", same_size=False))
-    assert settled.counts == counts(inferred=1, views=1)
+    assert settled.counts == counts(inferred=1, rows=1)
 
 
 def test_bytes_that_were_stored_since_the_plan_are_known(tmp_path: Path):
@@ -166,7 +166,7 @@ def test_a_touched_image_gets_its_new_time_and_a_changed_one_new_features(tmp_pa
         Wish("/rose", "rose", replaces="/rose", modified_at=NOW),
         Wish("/tulip", "other tulip", replaces="/tulip"),
     )
-    assert settled.counts == counts(inferred=1, views=1, touched=1)
+    assert settled.counts == counts(inferred=1, rows=1, touched=1)
     assert leaving(settled) == ["/rose", "/tulip"]
     assert rows(settled, "uri", "modified_at", "run_id", "extracted_at") == [
         ("/rose", NOW, "run-1", NOON),
@@ -205,7 +205,7 @@ def test_of_two_of_one_size_that_were_moved_each_replaces_its_own(tmp_path: Path
 def test_an_image_that_only_seemed_to_be_moved_replaces_nothing(tmp_path: Path):
     table = table_of(tmp_path, [ROSE])
     settled = settle(table, Wish("/new", "other", replaces="/rose"))
-    assert settled.counts == counts(inferred=1, views=1) and leaving(settled) == []
+    assert settled.counts == counts(inferred=1, rows=1) and leaving(settled) == []
 
 
 def test_a_row_is_replaced_by_one_image(tmp_path: Path):
@@ -227,7 +227,7 @@ def test_an_image_with_a_row_of_its_own_replaces_no_other(tmp_path: Path):
     """It was moved onto another: that the old name is gone, the run finds out when all slices are done."""
     table = table_of(tmp_path, [ROSE, Stored("/tulip", "tulip"), Stored("/lily", "lily")])
     settled = settle(table, Wish("/tulip", "rose", replaces="/tulip"), Wish("/new", "new", replaces="/rose"))
-    assert settled.counts == counts(inferred=1, views=1, same_bytes=1) and leaving(settled) == ["/tulip"]
+    assert settled.counts == counts(inferred=1, rows=1, same_bytes=1) and leaving(settled) == ["/tulip"]
 
 
 def test_what_only_is_said_of_an_image_is_changed_without_reading_it(tmp_path: Path):
@@ -258,7 +258,7 @@ def test_views_of_an_image_that_leaves_the_training_images_leave(tmp_path: Path,
 def test_views_of_an_image_that_comes_to_the_training_images_are_inferred(tmp_path: Path):
     table = table_of(tmp_path, [ROSE._replace(split="test")])
     settled = settle(table, Wish("/rose", "rose", replaces="/rose", split="train"), views=2)
-    assert settled.counts == counts(inferred=1, views=2)
+    assert settled.counts == counts(inferred=1, rows=2)
     assert rows(settled, "view", "split", "run_id") == [
         (0, "train", "run-1"),
         (1, "train", "run-2"),
@@ -283,13 +283,13 @@ def test_splits_that_are_cut_by_hash_say_which_images_have_views(tmp_path: Path,
         for view in range(2 if split == "train" else 1)
     ]
     assert rows(settled, "uri", "view", "split") == expected
-    assert settled.counts == counts(inferred=20, views=len(expected))
+    assert settled.counts == counts(inferred=20, rows=len(expected))
 
 
 def test_of_more_views_only_those_that_lack_are_inferred(tmp_path: Path):
     table = table_of(tmp_path, [Stored("/rose", "rose", 1), Stored("/t", "tulip", split="test")])
     settled = settle(table, Wish("/rose", "rose", replaces="/rose"), Wish("/copy", "tulip"), views=3)
-    assert settled.counts == counts(inferred=2, views=2 + 3)
+    assert settled.counts == counts(inferred=2, rows=2 + 3)
     assert rows(settled, "uri", "view", "run_id") == [
         ("/copy", 0, "run-1"),
         *(("/copy", view, "run-2") for view in (1, 2, 3)),
@@ -315,7 +315,7 @@ def test_views_of_one_image_may_be_inferred_for_two_of_a_slice(tmp_path: Path, o
     settled = settle(table_of(tmp_path), *wishes, views=2, order=order)
     assert rows(settled, "uri", "view") == [("/test", 0), ("/train", 0), ("/train", 1), ("/train", 2)]
     inferred = 2 if order == (0, 1) else 1
-    assert settled.counts == counts(inferred=inferred, views=3, same_bytes=2 - inferred)
+    assert settled.counts == counts(inferred=inferred, rows=3, same_bytes=2 - inferred)
 
 
 def test_an_image_that_is_made_anew_is_inferred_whatever_is_stored(tmp_path: Path):
@@ -327,7 +327,7 @@ def test_an_image_that_is_made_anew_is_inferred_whatever_is_stored(tmp_path: Pat
         Wish("/new", "rose"),
     )
     settled = settle(table, *wishes, views=1)
-    assert settled.counts == counts(inferred=1, views=2, same_bytes=1, touched=1)
+    assert settled.counts == counts(inferred=1, rows=2, same_bytes=1, touched=1)
     assert leaving(settled) == ["/rose", "/rose-2"]
     assert rows(settled, "uri", "view", "run_id") == [
         *(("/new", view, "run-1") for view in range(2)),
@@ -355,13 +355,13 @@ def test_rejected_images_are_told_with_their_reasons(tmp_path: Path):
         )
     ]
     assert rows(settled, "uri") == [("/good",)] and leaving(settled) == ["/bad", "/rose"]
-    assert settled.counts == counts(inferred=1, views=1)
+    assert settled.counts == counts(inferred=1, rows=1)
 
 
 def test_a_rejected_image_that_is_good_now_leaves_the_rejections(tmp_path: Path):
     table = table_of(tmp_path, [ROSE], rejected=[BAD, BAD._replace(uri="/bad-2")])
     settled = settle(table, Wish("/bad", "good", replaces="/bad"), Wish("/bad-2", "rose", replaces="/bad-2"))
-    assert settled.counts == counts(inferred=1, views=1, same_bytes=1)
+    assert settled.counts == counts(inferred=1, rows=1, same_bytes=1)
     assert leaving(settled) == ["/bad", "/bad-2"]
     assert settled.outdated.column("image_id").null_count == 2
 
@@ -375,7 +375,7 @@ def test_twins_of_a_rejected_image_are_rejected(tmp_path: Path, order: tuple[int
     found = [tuple(row.values()) for row in settled.rejected.select(["uri", "reason", "detail"]).to_pylist()]
     assert found == [("/a", *CORRUPT), ("/b", *CORRUPT)]
     assert rows(settled, "uri") == [("/c",)] and leaving(settled) == []
-    assert settled.counts == counts(inferred=1, views=1)
+    assert settled.counts == counts(inferred=1, rows=1)
 
 
 def test_a_twin_that_takes_nothing_from_a_rejected_image_is_stored(tmp_path: Path):
@@ -399,7 +399,7 @@ def test_of_a_rejected_image_no_view_is_stored(tmp_path: Path, order: tuple[int,
 
 def test_one_whose_file_is_gone_costs_its_twins_nothing(tmp_path: Path):
     settled = settle(table_of(tmp_path), Wish("/a", "rose"), Wish("/b", "rose"), bad={"/a": GONE})
-    assert rows(settled, "uri") == [("/b",)] and settled.counts == counts(inferred=1, views=1)
+    assert rows(settled, "uri") == [("/b",)] and settled.counts == counts(inferred=1, rows=1)
 
 
 def test_a_slice_of_which_nothing_is_good_brings_rejections_alone(tmp_path: Path):
@@ -422,7 +422,7 @@ def test_all_kinds_of_images_settle_in_one_slice(tmp_path: Path):
     ]
     assert work_of(table, wishes, 1).images == [wish.uri for wish in wishes[1:]]
     settled = settle(table, *wishes, views=1, bad={"bad": CORRUPT})
-    assert settled.counts == counts(inferred=2, views=4, moved=1, touched=1, same_bytes=1, relabelled=1)
+    assert settled.counts == counts(inferred=2, rows=4, moved=1, touched=1, same_bytes=1, relabelled=1)
     assert leaving(settled) == ["/bad", "/changed", "/copied", "/moved", "/redone", "/touched"]
     assert settled.decodings == {"run-1": 0, "run-2": DECODING}
 
@@ -481,7 +481,7 @@ def test_photos_end_in_the_rows_of_a_table_that_is_made_anew(tmp_path: Path, pho
     first = shutil.copytree(photos, tmp_path / "photos")
     extractor = Extractor("random", backbone=tiny)
     table = feature_store.create(tmp_path / "store", "inception_v3", facts_of_tiny(first, extractor))
-    assert extract_all(table, first, extractor, 1) == counts(inferred=20, views=20 + trained(table))
+    assert extract_all(table, first, extractor, 1) == counts(inferred=20, rows=20 + trained(table))
     shutil.copyfile(first / "rose/00.jpg", first / "daisy/copy.jpg")
     (first / "daisy/01.jpg").rename(first / "rose/moved.jpg")
     (first / "rose/02.jpg").touch()
@@ -492,7 +492,7 @@ def test_photos_end_in_the_rows_of_a_table_that_is_made_anew(tmp_path: Path, pho
     newest = feature_store.open(tmp_path / "store")
     # The copy takes over the views of the image that it shows.
     images = newest.metadata(["image_id", "split"], views=0).filter(pc.field("split") == "train")
-    assert more["views"] == 2 * len(images.column("image_id").unique()) and more["moved"] == 0
+    assert more["rows"] == 2 * len(images.column("image_id").unique()) and more["moved"] == 0
 
     anew = feature_store.create(tmp_path / "anew", "inception_v3", facts_of_tiny(first, extractor))
     extract_all(anew, first, extractor, 3)

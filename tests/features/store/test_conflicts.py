@@ -120,12 +120,13 @@ def test_others_may_add_beside_the_row_that_is_outdated() -> None:
 
 def test_rows_of_some_images_are_read_from_parts_of_both_tables(tmp_path: Path) -> None:
     features = {
-        "uri": ["/a", "/b"],
-        "size": [1, 2],
-        "modified_at": pa.array([NOON, LATER], pa.timestamp("us", tz="UTC")),
-        "extracted_at": pa.array([EARLIER, EARLIER], pa.timestamp("us", tz="UTC")),
-        "image_id": ["1", "2"],
-        "run_id": ["run-1", "run-1"],
+        "uri": ["/a", "/a", "/b"],
+        "view": [1, 0, 0],
+        "size": [1, 1, 2],
+        "modified_at": pa.array([NOON, NOON, LATER], pa.timestamp("us", tz="UTC")),
+        "extracted_at": pa.array([LATER, EARLIER, EARLIER], pa.timestamp("us", tz="UTC")),
+        "image_id": ["1", "1", "2"],
+        "run_id": ["run-2", "run-1", "run-1"],
     }
     pq.write_table(pa.table(features), tmp_path / "f.parquet")
     bad = [Rejected("/c", "corrupt", "", None, None), Rejected("/a", "corrupt", "", 3, 0)]
