@@ -3,12 +3,10 @@
 Three figures, of the images and not of their views:
 
 - how far the shares of the classes have moved: their total variation distance, then and now;
-- whether the images that are new since are told from those that were there, by their features: the AUC of a
-classifier
-  that has seen neither (`heads.two_samples`);
+- whether the features tell images that are new since from those that were there: the AUC of a classifier that
+  has seen neither (`heads.two_samples`);
 - the same among as many new images as old ones of each class: shares of classes that have moved are enough
-for the
-  one before to rise.
+  for the one before to rise.
 
 Each has a p-value, that chance alone gives as much, and the three are adjusted by Holm's method. Images of a
 group, and files of the same bytes, are not independent: one of each takes part in the tests.
@@ -17,7 +15,7 @@ group, and files of the same bytes, are not independent: one of each takes part 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -26,7 +24,7 @@ from features.text import counted
 from heads.changes import Changes
 from heads.evidence.statistics import CONFIDENCE, holm
 from heads.saved import SavedHead
-from heads.two_samples import Told, tell_apart
+from heads.two_samples import TwoSampleResult, two_sample_test
 
 if TYPE_CHECKING:
     from features.store.table import FeatureTable
@@ -55,16 +53,16 @@ class Drift:
     relabelled: int
     classes: float
     classes_p_value: float | None
-    features: Told | None
-    within_classes: Told | None
+    features: TwoSampleResult | None
+    within_classes: TwoSampleResult | None
 
     def facts(self) -> dict[str, Any]:
         """The same, as JSON can hold it."""
-        told = {
-            name: None if of is None else of._asdict()
-            for name, of in (("features", self.features), ("within_classes", self.within_classes))
+        tests = {
+            name: None if result is None else result._asdict()
+            for name, result in (("features", self.features), ("within_classes", self.within_classes))
         }
-        return {**dataclasses.asdict(self), **told}
+        return {**dataclasses.asdict(self), **tests}
 
     def sentences(self) -> list[str]:
         """The same for people, a line each."""
@@ -78,12 +76,12 @@ class Drift:
         return [
             f"{since}: {changes}",
             f"classes: their shares have moved by {self.classes:.1%} of the images ({p_value})",
-            f"features: new images told from old ones, {_told_text(self.features)}; "
-            f"among as many of each class, {_told_text(self.within_classes)}",
+            f"features: new images told from old ones, {_result_text(self.features)}; "
+            f"among as many of each class, {_result_text(self.within_classes)}",
         ]
 
     def check(self, max_class_drift: float | None = None, max_feature_drift: float | None = None) -> None:
-        """Refuse more drift than is allowed, unless chance alone may give it.
+        """Refuse more drift than is allowed, unless chance alone may give it, or images are too few to tell.
 
         Args:
             max_class_drift: the highest total variation distance of the shares of classes.
@@ -94,20 +92,23 @@ class Drift:
             DriftExceeded: for more than that.
         """
         since = f"since version {self.since}, which the current head {self.head} was trained on"
-        remedy = "nothing was trained: look at what has changed, then train with a higher limit or none"
-        moved = max_class_drift is not None and self.classes > max_class_drift
-        if moved and (self.classes_p_value is None or self.classes_p_value < 1 - CONFIDENCE):
-            raise DriftExceeded(
+        if max_class_drift is not None and _is_beyond(self.classes, self.classes_p_value, max_class_drift):
+            self._refuse(
                 f"the shares of the classes have moved by {self.classes:.3g} {since}, more than "
-                f"`max_class_drift={max_class_drift:g}` allows; {remedy}"
+                f"`max_class_drift={max_class_drift:g}` allows"
             )
-        told = self.within_classes
-        apart = told is not None and max_feature_drift is not None and told.auc > max_feature_drift
-        if told is not None and apart and told.p_value < 1 - CONFIDENCE:
-            raise DriftExceeded(
-                f"the features of new images differ {since}: an AUC of {told.auc:.3g} tells them from old "
-                f"ones, more than `max_feature_drift={max_feature_drift:g}` allows; {remedy}"
+        result = self.within_classes
+        if result is None or max_feature_drift is None:
+            return
+        if _is_beyond(result.auc, result.p_value, max_feature_drift):
+            self._refuse(
+                f"the features of new images differ {since}: an AUC of {result.auc:.3g} tells them from old "
+                f"ones, more than `max_feature_drift={max_feature_drift:g}` allows"
             )
+
+    def _refuse(self, what: str) -> NoReturn:
+        remedy = "nothing was trained: look at what has changed, then train with a higher limit or none"
+        raise DriftExceeded(f"{what}; {remedy}", facts={"drift": self.facts()})
 
 
 def measure_drift(saved: SavedHead, table: FeatureTable, seed: int = 0) -> Drift:
@@ -131,19 +132,19 @@ def measure_drift(saved: SavedHead, table: FeatureTable, seed: int = 0) -> Drift
     layers = [column.layer for column in table.columns(saved.layers)]
     changes = Changes(then, table.metadata(keys))
     anywhere = np.zeros_like(changes.classes)
-    told = [
-        None if rows is None else _tell_apart(table, layers, changes, rows, strata, seed)
+    results = [
+        None if rows is None else _test(table, layers, changes, rows, strata, seed)
         for rows, strata in (
             (changes.draw(seed), anywhere),
             (changes.draw_within_classes(seed), changes.classes),
         )
     ]
-    p_values = [changes.classes_p_value(), *(None if of is None else of.p_value for of in told)]
+    p_values = [changes.classes_p_value(), *(None if of is None else of.p_value for of in results)]
     adjusted = iter(holm([p_value for p_value in p_values if p_value is not None]))
-    classes, *of_told = (None if p_value is None else next(adjusted) for p_value in p_values)
+    classes, *of_results = (None if p_value is None else next(adjusted) for p_value in p_values)
     features, within_classes = (
         None if of is None or p_value is None else of._replace(p_value=p_value)
-        for of, p_value in zip(told, of_told, strict=True)
+        for of, p_value in zip(results, of_results, strict=True)
     )
     return Drift(
         head=saved.id,
@@ -159,20 +160,25 @@ def measure_drift(saved: SavedHead, table: FeatureTable, seed: int = 0) -> Drift
     )
 
 
-def _tell_apart(
+def _test(
     table: FeatureTable,
     layers: list[str],
     changes: Changes,
     rows: np.ndarray,
     strata: np.ndarray,
     seed: int,
-) -> Told:
+) -> TwoSampleResult:
     X = table.take(changes.numbers[rows], layers=layers)
-    return tell_apart(X, changes.is_new[rows], strata[rows], seed)
+    return two_sample_test(X, changes.is_new[rows], strata[rows], seed)
 
 
-def _told_text(told: Told | None) -> str:
-    if told is None:
+def _is_beyond(figure: float, p_value: float | None, limit: float) -> bool:
+    """Whether a figure is above its limit, and that is more than chance."""
+    return figure > limit and p_value is not None and p_value < 1 - CONFIDENCE
+
+
+def _result_text(result: TwoSampleResult | None) -> str:
+    if result is None:
         return "too few to tell"
-    low, high = told.interval
-    return f"AUC {told.auc:.2f} ({low:.2f} to {high:.2f}; p = {told.p_value:.2g})"
+    low, high = result.interval
+    return f"AUC {result.auc:.2f} ({low:.2f} to {high:.2f}; p = {result.p_value:.2g})"

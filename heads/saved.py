@@ -1,6 +1,4 @@
-"""Where heads live: `STORE/heads/<table>/<id>/`, and `current.json` beside them names the current one.
-
-Which head becomes the current one is decided in `heads.promotion`.
+"""Where heads live: `STORE/heads/<table>/<id>/`; `heads.current` says which one is the current one.
 
 A head appears whole or not at all: it is written under a hidden name and renamed. `list_heads` reads
 `head.json` alone; the model of a `SavedHead` is loaded when it is first asked for.
@@ -8,18 +6,20 @@ A head appears whole or not at all: it is written under a hidden name and rename
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import datetime
 import importlib.metadata
 import io
+import itertools
 import json
 import math
 import platform
 import re
 import secrets
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from features.errors import BottleneckError
 from features.locations import heads_path, kept_weights, store_path
 from features.recipe import Column, FeatureRecipe, check_column
 from features.text import some
+from heads.current import current_head, make_current
 from heads.metrics import evaluate_split
 from heads.registry import new_head
 
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 
 #: Heads named in a message.
 _SHOWN = 5
+#: Letters of an id that are the time, up to the second.
+_TIME = len("20261126-224402")
 #: The file beside the model that says what it is.
 FACTS_FILE = "head.json"
-#: The file beside the heads of a table that names the current one.
-CURRENT_FILE = "current.json"
 #: The file beside it with the figures of each step of training.
 LOG_FILE = "log.csv"
 
@@ -229,11 +230,6 @@ def save_head(
     return SavedHead(folder / head_id, read_facts(folder / head_id))
 
 
-def make_current(store: str | Path, features: str, id: str) -> None:
-    """Make a head the current one of a table: at once, and for everybody who looks from then on."""
-    files.write(heads_path(store, features) / CURRENT_FILE, json.dumps({"id": id}) + "\n")
-
-
 def load_head(
     store: str | Path = "store", features: str = DEFAULT_BACKBONE, id: str | None = None
 ) -> SavedHead:
@@ -265,22 +261,24 @@ def list_heads(store: str | Path = "store", features: str = DEFAULT_BACKBONE) ->
     folder = heads_path(store, features)
     ids = [name for name in files.names(folder) if files.is_file(folder / name / FACTS_FILE)]
     heads = [read_facts(folder / head_id) for head_id in ids]
-    return sorted(heads, key=lambda facts: (facts["created_at"], facts["id"]))
+    return sorted(heads, key=_by_age)
 
 
-def current_head(store: str | Path = "store", features: str = DEFAULT_BACKBONE) -> str | None:
-    """Id of a table's current head, or None where there is none yet.
+def newest_heads(store: str | Path, features: str) -> Iterator[SavedHead]:
+    """A table's heads, newest first, read as they are asked for; damaged ones are passed over."""
+    folder = heads_path(store, features)
+    newest_first = reversed(files.names(folder))
+    for _, ids in itertools.groupby(newest_first, key=lambda name: name[:_TIME]):
+        heads = []
+        for head_id in ids:
+            if files.is_file(folder / head_id / FACTS_FILE):
+                with contextlib.suppress(BottleneckError):
+                    heads.append(SavedHead(folder / head_id, read_facts(folder / head_id)))
+        yield from sorted(heads, key=lambda saved: _by_age(saved.facts), reverse=True)
 
-    Raises:
-        BottleneckError: where `current.json` is damaged.
-    """
-    path = heads_path(store, features) / CURRENT_FILE
-    if not files.is_file(path):
-        return None
-    try:
-        return json.loads(files.read(path))["id"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BottleneckError(f"{path} does not name a head: promote one, which writes it anew") from error
+
+def _by_age(facts: Mapping[str, Any]) -> tuple[str, str]:
+    return facts["created_at"], facts["id"]
 
 
 def _facts(head: Head) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from heads.promotion import check_mode, promote_head
 from heads.registry import head_class, new_head
 from heads.repeats import main_figures, spread
 from heads.saved import SavedHead, save_head
-from heads.settings import training_settings
+from heads.settings import settings_to_keep, training_settings
 
 if TYPE_CHECKING:
     import keras
@@ -112,9 +112,10 @@ def train_head(
         seeds = [head.get_params()["seed"] for head in heads]
         facts["metrics"]["repeats"] = spread(seeds, [of["metrics"]["test"] for of in results])
         facts["repeats"] = [head.training_.facts for head in heads if head.training_]
-    facts["settings"] = training_settings(
+    settings = training_settings(
         kind, parameters, data.layers, min_images=min_images, views=views, folds=folds, repeats=repeats
     )
+    facts["settings"] = settings_to_keep(settings, head_class(kind)().get_params(), table.views)
     saved = save_head(table.store, table.name, heads[0], facts, log, current=False)
     promote_head(saved, promote)
     return saved

@@ -25,8 +25,8 @@ _PERMUTATIONS = 499
 _PENALTY = 1.0
 
 
-class Told(NamedTuple):
-    """How well the rows of two sets are told apart.
+class TwoSampleResult(NamedTuple):
+    """How well a classifier tells the rows of two sets apart.
 
     Attributes:
         auc: area under the ROC curve of rows that were held out: 0.5 is chance, 1 is certainty.
@@ -41,7 +41,9 @@ class Told(NamedTuple):
     rows: tuple[int, int]
 
 
-def tell_apart(X: np.ndarray, is_second: np.ndarray, strata: np.ndarray, seed: int = 0) -> Told:
+def two_sample_test(
+    X: np.ndarray, is_second: np.ndarray, strata: np.ndarray, seed: int = 0
+) -> TwoSampleResult:
     """Train a classifier to tell two sets apart, cross-validated.
 
     Args:
@@ -73,7 +75,7 @@ def tell_apart(X: np.ndarray, is_second: np.ndarray, strata: np.ndarray, seed: i
     error = _standard_error(scores[~is_second, 0], scores[is_second, 0]) * max(1.0, float(dependence))
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     reached = sum(one >= auc - 1e-12 for one in by_chance)
-    return Told(
+    return TwoSampleResult(
         auc,
         (max(0.0, auc - half), min(1.0, auc + half)),
         (reached + 1) / (_PERMUTATIONS + 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import json
 import math
 import os
 import shlex
@@ -36,6 +37,8 @@ _INTERRUPTED, _TERMINATED = 130, 143
 #: Of an error that nobody foresaw, and of one of the file system, such as a full disk: EX_SOFTWARE and
 #: EX_IOERR of sysexits.h.
 _UNEXPECTED, _INPUT_OUTPUT = 70, 74
+#: Commands whose `--json` is one line, also where they fail.
+_JSON_LINE = (ExtractOptions, TrainOptions, PromoteOptions)
 
 
 class Terminated(KeyboardInterrupt):
@@ -64,8 +67,19 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        print(f"{command}: {_sentence(error, arguments)}", file=sys.stderr)
-        return _exit_code(error)
+        sentence, code = _sentence(error, arguments), _exit_code(error)
+        print(f"{command}: {sentence}", file=sys.stderr)
+        if arguments.kind in _JSON_LINE and arguments.json:
+            _print_failure(error, sentence, code, arguments.command)
+        return code
+
+
+def _print_failure(error: Exception, sentence: str, code: int, command: str) -> None:
+    """The line of JSON of a command that failed, for a scheduler, with the figures that the error has."""
+    from pipelines.json_line import print_json
+
+    facts = error.facts if isinstance(error, BottleneckError) else {}
+    print_json({**facts, "command": command, "status": "failed", "exit_code": code, "error": sentence})
 
 
 def run() -> NoReturn:
@@ -145,15 +159,23 @@ def _count(text: str, least: int = 0) -> int:
     return int(text)
 
 
+def _float(text: str) -> float:
+    """NaN for what is no number: it is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _share(text: str) -> float:
-    share = float(text)
+    share = _float(text)
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
     return share
 
 
 def _number(text: str) -> float:
-    number = float(text)
+    number = _float(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
@@ -205,13 +227,16 @@ def _extract(options: ExtractOptions, debug: bool) -> None:
     from pipelines.output import rejection_error, summary_facts, summary_text
 
     summary = extract(options, debug=debug)
+    error = rejection_error(summary, options)
+    if options.json and error:
+        raise TooManyRejected(error, facts=summary_facts(summary, options))
     if options.json:
         from pipelines.json_line import print_json
 
         print_json(summary_facts(summary, options))
     else:
         _show(summary_text(summary, options))
-    if error := rejection_error(summary, options):
+    if error:
         raise TooManyRejected(error)
 
 
@@ -240,7 +265,10 @@ def _show_head(train: Callable[..., str], options: Options, debug: bool) -> None
     try:
         _show(train(options, debug=debug))
     except NotLogged as error:
-        _show(error.summary)
+        if getattr(options, "json", False):
+            error.facts = json.loads(error.summary)
+        else:
+            _show(error.summary)
         raise
 
 

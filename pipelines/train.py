@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from features import store as feature_store
 from features.backbones.weights import UNTRAINED
-from features.errors import BottleneckError
+from features.errors import BottleneckError, DriftExceeded
 from features.text import counted
 from heads import (
     SavedHead,
     current_head,
     format_metrics,
     format_spread,
-    load_head,
     parse_parameters,
     promote_head,
-    read_promotion,
     train_head,
 )
 from heads.drift import Drift, measure_drift
+from heads.promotion import NoCurrentHead, is_undecided, usable_current
 from heads.settings import find_trained, training_settings
 from heads.training import check_callbacks, seconds_since
 from pipelines.agreement import check_backbone
@@ -59,7 +58,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
     if not options.retrain:
         same = find_trained(table, training_settings(options.head, parameters, layers, **numbers))
         if same is not None:
-            return _skip(same, table, options, began)
+            return _skip(same, table, options, began, debug=debug)
     run_id = new_run_id()
     with Screen.of_run(options, run_id, debug=debug) as screen:
         tracking = Tracking(options, run_id, screen)
@@ -84,7 +83,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
         seconds = time.monotonic() - started
         logged = tracking.log(saved)
     if options.json:
-        return tracking.finish(_json(saved, "trained", table, began, drift))
+        return tracking.finish(_json(saved, "trained", table, options, began, drift))
     lines = [
         *result_lines(saved, options),
         f"trained in {seconds:.1f} s from {', '.join(layers)} of table {name!r}, version {table.version}",
@@ -103,14 +102,18 @@ def _next(saved: SavedHead, table: FeatureTable, options: TrainOptions) -> str:
     return make_command(target, options.store, table.name, table.backbone.name, variable)
 
 
-def _skip(saved: SavedHead, table: FeatureTable, options: TrainOptions, began: float) -> str:
-    """What to print where a head was trained from this version of the table, with the same settings."""
-    current = current_head(table.store, table.name)
-    if current != saved.id and options.promote != "never" and read_promotion(saved) is None:
-        promote_head(saved, options.promote)  # the run that trained it left that to another, or was stopped
-        current = current_head(table.store, table.name)
+def _skip(saved: SavedHead, table: FeatureTable, options: TrainOptions, began: float, *, debug: bool) -> str:
+    """What to print where a head was trained from this version of the table, with the same settings.
+
+    What its run left open, or what was asked for, is decided.
+    """
+    undecided = options.promote == "evidence" and is_undecided(saved)
+    if undecided or options.promote == "always":
+        with Screen.of_run(options, new_run_id(), debug=debug):
+            promote_head(saved, options.promote)
     if options.json:
-        return _json(saved, "skipped", table, began, None)
+        return _json(saved, "skipped", table, options, began, None)
+    current = current_head(table.store, table.name)
     which = "it is the current one" if current == saved.id else f"the current one is {current or 'none'}"
     untrained = [UNTRAINED] if table.facts.untrained else []
     logged = "; nothing is logged" if options.mlflow or options.tensorboard else ""
@@ -121,34 +124,60 @@ def _skip(saved: SavedHead, table: FeatureTable, options: TrainOptions, began: f
     return "\n".join([nothing, *untrained])
 
 
-def _json(saved: SavedHead, status: str, table: FeatureTable, began: float, drift: Drift | None) -> str:
+def _json(
+    saved: SavedHead,
+    status: str,
+    table: FeatureTable,
+    options: TrainOptions,
+    began: float,
+    drift: dict[str, Any] | None,
+) -> str:
     """The line for a scheduler."""
-    facts = {"command": TrainOptions.command, "status": status, **head_facts(saved)}
-    more = {"untrained": table.facts.untrained, "drift": drift.facts() if drift else None}
+    facts = {"command": TrainOptions.command, "status": status, **head_facts(saved, options)}
+    more = {"untrained": table.facts.untrained, "drift": drift}
     return json_line({**facts, **more, "seconds": seconds_since(began)})
 
 
-def _look_for_drift(table: FeatureTable, options: TrainOptions, screen: Screen) -> Drift | None:
-    """Say how a table has drifted since its current head was trained; None where there is nothing to say.
+def _look_for_drift(table: FeatureTable, options: TrainOptions, screen: Screen) -> dict[str, Any] | None:
+    """Say how a table has drifted since its current head was trained.
+
+    Returns:
+        Its figures, or `error`, why there are none; None where there is nothing to measure.
 
     Raises:
-        DriftExceeded: where it has more than is allowed.
+        DriftExceeded: where it has more than is allowed, or nobody can tell whether it has.
     """
     try:
-        current_id = current_head(table.store, table.name)
-        if current_id is None:
-            return None
-        current = load_head(table.store, table.name, current_id)
-        if current.facts["table_version"] == table.version and current.is_of(table):
-            return None
-        drift = measure_drift(current, table, options.seed or 0)
+        drift = _measure_drift(table, options.seed or 0)
     except BottleneckError as error:
+        facts = {"error": str(error)}
+        given = [
+            name for name in ("max_class_drift", "max_feature_drift") if getattr(options, name) is not None
+        ]
+        if given:
+            raise DriftExceeded(
+                f"drift can't be measured, so that `{given[0]}` can't be checked: {error}; nothing was "
+                f"trained: train once without a limit",
+                facts={"drift": facts},
+            ) from error
         screen.say(f"drift: can't be measured, since {error}")
+        return facts
+    if drift is None:
         return None
     for sentence in drift.sentences():
         screen.say(f"drift: {sentence}")
     drift.check(options.max_class_drift, options.max_feature_drift)
-    return drift
+    return drift.facts()
+
+
+def _measure_drift(table: FeatureTable, seed: int) -> Drift | None:
+    """Drift since the current head was trained; None without one, or where it knows this version."""
+    try:
+        current = usable_current(table.store, table.name)
+    except NoCurrentHead:
+        return None
+    same = current.facts["table_version"] == table.version
+    return None if same else measure_drift(current, table, seed)
 
 
 def head_parameters(kind: str, options: Options) -> dict[str, Any]:

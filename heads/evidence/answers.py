@@ -76,7 +76,9 @@ def answers_of(saved: SavedHead, images: LabelledRows) -> Answers:
         text = (
             f"{folds} folds, {int(tested.sum()):,} of {counted(len(images), 'image')}, by heads fitted anew"
         )
-        return Answers(images.among(tested), _by_folds(saved, images, fold)[tested], text, (images, fold))
+        return Answers(
+            images.among(tested), probabilities_by_folds(saved, images, fold)[tested], text, (images, fold)
+        )
     unseen = images.among(_for_testing(saved, images))
     if not len(unseen):
         raise NoAnswers(f"table {images.table.name!r} has no test image with a label of head {saved.id}")
@@ -101,7 +103,7 @@ def answers_of_other(other: SavedHead, answers: Answers) -> np.ndarray:
         raise NoAnswers("it knows other labels")
     if answers.dealt:
         everything, fold = answers.dealt
-        return _by_folds(other, everything, fold)[fold >= 0]
+        return probabilities_by_folds(other, everything, fold)[fold >= 0]
     if by_folds(other):
         raise NoAnswers("it is trained on the test images, too, having been tested by folds")
     if not _for_testing(other, images).all():
@@ -121,23 +123,31 @@ def _for_testing(saved: SavedHead, images: LabelledRows) -> np.ndarray:
 
 
 def were_in(saved: SavedHead, images: LabelledRows, splits: Collection[str]) -> np.ndarray:
-    """Which rows have the bytes of an image that was in some splits when a head was trained: bool (n,).
+    """Which rows have the bytes, or the group, of an image that was in some splits when a head was trained.
+
+    Returns:
+        A bool ndarray of shape (n,).
 
     Raises:
         NoAnswers: where nobody can tell.
     """
     table = images.table
     try:
-        then = saved.rows_then(table, ["image_id", "split"])
+        then = saved.rows_then(table, ["image_id", "split", *(["group"] if table.facts.groups else [])])
     except BottleneckError as error:
         raise NoAnswers(str(error)) from error
     if then is not None:
         rows = then.filter(pc.is_in(then.column("split"), pa.array(splits, pa.string())))
-        image_ids = rows.column("image_id").combine_chunks()
-        return pc.is_in(images.rows.column("image_id"), image_ids).to_numpy()
+        keys = [name for name in ("image_id", "group") if name in rows.column_names]
+        return np.any([_have_any(images.rows.column(key), rows.column(key)) for key in keys], axis=0)
     if table.facts.given_splits or saved.facts["data"]["source"] != table.source:
         raise NoAnswers("it was trained on images and splits that nobody can compare with the table's")
     return np.isin(images.splits, list(splits))  # the hash of the bytes, or the group, cuts them alike
+
+
+def _have_any(values: pa.ChunkedArray, others: pa.ChunkedArray) -> np.ndarray:
+    """Which values are among others; null, as of an image without a group, is among none."""
+    return pc.is_in(values, others.combine_chunks(), skip_nulls=True).to_numpy()
 
 
 def _on_test(saved: SavedHead, images: LabelledRows) -> np.ndarray:
@@ -214,8 +224,15 @@ def _from_files(saved: SavedHead, images: LabelledRows) -> np.ndarray:
     return saved.head.predict_proba(np.concatenate(X, axis=1))
 
 
-def _by_folds(saved: SavedHead, images: LabelledRows, fold: np.ndarray) -> np.ndarray:
-    """Probabilities of each image from a head of the same parameters, fitted on images of other folds."""
+def probabilities_by_folds(saved: SavedHead, images: LabelledRows, fold: np.ndarray) -> np.ndarray:
+    """Probabilities of each image from a head of the same parameters, fitted on images of other folds.
+
+    Args:
+        fold: of each image, -1 for one that is not tested, (n,).
+
+    Raises:
+        NoAnswers: for a head that can't be fitted anew on these images.
+    """
     if saved.facts.get("workflow"):
         raise NoAnswers("it was trained on pixels, which folds would do anew")
     if made_here(images.table):

@@ -66,12 +66,14 @@ def main() -> None:
         _check_success(idle)
         _check(_version(store) == version, "a night with nothing new made a version of the table")
         _check(_heads(store) == {head}, "a night with nothing new trained a head")
+        _check(idle.xcoms["promote"]["status"] == "nothing to do", str(idle))
 
         _write_digits(photos, range(60, 90))
         grown = _night(home, environment, "30 more images")
         _check_success(grown)
         _check(_version(store) > version, "a night with new images made no version of the table")
         _check(len(_heads(store)) == 2, "a night with new images trained no head")
+        _check(grown.xcoms["promote"]["head"] == grown.xcoms["train-head"]["head"], str(grown))
         _check(_current(store) in _heads(store), "the current head is none of those that are there")
 
         photos.rename(home / "unplugged")

@@ -1,5 +1,6 @@
 """The command lines in the files of deploy/, and on their page, are ones that the command takes."""
 
+import ast
 import re
 
 import pytest
@@ -62,3 +63,14 @@ def test_the_params_of_the_dag_are_what_its_tasks_take() -> None:
     assert {name for name, _ in params} == taken
     for name in taken:
         assert f"BOTTLENECKS_{name.upper()}" in text, f"the module's text does not name {name}"
+
+
+def test_the_dag_decides_on_the_head_that_it_trained_and_undoes_no_decision() -> None:
+    """Without an id another head may be promoted; without `--if-undecided`, each night undoes a rollback."""
+    *_, promote = schedules.dag_tasks()
+    assert promote["command"] == "promote"
+    assert promote["flags"][1:] == (
+        "--if-undecided",
+        "--head-id={{ ti.xcom_pull(task_ids='train-head')['head'] }}",
+    )
+    assert 'template_fields = ("flags",)' in ast.unparse(schedules.dag()).replace("'", '"')

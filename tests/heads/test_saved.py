@@ -29,7 +29,8 @@ from heads import (
     load_head,
     train_head,
 )
-from heads.saved import make_current, read_facts, save_head
+from heads.current import make_current
+from heads.saved import newest_heads, read_facts, save_head
 from tests.heads.conftest import LAYERS, RECIPE, AnyHead, narrow_table
 from tests.tables import add, make_rows, make_table
 
@@ -369,3 +370,11 @@ def test_numbers_that_json_does_not_have_are_null(trained: LogisticHead, store: 
     text = (saved.directory / "head.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     assert saved.facts["figures"] == {"loss": [1.0, None], "worst": None, "pair": [1, 2.5]}
+
+
+def test_the_newest_heads_come_first_without_damaged_ones(trained: LogisticHead, store: Path) -> None:
+    ids = [save_head(store, "inception_v3", trained, FACTS).id for _ in range(4)]
+    (store / "heads" / "inception_v3" / ids[2] / "head.json").write_text("{")
+    (store / "heads" / "inception_v3" / "notes").mkdir()
+    assert [saved.id for saved in newest_heads(store, "inception_v3")] == [ids[3], ids[1], ids[0]]
+    assert list(newest_heads(store, "others")) == []

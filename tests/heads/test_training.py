@@ -83,6 +83,7 @@ COMMON: dict[str, Any] = {
     "labels": ["daisy", "rose", "tulip"],
     "width": 48,
     "settings": {
+        "revision": 1,
         "kind": "logistic",
         "parameters": {},
         "layers": [LAYERS[0]],

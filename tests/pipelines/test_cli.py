@@ -141,6 +141,12 @@ def test_too_many_bad_images_fail_the_run_after_storing_the_good_ones(
     )
     assert len(feature_store.open(tmp_path / "store", "tiny").metadata()) == 1
     assert main(arguments) == 0, "nothing was tried, so nothing failed"
+    capfd.readouterr()
+    assert main([*extraction(tmp_path / "data", tmp_path / "other"), "--json"]) == 3
+    out, err = capfd.readouterr()
+    facts = json.loads(out)
+    assert (facts["status"], facts["exit_code"], facts["stored"]) == ("failed", 3, 1)
+    assert err.splitlines()[-1] == f"bottlenecks extract: {facts['error']}"
 
 
 def test_hints_repeat_the_store_and_the_table(
@@ -188,7 +194,7 @@ def test_splits_and_classes_are_flags(tiny: str, tmp_path: Path, capfd: pytest.C
         (["extract", "--layers=mixed11"], "unknown layer 'mixed11': Inception V3 has "),
         (["extract", "--weights=/no/such.h5"], "there is no weights file /no/such.h5\n"),
         (
-            ["extract", "--data-moved-from=/old"],
+            ["extract", "--data=digits", "--data-moved-from=/old"],
             "--data-moved-from /old: there is no table 'inception_v3' to move\n",
         ),
         (["extract", "--beam-args=--no_such_flag"], "Beam doesn't know --no_such_flag (in BEAM_ARGS)\n"),

@@ -10,7 +10,8 @@ import pytest
 
 from features.errors import BottleneckError
 from features.store.table import FeatureTable
-from heads import current_head, train_head
+from heads import current_head, read_promotion, train_head
+from heads.current import make_current
 from pipelines.cli import main
 from pipelines.options import PromoteOptions
 from pipelines.promote import promote
@@ -60,7 +61,46 @@ def test_where_no_head_is_current_it_is_said(table: FeatureTable) -> None:
 
     saved = good(table, promote="never")
     assert head_line(saved) == f"head: {saved.directory} (no head is the current one)"
-    assert why(saved) == "not promoted, as was asked for"
+    assert why(saved, options(table)) == "not promoted, as was asked for"
+    make_current(table.store, "inception_v3", saved.id)
+    assert why(saved, options(table)) == "it is the current head already"
+
+
+def test_a_rollback_stays_until_there_is_something_new(table: FeatureTable) -> None:
+    old, new = good(table), good(table)
+    promote(options(table, head_id=old.id, promote="always"))
+    assert promote(options(table)).splitlines() == [
+        f"nothing to do: head {new.id} was decided on before; HEAD_ID={new.id} decides again: "
+        f"{read_promotion(new)['why']}",  # type: ignore[index]
+        f"head: {new.directory} (the current one stays: {old.id})",
+    ]
+    promote(options(table, head_id=new.id, if_undecided=True))
+    assert current_head(table.store) == old.id
+    newer = good(table, promote="never")
+    assert promote(options(table, head_id=newer.id, if_undecided=True)).startswith("promoted: ")
+    promote(options(table, head_id=old.id, promote="always"))
+    promote(options(table, head_id=newer.id))
+    assert current_head(table.store) == newer.id, "who names a head wants a decision"
+    promote(options(table, head_id=old.id, promote="always"))
+    promote(options(table, promote="always"))
+    assert current_head(table.store) == newer.id, "always is never ignored"
+
+
+def test_where_the_current_head_is_gone_the_newest_is_promoted(table: FeatureTable) -> None:
+    first, worse = good(table), bad(table)
+    (first.directory / "head.json").write_text("{")
+    assert promote(options(table)).startswith("promoted without a comparison: ")
+    assert current_head(table.store) == worse.id
+
+
+def test_a_failure_is_a_line_too(table: FeatureTable, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["promote", f"--store={table.store}", "--json", "--head-id=x", "--features=mine"]) == 1
+    out, err = capfd.readouterr()
+    facts = json.loads(out)
+    assert err == f"bottlenecks promote: {facts.pop('error')}\n"
+    assert facts == {"command": "promote", "status": "failed", "exit_code": 1}
+    assert main(["evaluate", f"--store={table.store}", "--json", "--head-id=x"]) == 1
+    assert capfd.readouterr().out == "", "figures, and no line for a scheduler"
 
 
 def test_a_scheduler_reads_one_line(table: FeatureTable, capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,13 +119,16 @@ def test_a_scheduler_reads_one_line(table: FeatureTable, capfd: pytest.CaptureFi
         "table_version": 1,
         "head": first.id,
         "current_head": first.id,
+        "is_current": True,
         "promoted": True,
         "why": "promoted: table 'inception_v3' had no current head",
+        "comparisons": [],
         "metrics": {name: metrics[name] for name in ("accuracy", "macro_f1", "log_loss")},
     }
     assert main(arguments) == 0
     facts = json.loads(capfd.readouterr().out)
-    assert (facts["status"], facts["why"]) == ("nothing to do", "it is the current head already")
+    assert (facts["status"], facts["is_current"]) == ("nothing to do", True)
+    assert facts["why"] == "promoted: table 'inception_v3' had no current head"
     bad(table, promote="never")
     assert main(arguments) == 0, "to keep the better head is no failure"
     facts = json.loads(capfd.readouterr().out)

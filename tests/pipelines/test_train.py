@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -300,14 +301,50 @@ def test_a_training_that_would_repeat_one_is_left_out(
     train(options(table, set=["C=2"], retrain=False, promote="always"))
     other = load_head(table.store, "tiny")
     assert other.id != first.id
-    said = train(options(table, set=["C=1"], retrain=False, promote="always"))
+    said = train(options(table, set=["C=1"], retrain=False))
     assert f"; the current one is {other.id} (--retrain" in said, "another head in between changes nothing"
-    assert len(list_heads(table.store, "tiny")) == 2
+    said = train(options(table, set=["C=1"], retrain=False, promote="never"))
+    assert f"; the current one is {other.id} (--retrain" in said
+    said = train(options(table, set=["C=1"], retrain=False, promote="always"))
+    assert "; it is the current one (--retrain" in said, "what is asked for is done"
+    assert current_head(table.store, "tiny") == first.id and len(list_heads(table.store, "tiny")) == 2
+
+
+@pytest.mark.parametrize("damage", ["current.json", "head.json", "folder"])
+def test_where_no_current_head_can_be_used_it_is_decided_again(tiny: str, tmp_path: Path, damage: str):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table, set=["C=1"]))
+    first = load_head(table.store, "tiny")
+    train(options(table, set=["C=2"], promote="always"))
+    second = load_head(table.store, "tiny")
+    if damage == "current.json":
+        (second.directory.parent / damage).unlink()
+    elif damage == "head.json":
+        (second.directory / damage).write_text("{")
+    else:
+        shutil.rmtree(second.directory)
+    said = train(options(table, set=["C=1"], retrain=False))
+    assert said.startswith("nothing to do: ") and "; it is the current one (" in said
+    assert current_head(table.store, "tiny") == first.id
+
+
+def test_a_head_that_was_skipped_and_is_not_current_has_both_facts(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table, set=["C=1"]))
+    first = load_head(table.store, "tiny")
+    train(options(table, set=["C=2"], promote="always"))
+    capfd.readouterr()
+    facts = json.loads(train(options(table, set=["C=1"], retrain=False, json=True)))
+    assert (facts["status"], facts["head"], facts["promoted"]) == ("skipped", first.id, True)
+    assert facts["why"].startswith("promoted: ") and facts["is_current"] is False
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"layers": "early"}, {"min_images": 2}, {"folds": 2}, {"repeats": 2}, {"seed": 1}, {"views": 0}],
+    [{"layers": "early"}, {"min_images": 2}, {"folds": 2}, {"repeats": 2}, {"seed": 1}],
 )
 def test_any_other_setting_is_trained(tiny: str, tmp_path: Path, changed: dict[str, object]):
     table = make_table(tmp_path, "imagenet")
@@ -398,12 +435,64 @@ def test_where_drift_can_not_be_measured_it_is_said_and_trained(
     saved = load_head(table.store, "tiny")
     (saved.directory / "head.json").write_text(json.dumps(saved.facts | {"table_id": "another"}))
     capfd.readouterr()
-    train(options(table))
+    said = json.loads(train(options(table, json=True)))
+    assert said["drift"]["error"].startswith(f"head {saved.id} was trained on another table of the name ")
     line = capfd.readouterr().err.splitlines()[0]
     assert line.startswith(
         f"drift: can't be measured, since head {saved.id} was trained on another table of "
     )
     assert load_head(table.store, "tiny").id != saved.id
+
+
+def test_a_limit_of_drift_that_can_not_be_checked_fails_the_run(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table))
+    saved = load_head(table.store, "tiny")
+    (saved.directory / "head.json").write_text(json.dumps(saved.facts | {"table_id": "another"}))
+    capfd.readouterr()
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--json"]
+    assert cli.main([*arguments, "--max-class-drift=0.9"]) == 6
+    out, err = capfd.readouterr()
+    sentence = "drift can't be measured, so that --max-class-drift can't be checked: head "
+    assert err.splitlines()[-1].startswith(f"bottlenecks train-head: {sentence}")
+    facts = json.loads(out)
+    assert facts["error"].startswith(sentence) and facts["drift"]["error"].startswith(f"head {saved.id} ")
+    assert len(list_heads(table.store, "tiny")) == 1
+
+
+def test_drift_that_fails_the_run_is_in_the_line(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    table = make_table(tmp_path, "imagenet")
+    train(options(table))
+    grow(table, ["rose"] * 30)
+    capfd.readouterr()
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--json", "--max-class-drift=0.2"]
+    assert cli.main(arguments) == 6
+    out, err = capfd.readouterr()
+    facts = json.loads(out)
+    assert (facts["command"], facts["status"], facts["exit_code"]) == ("train-head", "failed", 6)
+    assert err.endswith(f"bottlenecks train-head: {facts['error']}\n")
+    assert facts["drift"]["new"] == 30 and facts["drift"]["classes"] > 0.2
+
+
+def test_a_head_that_mlflow_does_not_get_is_in_the_line_too(
+    table: FeatureTable,
+    mlflow: list[SavedHead],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    def down(saved: SavedHead) -> MlflowRun:
+        raise BottleneckError("down")
+
+    monkeypatch.setattr(tracking_module, "log_to_mlflow", down)
+    arguments = ["train-head", f"--store={table.store}", "--backbone=tiny", "--mlflow", "--retrain", "--json"]
+    assert cli.main(arguments) == 1
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["status"] == "failed" and facts["error"] == "the head is saved, but down"
+    assert facts["head"] == load_head(table.store, "tiny").id
 
 
 def test_a_scheduler_reads_one_line(tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -423,8 +512,10 @@ def test_a_scheduler_reads_one_line(tiny: str, tmp_path: Path, capfd: pytest.Cap
         "table_version": 1,
         "head": saved.id,
         "current_head": saved.id,
+        "is_current": True,
         "promoted": True,
         "why": "promoted: table 'tiny' had no current head",
+        "comparisons": [],
         "metrics": {name: metrics[name] for name in ("accuracy", "macro_f1", "log_loss")},
         "untrained": True,
         "drift": None,

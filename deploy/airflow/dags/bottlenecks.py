@@ -36,9 +36,11 @@ class BottlenecksOperator(BaseOperator):
     Args:
         command: the sub-command.
         takes: the params of the DAG that are flags of it; one that is empty is left to the command.
-        flags: further flags.
+        flags: further flags; templates of Airflow.
         args: name of a param that holds more of them.
     """
+
+    template_fields = ("flags",)
 
     def __init__(
         self, *, command: str, takes: tuple[str, ...], flags: tuple[str, ...], args: str = "", **more: Any
@@ -131,7 +133,15 @@ with DAG(
         flags=("--json", "--promote=never"),
         args="train_args",
     )
+    # That head and no other; and where nothing was trained, a decision of a person's is left as it is.
     promote = BottlenecksOperator(
-        task_id="promote", command="promote", takes=("store", "features"), flags=("--json",)
+        task_id="promote",
+        command="promote",
+        takes=("store", "features"),
+        flags=(
+            "--json",
+            "--if-undecided",
+            "--head-id={{ ti.xcom_pull(task_ids='train-head')['head'] }}",
+        ),
     )
     extract >> train_head >> promote
