@@ -54,6 +54,12 @@ class Changes:
         shares = counts / np.maximum(counts.sum(axis=0), 1)
         return float(np.abs(shares[:, 0] - shares[:, 1]).sum() / 2)
 
+    def classes_replaced(self) -> float:
+        """The share of images, then or now, with labels that the other version does not have at all."""
+        counts = _label_counts([self._then, self._now])
+        alone = (counts > 0).sum(axis=1) == 1
+        return float((counts[alone].sum(axis=0) / np.maximum(counts.sum(axis=0), 1)).max(initial=0))
+
     def classes_p_value(self) -> float | None:
         """Whether images that came, went and stayed have the same classes; of several labels, each of them.
 

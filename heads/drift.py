@@ -41,6 +41,8 @@ class Drift:
             other labels.
         classes: total variation distance of the shares of the classes, from 0 to 1.
         classes_p_value: Holm-adjusted; None for too few images.
+        classes_replaced: the share of images, then or now, of classes that the other version does not have:
+            they were renamed, or have come or gone.
         features, within_classes: how well new images are told from old ones, and so among as many of each
             class; their p-values are Holm-adjusted. None for too few images.
     """
@@ -53,6 +55,7 @@ class Drift:
     relabelled: int
     classes: float
     classes_p_value: float | None
+    classes_replaced: float
     features: TwoSampleResult | None
     within_classes: TwoSampleResult | None
 
@@ -70,18 +73,22 @@ class Drift:
             f"{counted(self.new, 'new image')}, {self.gone:,} gone, {self.relabelled:,} with other labels"
         )
         p_value = "too few to tell" if self.classes_p_value is None else f"p = {self.classes_p_value:.2g}"
+        replaced = self.classes_replaced
+        others = f"; {replaced:.1%} are of classes that are new, renamed or gone" if replaced else ""
         since = f"since version {self.since}, which head {self.head} was trained on"
         if not (self.new or self.gone or self.relabelled):
             return [f"{since}: the same images and labels"]
         return [
             f"{since}: {changes}",
-            f"classes: their shares have moved by {self.classes:.1%} of the images ({p_value})",
+            f"classes: their shares have moved by {self.classes:.1%} of the images ({p_value}){others}",
             f"features: new images told from old ones, {_result_text(self.features)}; "
             f"among as many of each class, {_result_text(self.within_classes)}",
         ]
 
     def check(self, max_class_drift: float | None = None, max_feature_drift: float | None = None) -> None:
         """Refuse more drift than is allowed, unless chance alone may give it, or images are too few to tell.
+
+        That a class is new, renamed or gone is no chance: its images count without a test.
 
         Args:
             max_class_drift: the highest total variation distance of the shares of classes.
@@ -92,7 +99,10 @@ class Drift:
             DriftExceeded: for more than that.
         """
         since = f"since version {self.since}, which the current head {self.head} was trained on"
-        if max_class_drift is not None and _is_beyond(self.classes, self.classes_p_value, max_class_drift):
+        if max_class_drift is not None and (
+            _is_beyond(self.classes, self.classes_p_value, max_class_drift)
+            or min(self.classes, self.classes_replaced) > max_class_drift
+        ):
             self._refuse(
                 f"the shares of the classes have moved by {self.classes:.3g} {since}, more than "
                 f"`max_class_drift={max_class_drift:g}` allows"
@@ -155,6 +165,7 @@ def measure_drift(saved: SavedHead, table: FeatureTable, seed: int = 0) -> Drift
         relabelled=changes.relabelled,
         classes=changes.classes_distance(),
         classes_p_value=classes,
+        classes_replaced=changes.classes_replaced(),
         features=features,
         within_classes=within_classes,
     )

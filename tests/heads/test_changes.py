@@ -150,3 +150,13 @@ def test_within_classes_as_many_old_as_new_images_are_drawn(monkeypatch: pytest.
     fewer = changes.draw_within_classes(1)
     assert fewer is not None
     assert np.bincount(changes.classes[fewer[~changes.is_new[fewer]]]).tolist() == [15, 10]
+
+
+def test_classes_that_come_or_go_as_a_whole_are_counted_then_and_now() -> None:
+    then = table_of(["a", "b", "c", "d"], ["x", "x", "x", "y"])
+    renamed = table_of(["a", "b", "c", "d"], ["x", "x", "x", "z"])
+    assert Changes(then, renamed).classes_replaced() == 1 / 4
+    grown = table_of(["a", "b", "c", "d", "e", "f"], ["x", "x", "x", "y", "z", "z"])
+    assert Changes(then, grown).classes_replaced() == Changes(grown, then).classes_replaced() == 2 / 6
+    moved = table_of(["a", "b", "c", "d"], ["x", "y", "y", "y"])
+    assert Changes(then, moved).classes_replaced() == Changes(then, then).classes_replaced() == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from features import store as feature_store
 from features.errors import BottleneckError, DriftExceeded
+from features.store.parts import write_part
 from features.store.table import FeatureTable
 from heads import SavedHead, train_head
 from heads.changes import Changes
@@ -18,6 +20,7 @@ from heads.saved import to_json
 from heads.two_samples import two_sample_test
 from tests.heads.conftest import LAYERS, narrow_table
 from tests.heads.test_promotion import flowers, grow, splits_of
+from tests.tables import add, make_rows
 
 
 @pytest.fixture
@@ -77,12 +80,14 @@ def test_images_that_look_otherwise_are_told_apart(table: FeatureTable, saved: S
 
 
 def grow_shifted(table: FeatureTable) -> FeatureTable:
-    from features.store.parts import write_part
-    from tests.tables import add, make_rows
-
     features, labels = flowers(100, seed=9)
     features[LAYERS[0]][:, 20:24] += 1.5
-    rows = make_rows(table.facts, features, labels, ["train"] * 100, prefix="shifted", run_id="run-shifted")
+    return added(table, features, labels)
+
+
+def added(table: FeatureTable, features: dict[str, np.ndarray], labels: Sequence[str]) -> FeatureTable:
+    split = ["train"] * len(labels)
+    rows = make_rows(table.facts, features, labels, split, prefix="shifted", run_id="run-shifted")
     newest = feature_store.open(table.store)
     add(newest, write_part(table.folder, [rows], table.facts.schema), run_id="run-shifted")
     return feature_store.open(table.store)
@@ -186,3 +191,16 @@ def test_it_imports_neither_tensorflow_nor_beam_nor_extras(table: FeatureTable, 
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_class_that_has_come_as_a_whole_is_no_chance(table: FeatureTable, saved: SavedHead) -> None:
+    """However few its images are."""
+    features, _ = flowers(10, seed=1)
+    drift = measure_drift(saved, added(table, features, ["orchid"] * 10))
+    assert drift.classes_p_value is None and drift.classes_replaced == drift.classes == pytest.approx(
+        10 / 210
+    )
+    assert "too few to tell); 4.8% are of classes that are new, renamed or gone" in drift.sentences()[1]
+    drift.check(max_class_drift=0.05)
+    with pytest.raises(DriftExceeded, match="the shares of the classes have moved by 0.0476"):
+        drift.check(max_class_drift=0.04)
