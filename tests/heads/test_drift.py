@@ -197,9 +197,8 @@ def test_a_class_that_has_come_as_a_whole_is_no_chance(table: FeatureTable, save
     """However few its images are."""
     features, _ = flowers(10, seed=1)
     drift = measure_drift(saved, added(table, features, ["orchid"] * 10))
-    assert drift.classes_p_value is None and drift.classes_replaced == drift.classes == pytest.approx(
-        10 / 210
-    )
+    assert drift.classes_p_value is None
+    assert [drift.classes_replaced, drift.classes] == pytest.approx([10 / 210] * 2)
     assert "too few to tell); 4.8% are of classes that are new, renamed or gone" in drift.sentences()[1]
     drift.check(max_class_drift=0.05)
     with pytest.raises(DriftExceeded, match="the shares of the classes have moved by 0.0476"):
