@@ -178,9 +178,9 @@ OPTIONS = (
     Option("repeats", 1, _TRAIN, "trainings with a seed each, whose figures are compared", kind="positive"),
     Option("retrain", False, _TRAIN, "train even where nothing has changed since", kind="switch"),
     Option(
-        "promote", "evidence", (*_TRAIN, *_WHOLE, *_TUNE, *_PROMOTE),
+        "promote", None, (*_TRAIN, *_WHOLE, *_TUNE, *_PROMOTE),
         "whether the head becomes the current one: by evidence, if it is no worse on the same test images",
-        choices=("heads.promotion:MODES",)
+        choices=("heads.promotion:MODES",), unset="evidence; always after fine-tuning, which has none yet"
     ),
     Option(
         "if_undecided", False, _PROMOTE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from features.errors import BottleneckError
 from heads import SavedHead, current_head, load_head, promote_head, read_promotion
-from heads.promotion import is_undecided
+from heads.promotion import MODES, is_undecided
 from heads.repeats import main_figures
 from heads.saved import newest_heads
 from heads.training import seconds_since
@@ -35,7 +35,7 @@ def promote(options: PromoteOptions, *, debug: bool = False) -> str:
         said = f"nothing to do: {before}: {reason}"
     else:
         with Screen.of_run(options, new_run_id(), debug=debug):
-            decision = promote_head(saved, options.promote)
+            decision = promote_head(saved, options.promote or MODES[0])
         said = reason = in_words_of_commands(decision.why, options)
         done = "promoted" if decision.promoted else "not promoted"
         status = "nothing to do" if decision.current == saved.id else done

@@ -20,7 +20,7 @@ from heads import (
     train_head,
 )
 from heads.drift import Drift, measure_drift
-from heads.promotion import NoCurrentHead, is_undecided, usable_current
+from heads.promotion import MODES, NoCurrentHead, is_undecided, usable_current
 from heads.settings import find_trained, training_settings
 from heads.training import check_callbacks, seconds_since
 from pipelines.agreement import check_backbone
@@ -74,7 +74,7 @@ def train(options: TrainOptions, *, debug: bool = False) -> str:
             kind=options.head,
             layers=layers,
             version=table.version,
-            promote=options.promote,
+            promote=options.promote or MODES[0],
             progress=screen.step,
             callbacks=tracking.callbacks,
             **numbers,
@@ -107,10 +107,10 @@ def _skip(saved: SavedHead, table: FeatureTable, options: TrainOptions, began: f
 
     What its run left open, or what was asked for, is decided.
     """
-    undecided = options.promote == "evidence" and is_undecided(saved)
-    if undecided or options.promote == "always":
+    mode = options.promote or MODES[0]
+    if mode == "always" or (mode == MODES[0] and is_undecided(saved)):
         with Screen.of_run(options, new_run_id(), debug=debug):
-            promote_head(saved, options.promote)
+            promote_head(saved, mode)
     if options.json:
         return _json(saved, "skipped", table, options, began, None)
     current = current_head(table.store, table.name)

@@ -73,7 +73,7 @@ def fine_tune(
     seed: int = 0,
     augment: Iterable[str] | None = None,
     weights: str | None = None,
-    promote: str = "evidence",
+    promote: str = "always",
     reading: Reading = nobody,
     progress: Progress = silent,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -93,8 +93,8 @@ def fine_tune(
         epochs, patience, batch_size, seed: as of `heads.DenseHead`.
         augment: as of `heads.pixels.augmentation.parse_augmentation`.
         weights: those of the head, where they are not found by themselves.
-        promote: as of `heads.train_head`; no table has features of the new weights yet, so that the head is
-            promoted without a comparison, unless this is `never`.
+        promote: as of `heads.train_head`. No table has features of the new weights yet, so that by `evidence`
+            the head is left aside.
         reading: called with the number of images before they are read, all of them once.
         progress: called with 0 before training, then at each epoch, with the epochs at most and the figures.
         callbacks: further ones of Keras.

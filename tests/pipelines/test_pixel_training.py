@@ -191,8 +191,7 @@ def test_what_is_said_of_fine_tuning(
         f"validation loss: {training['start']['val_loss']:.3f} at the start, "
         f"{saved.facts['metrics']['validation']['log_loss']:.3f} now\n"
         f"weights: {saved.weights}\n"
-        f"promoted without a comparison: no table of the store has the features that head {saved.id} was "
-        f"trained on (early of weights {saved.id}-untrained), of all these test images\n"
+        "promoted without a comparison, as was asked for\n"
         f"head: {saved.directory} (now the current one)\n"
         f"next: make predict IMAGES=… {store}\n"
         f"or:   make extract DATA='{photos}' WEIGHTS={saved.weights} LAYERS=early {store} "
@@ -256,7 +255,7 @@ def test_options_of_fine_tuning_reach_the_library(head: SavedHead, asked: list[d
     given = {"augment": ["flip"], "weights": "random", "promote": "never", **numbers}
     assert first == {"arguments": place, "id": head.id, **given}
     current = load_head(head.store, "tiny").id
-    default = {"augment": None, "weights": None, "promote": "evidence"}
+    default = {"augment": None, "weights": None}
     assert second == {"arguments": place, "id": current, **default}
 
 
