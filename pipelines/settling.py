@@ -268,12 +268,13 @@ class SliceWork:
         replaced = self._planned.column("replaced_uri").to_pylist()
         counts = dict.fromkeys(("inferred", "rows", "moved", "touched", "same_bytes", "relabelled"), 0)
         counts["rows"] = inferred_rows
-        for number, image_id, _ in self._with_features(failed):
+        for number, image_id, place in self._with_features(failed):
+            of_twin = place is None or len(self._wanted(number, image_id)) > 1 + place.views
             if self._actions[number] == COPY:
                 counts["relabelled"] += 1
             elif self._chosen[number]:
                 counts["inferred"] += 1
-            elif replaced[number] == own[number] and ids[number] == image_id:
+            elif replaced[number] == own[number] and ids[number] == image_id and not of_twin:
                 counts["touched"] += 1
             elif number in leaving and replaced[leaving[number]] != own[number]:
                 counts["moved"] += 1

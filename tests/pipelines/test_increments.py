@@ -463,6 +463,15 @@ def test_more_views_infer_the_missing_ones_alone(listed: tuple[Days, Callable[..
         days.run_alone(views=3, augment=["crop=0.4", "flip"])
 
 
+def test_files_of_the_same_bytes_share_the_views_that_are_added(listed: tuple[Days, Callable[..., None]]):
+    days, _ = listed
+    uris = {Path(uri).name: uri for uri in days.table().metadata(["uri"])["uri"].to_pylist()}
+    shutil.copy(uris["02.jpg"], uris["04.jpg"])
+    days.run()
+    summary = days.run(views=1)
+    assert summary.inferred_rows == summary.new == 16 and summary.taken_over == {"same_bytes": 1}
+
+
 def test_views_of_one_image_are_made_from_one_decoding(
     data: Path, tmp_path: Path, prepared: list[str], inferred: Inferred
 ):
