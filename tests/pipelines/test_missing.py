@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from features.errors import InputShrunk
+from features.errors import BottleneckError, InputShrunk
 from features.inputs import LISTING_SCHEMA
 from features.store.table import FeatureTable
-from pipelines.missing import check_lost, check_shrunk, images_with_features
+from pipelines.missing import (
+    check_lost,
+    check_shrunk,
+    check_there,
+    images_with_features,
+    nothing_lost,
+)
 from pipelines.options import ExtractOptions
 from pipelines.planning import Plan, make_plan
-from tests.contents import Stored, Wish, table_of
+from tests.contents import FACTS, Stored, Wish, table_of
 from tests.tables import Rejected
 
 
@@ -90,3 +97,52 @@ def test_what_is_missing_for_sure_is_looked_at_before_it_is_taken_out(tmp_path: 
     assert (images_with_features(plan.missing_from_input), len(images), len(rejected)) == (3, 3, 2)
     check_lost(pa.concat_tables([images[:2], rejected]), plan, options)
     check_lost(plan.missing_from_input, plan, ExtractOptions(max_removed=0.75))
+
+
+def test_an_input_that_a_table_was_made_from_has_to_be_there(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "list.csv").touch()
+    missing = str(tmp_path / "nowhere")
+    tables = {
+        source: table_of(
+            tmp_path / name, [Stored("/a", "a")], facts=dataclasses.replace(FACTS, source=source)
+        )
+        for name, source in (
+            ("there", str(tmp_path / "photos")),
+            ("list", str(tmp_path / "list.csv")),
+            ("away", missing),
+            ("named", "digits"),
+        )
+    }
+    for source, table in tables.items():
+        if source != missing:
+            check_there(table, ExtractOptions())
+            check_there(table, ExtractOptions(data=source))
+    check_there(None, ExtractOptions(data=missing))
+    check_there(tables[missing], ExtractOptions(data=str(tmp_path / "photos")))  # another one: refused later
+    empty = table_of(tmp_path / "empty", facts=dataclasses.replace(FACTS, source=missing))
+    check_there(empty, ExtractOptions())
+    for data in ("auto", missing, f"{tmp_path}/photos/../nowhere"):
+        with pytest.raises(InputShrunk) as error:
+            check_there(tables[missing], ExtractOptions(data=data))
+        assert str(error.value) == (
+            f"{missing} is missing, which table 'inception_v3' was made from: mount it, or say where it is "
+            f"now with `data` and `data_moved_from`; nothing was changed"
+        )
+
+
+def test_where_the_images_were_is_not_enough_to_say(tmp_path: Path):
+    with pytest.raises(BottleneckError, match="^`data_moved_from` says where the images were: give `data`, "):
+        check_there(None, ExtractOptions(data_moved_from="/old"))
+    check_there(None, ExtractOptions(data_moved_from="/old", data="/new"))
+
+
+def test_an_empty_input_is_said_to_have_changed_nothing(tmp_path: Path):
+    for table, more in (
+        (four(tmp_path / "four"), "; nothing was changed in table 'inception_v3'"),
+        (table_of(tmp_path / "empty"), ""),
+        (None, ""),
+    ):
+        with pytest.raises(InputShrunk) as error, nothing_lost(table):
+            raise InputShrunk("found no images")
+        assert str(error.value) == f"found no images{more}"

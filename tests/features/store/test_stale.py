@@ -10,7 +10,7 @@ import pytest
 from features import store as feature_store
 from features.decodings import DECODING
 from features.store.parts import write_part
-from features.store.stale import find_stale_features, find_stale_rejections
+from features.store.stale import count_stale_features, find_stale_features, find_stale_rejections
 from features.store.table import FeatureTable
 from tests.contents import Stored, part_of, rows_of, table_of
 from tests.tables import Rejected, add
@@ -114,3 +114,32 @@ def test_runs_whose_rejections_left_are_not_named(tmp_path: Path):
     add(table, None, [bad("/old")], replacing=["/old"], facts={"decoding": DECODING})
     assert stale_runs(table) == ["run-1"]
     assert stale_runs(feature_store.open(tmp_path)) == []
+
+
+def test_images_that_would_be_read_otherwise_are_counted_without_their_views(tmp_path: Path):
+    bitmap = Stored("/bitmap", "bitmap", format="bmp")
+    table = table_of(tmp_path)
+    images = [ROSE._replace(views=3), TULIP._replace(views=1), bitmap]
+    add(table, part_of(table, images, {"run-1": 0, "run-2": DECODING}), run_id="run-7")
+    add(feature_store.open(tmp_path), part_of(table, [ROSE._replace(uri="/b", content="b")]), run_id="run-8")
+    newest = feature_store.open(tmp_path)
+    assert count_stale_features(newest) == 2
+    known = find_stale_features(newest)
+    second = known_part(newest, "/b")
+    of_second = known.filter(pa.array([path.endswith(second) for path in paths(newest, known)]))
+    assert count_stale_features(newest, of_second) == 1
+    assert count_stale_features(newest, known.slice(0, 0)) == 0
+
+
+def paths(table: FeatureTable, stale: pa.Table) -> list[str]:
+    return [table.paths[part] for part in stale.column("part").to_pylist()]
+
+
+def known_part(table: FeatureTable, uri: str) -> str:
+    """The name of the part that an image is in."""
+    (name,) = [
+        name
+        for name, path in zip(table.names, table.paths, strict=True)
+        if uri in pa.parquet.read_table(path).column("uri").to_pylist()
+    ]
+    return name
