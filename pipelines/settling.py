@@ -69,8 +69,10 @@ class SliceWork:
         sizes = [read.filter(read.column("same_size")).column("size"), read.column("replaced_size")]
         self._stored = StoredImages(table, pa.chunked_array([*sizes[0].chunks, *sizes[1].chunks], pa.int64()))
         self._read = [number for number, action in enumerate(self._actions) if action != COPY]
-        uris = planned.column("uri").to_pylist()
-        self.images = [uris[number] for number in self._read]
+        self._uris, self._replaced_uris, self._replaced_ids = (
+            planned.column(name).to_pylist() for name in ("uri", "replaced_uri", "replaced_image_id")
+        )
+        self.images = [self._uris[number] for number in self._read]
         augmentation = Augmentation.from_dict(header.augmentation) if header.augmentation else None
         self.views = Views(self._choose, 1 + header.views, augmentation)
         self._lock = threading.Lock()
@@ -86,21 +88,24 @@ class SliceWork:
         with self._lock:
             if self._ids.get(number) != image_id:
                 self._ids[number] = image_id
-                stored = None if self._actions[number] == REDO else self._stored.find(image_id)
-                self._places[number] = stored
-                chosen = []
-                for view in self._wanted(number, image_id):
-                    if stored is not None and view <= stored.views:
-                        continue
-                    if self._owners.setdefault((image_id, view), number) == number:
-                        chosen.append(view)
-                self._chosen[number] = tuple(chosen)
+                redo = self._actions[number] == REDO
+                self._places[number] = None if redo else self._stored.find(image_id)
+                self._chosen[number] = tuple(
+                    view
+                    for view in self._not_stored(number)
+                    if self._owners.setdefault((image_id, view), number) == number
+                )
             return self._chosen[number]
 
     def _wanted(self, number: int, image_id: str) -> range:
         """The views that an image is to have."""
         split = assign_split(image_id, self._splits[number], self._groups[number])
         return range(1 + (self._most if split == "train" else 0))
+
+    def _not_stored(self, number: int) -> range:
+        """Of the views that an image is to have, those that are not stored; of one that was read."""
+        place = self._places[number]
+        return self._wanted(number, self._ids[number])[0 if place is None else 1 + place.views :]
 
     def settle(self, extracted: pa.Table | None, run_id: str, now: datetime.datetime) -> SettledSlice:
         """What is to be committed.
@@ -144,11 +149,7 @@ class SliceWork:
 
     def _own(self, number: int) -> bool:
         """Whether an image has features that are stored under its uri."""
-        own, uri, image_id = (
-            self._planned.column(name)[number].as_py()
-            for name in ("uri", "replaced_uri", "replaced_image_id")
-        )
-        return own == uri and image_id is not None
+        return self._uris[number] == self._replaced_uris[number] and self._replaced_ids[number] is not None
 
     def _failures(self, extracted: pa.Table, numbers: pa.Array) -> dict[int, tuple[str, str]]:
         """Why images have no features: also those that one of the same bytes stood for."""
@@ -167,10 +168,8 @@ class SliceWork:
 
     def _lacks(self, number: int, owner: int) -> bool:
         """Whether an image takes any view from what is inferred for `owner`."""
-        image_id, stored = self._ids[number], self._places[number]
-        first = 0 if stored is None else 1 + stored.views
-        views = self._wanted(number, image_id)[first:]
-        return any(self._owners[image_id, view] == owner for view in views)
+        image_id = self._ids[number]
+        return any(self._owners[image_id, view] == owner for view in self._not_stored(number))
 
     def _inferred(
         self,
@@ -198,13 +197,13 @@ class SliceWork:
         for number, image_id, place in self._with_features(failed):
             wanted = self._wanted(number, image_id)
             if self._actions[number] == COPY:
-                part, uri = (self._replaced(number, name) for name in ("part", "uri"))
-                of_parts[part].append((number, Wanted(wanted, uri)))
+                part = self._planned.column("replaced_part")[number].as_py()
+                of_parts[part].append((number, Wanted(wanted, self._replaced_uris[number])))
                 continue
-            first = 0 if place is None else 1 + place.views
             if place is not None:
-                of_parts[place.part].append((number, Wanted(wanted[:first], None, place.row)))
-            keys = [(image_id, view) for view in wanted[first:]]
+                stored = wanted[: 1 + place.views]
+                of_parts[place.part].append((number, Wanted(stored, None, place.row)))
+            keys = [(image_id, view) for view in self._not_stored(number)]
             others += [(number, key) for key in keys if self._owners[key] != number]
         found = []
         for part, of_part in of_parts.items():
@@ -214,9 +213,9 @@ class SliceWork:
             found.append((self._made_of(rows, of_rows), decodings))
         if others:
             ids, views = (inferred.column(name).to_pylist() for name in ("image_id", "view"))
-            uris, own = inferred.column("uri").to_pylist(), self._planned.column("uri").to_pylist()
+            uris = inferred.column("uri").to_pylist()
             by_key = {key: number for number, key in enumerate(zip(uris, ids, views, strict=True))}
-            taken = [by_key[own[self._owners[key]], *key] for _, key in others]
+            taken = [by_key[self._uris[self._owners[key]], *key] for _, key in others]
             rows = inferred.take(pa.array(taken, pa.int64()))
             found.append((self._made_of(rows, np.array([number for number, _ in others])), {}))
         return found
@@ -227,15 +226,12 @@ class SliceWork:
     def _with_features(self, failed: dict[int, tuple[str, str]]) -> list[tuple[int, str, Place | None]]:
         """The images that have features: number, id, and where these are stored."""
         return [
-            (number, self._replaced(number, "image_id"), None)
+            (number, self._replaced_ids[number], None)
             if action == COPY
             else (number, self._ids[number], self._places[number])
             for number, action in enumerate(self._actions)
             if number not in failed
         ]
-
-    def _replaced(self, number: int, name: str) -> str:
-        return self._planned.column(f"replaced_{name}")[number].as_py()
 
     def _leaving(self, failed: dict[int, tuple[str, str]], unread: set[int]) -> dict[int, int]:
         """Which images replace a row, and of which of the slice the plan says what that row is.
@@ -244,18 +240,15 @@ class SliceWork:
         a disk that is away for a minute costs no features. A row of another uri, which is missing from the
         input, is replaced by an image of the same bytes: one row by one image.
         """
-        own, uris, ids = (
-            self._planned.column(name).to_pylist() for name in ("uri", "replaced_uri", "replaced_image_id")
-        )
         leaving: dict[int, int] = {}
         missing: dict[str, list[int]] = collections.defaultdict(list)
-        for number, (uri, replaced) in enumerate(zip(own, uris, strict=True)):
+        for number, (uri, replaced) in enumerate(zip(self._uris, self._replaced_uris, strict=True)):
             if number in unread:
                 continue
             if replaced == uri:
                 leaving[number] = number
             elif replaced is not None:
-                missing[ids[number]].append(number)
+                missing[self._replaced_ids[number]].append(number)
         for number, image_id, _ in self._with_features(failed):
             if number not in leaving and missing[image_id]:
                 leaving[number] = missing[image_id].pop()
@@ -264,19 +257,18 @@ class SliceWork:
     def _counts(
         self, failed: dict[int, tuple[str, str]], leaving: dict[int, int], inferred_rows: int
     ) -> dict[str, int]:
-        own, ids = (self._planned.column(name).to_pylist() for name in ("uri", "replaced_image_id"))
-        replaced = self._planned.column("replaced_uri").to_pylist()
         counts = dict.fromkeys(("inferred", "rows", "moved", "touched", "same_bytes", "relabelled"), 0)
         counts["rows"] = inferred_rows
-        for number, image_id, place in self._with_features(failed):
-            of_twin = place is None or len(self._wanted(number, image_id)) > 1 + place.views
+        for number, image_id, _ in self._with_features(failed):
             if self._actions[number] == COPY:
                 counts["relabelled"] += 1
             elif self._chosen[number]:
                 counts["inferred"] += 1
-            elif replaced[number] == own[number] and ids[number] == image_id and not of_twin:
+            elif (
+                self._own(number) and self._replaced_ids[number] == image_id and not self._not_stored(number)
+            ):
                 counts["touched"] += 1
-            elif number in leaving and replaced[leaving[number]] != own[number]:
+            elif number in leaving and self._replaced_uris[leaving[number]] != self._uris[number]:
                 counts["moved"] += 1
             else:
                 counts["same_bytes"] += 1

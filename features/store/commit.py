@@ -172,17 +172,14 @@ def decide_anew(table: FeatureTable, facts: TableFacts) -> FeatureTable:
     for newest in newest_versions(table.store, table.name):
         if newest.has_rows or (newest.facts == facts and newest.has_schema_of(facts)):
             break
-        properties = properties_of(newest, {})
         with contextlib.suppress(CommitFailedError):
             if not newest.has_schema_of(facts):
                 # First: a change that was planned with the facts of before is then refused.
                 newest.delta.create_write_transaction(
-                    [], mode="overwrite", schema=facts.schema, commit_properties=properties
+                    [], mode="overwrite", schema=facts.schema, commit_properties=properties_of(newest, {})
                 )
             else:
-                newest.delta.alter.set_table_properties(
-                    {FACTS_KEY: facts.to_json()}, raise_if_not_exists=False, commit_properties=properties
-                )
+                set_property(newest, FACTS_KEY, facts.to_json(), {})
     return newest
 
 
@@ -197,12 +194,19 @@ def set_augmentation(table: FeatureTable, augmentation: Augmentation) -> Feature
         if newest.views or newest.augmentation != seen or seen == augmentation:
             break
         with contextlib.suppress(CommitFailedError):
-            newest.delta.alter.set_table_properties(
-                {AUGMENTATION_KEY: json.dumps(augmentation.to_dict())},
-                raise_if_not_exists=False,
-                commit_properties=properties_of(newest, {}),
-            )
+            set_property(newest, AUGMENTATION_KEY, json.dumps(augmentation.to_dict()), {})
     return newest
+
+
+def set_property(table: FeatureTable, key: str, value: str, facts: Mapping[str, Any]) -> None:
+    """Commit another value of one of the table's properties.
+
+    Raises:
+        CommitFailedError: where another commit came before.
+    """
+    table.delta.alter.set_table_properties(
+        {key: value}, raise_if_not_exists=False, commit_properties=properties_of(table, facts)
+    )
 
 
 def newest_versions(store: str | Path, name: str) -> Iterator[FeatureTable]:

@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 from deltalake import Transaction
 from deltalake.exceptions import CommitFailedError
 
-from features.store.commit import added, commit_rejected, newest_versions, properties_of, removed
+from features.store.commit import (
+    added,
+    commit_rejected,
+    newest_versions,
+    properties_of,
+    removed,
+    set_property,
+)
 from features.store.log import read_part
 from features.store.parts import Part, is_of_run, read_decodings, write_part
 from features.store.schema import REJECTED_SCHEMA
@@ -57,11 +64,7 @@ def rename_source(table: FeatureTable, source: str, old: str, new: str, run_id: 
             if _commit(newest, rewrite, run_id):
                 continue  # facts last: while they are the old ones, this can be done again
             facts = dataclasses.replace(newest.facts, source=source)
-            newest.delta.alter.set_table_properties(
-                {FACTS_KEY: facts.to_json()},
-                raise_if_not_exists=False,
-                commit_properties=properties_of(newest, {"run_id": run_id}),
-            )
+            set_property(newest, FACTS_KEY, facts.to_json(), {"run_id": run_id})
     return newest
 
 
